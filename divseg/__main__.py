@@ -1,0 +1,5 @@
+"""``python -m divseg`` is the ``divseg`` command."""
+
+from divseg.cli import main
+
+main()

@@ -1,0 +1,173 @@
+"""The commands of ``divseg``, each a call into the package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from divseg.cli import options as o
+from divseg.cli.app import app as app
+from divseg.cli.app import command
+from divseg.cli.show import Show
+
+
+def _config(path: Path | None, **settings: Any) -> Any:
+    """Read settings from the file; the options that were given win over it."""
+    from divseg.config import RunConfig
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    return RunConfig.from_toml(path, **given) if path else RunConfig.make(**given)
+
+
+@command
+def run_command(
+    source: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder, file or glob of noisy images.")],
+    out: o.Out = None,
+    truth: o.Truth = None,
+    model: o.Model = None,
+    config: o.Config = None,
+    axes: o.Axes = None,
+    channel: o.Channel = None,
+    noise: o.Noise = None,
+    train_steps: o.TrainSteps = None,
+    train_minutes: o.TrainMinutes = None,
+    samples: o.Samples = None,
+    seed: o.Seed = None,
+    device: o.Device = None,
+    tile: o.Tile = None,
+    segmenter: o.Segmenter = None,
+    group: o.Group = None,
+    method: o.Method = None,
+    target: o.Target = None,
+    existence: o.Existence = None,
+    dry_run: Annotated[bool, typer.Option(help="Check the input, say what would be done, and stop.")] = False,
+    quiet: o.Quiet = False,
+) -> int:
+    """Segment a folder of noisy images, with confidence.
+
+    Writes consensus label images, tables, scores and a report.
+    Trains on the images themselves (or uses --model), draws samples of the clean image, segments each, and
+    fuses the masks. Running the same command again goes on where it stopped. Exit code: 0 all well, 1 some
+    images failed (see failures.csv), 2 wrong use, 130 interrupted.
+    """
+    from divseg.run import run_folder
+
+    settings = _config(
+        config,
+        axes=axes,
+        channel=channel,
+        noise=noise,
+        train_steps=train_steps,
+        train_minutes=train_minutes,
+        samples=samples,
+        seed=seed,
+        device=device,
+        tile=tile,
+        segmenter=segmenter,
+        group=group,
+        method=method,
+        target=target,
+        existence=existence,
+    )
+    with Show(quiet) as show:
+        result = run_folder(source, out, settings, truth=truth, model=model, dry_run=dry_run, reporter=show)
+    if result.text:
+        print(result.text)
+    return 1 if result.n_failed else 0
+
+
+@command
+def demo_command(
+    out: Annotated[Path, typer.Option(help="Folder for the demo's images and results.")] = Path("demo_divseg"),
+    train_minutes: o.TrainMinutes = None,
+    quiet: o.Quiet = False,
+) -> int:
+    """Do it all on an embedded real image of nuclei.
+
+    Scores the results against the image's ground truth. Takes about four minutes on two CPU cores.
+    """
+    from divseg.tasks import run_demo
+
+    with Show(quiet) as show:
+        result = run_demo(out, train_minutes=train_minutes, reporter=show)
+    print(result.text)
+    return 1 if result.n_failed else 0
+
+
+@command
+def train_command(
+    source: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder, file or glob of noisy images.")],
+    out: Annotated[Path, typer.Option(help="Model folder to write.")],
+    config: o.Config = None,
+    axes: o.Axes = None,
+    channel: o.Channel = None,
+    noise: o.Noise = None,
+    train_steps: o.TrainSteps = None,
+    train_minutes: o.TrainMinutes = None,
+    seed: o.Seed = None,
+    device: o.Device = None,
+    quiet: o.Quiet = False,
+) -> int:
+    """Train on noisy images, write a model folder.
+
+    The folder is for `divseg run --model`.
+    """
+    from divseg.tasks import train_folder
+
+    settings = _config(
+        config,
+        axes=axes,
+        channel=channel,
+        noise=noise,
+        train_steps=train_steps,
+        train_minutes=train_minutes,
+        seed=seed,
+        device=device,
+    )
+    with Show(quiet) as show:
+        model = train_folder(source, out, settings, reporter=show)
+    print(f"{out}: {model.noise.describe()}; {model.training['kl_per_pixel']:.4f} nats per pixel in the latents")
+    return 0
+
+
+@command
+def evaluate_command(
+    predicted: Annotated[Path, typer.Argument(metavar="PREDICTED", help="Folder of label images.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Folder of ground-truth label images.")],
+    out: Annotated[Path | None, typer.Option(help="CSV file for the scores of every image.")] = None,
+) -> int:
+    """Score label images against ground truth."""
+    from divseg.metrics import evaluate_folders, summarize, to_markdown
+
+    table = evaluate_folders(predicted, truth)
+    if out is not None:
+        from divseg.io import write_csv
+
+        write_csv(out, table)
+    print(to_markdown(summarize(table)))
+    return 0
+
+
+@command
+def report_command(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by divseg run.")],
+) -> int:
+    """Write the report of a run folder again."""
+    from divseg.tasks import rebuild_report
+
+    print(rebuild_report(folder))
+    return 0
+
+
+@command
+def info_command(
+    model: Annotated[Path | None, typer.Argument(help="Model folder to describe.", show_default=False)] = None,
+) -> int:
+    """Describe the installation, or a model folder."""
+    from divseg.tasks import describe_installation, describe_model
+
+    print(json.dumps(describe_model(model) if model else describe_installation(), indent=2))
+    return 0

@@ -1,0 +1,63 @@
+"""Options that several commands share; each has the name of the setting it fills."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Axes = Annotated[
+    str | None,
+    typer.Option(help="Axes of the files where metadata does not tell, e.g. TYX.", show_default=False),
+]
+Channel = Annotated[
+    int | None, typer.Option(help="Channel to work on, from 0, where files have several.", show_default=False)
+]
+Noise = Annotated[
+    str | None,
+    typer.Option(
+        help="learned (default), estimated, gaussian[,sd=20] or poisson-gaussian[,a=2,b=-180].",
+        show_default=False,
+    ),
+]
+TrainSteps = Annotated[
+    int | None, typer.Option(help="Training budget in steps: the same model every time.", show_default=False)
+]
+TrainMinutes = Annotated[
+    float | None, typer.Option(help="Training budget in minutes (default 10).", show_default=False)
+]
+Samples = Annotated[int | None, typer.Option(help="Posterior samples of each image (default 32).", show_default=False)]
+Seed = Annotated[int | None, typer.Option(help="Seed of training and sampling (default 0).", show_default=False)]
+Device = Annotated[str | None, typer.Option(help="auto (default), cpu, cuda, cuda:N or mps.", show_default=False)]
+Tile = Annotated[
+    int | None,
+    typer.Option(help="Side of the network's tiles in pixels; results do not depend on it.", show_default=False),
+]
+Segmenter = Annotated[
+    str | None,
+    typer.Option(
+        help='Segmenter with options, e.g. "li,smooth=1,split=distance,min_size=30" or python:module:function.',
+        show_default=False,
+    ),
+]
+Group = Annotated[int | None, typer.Option(help="Segment means of groups of this many samples.", show_default=False)]
+Method = Annotated[str | None, typer.Option(help="Fusion: clustering (default), majority, ...", show_default=False)]
+Target = Annotated[
+    str | None,
+    typer.Option(help="Score the selection of objects maximises (default map).", show_default=False),
+]
+Existence = Annotated[
+    float | None,
+    typer.Option(help="Keep objects held by this share of samples instead.", show_default=False),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="TOML file with settings; options given here win over it.", show_default=False),
+]
+Model = Annotated[Path | None, typer.Option(help="Use this model folder instead of training.", show_default=False)]
+Truth = Annotated[
+    Path | None, typer.Option(help="Folder of ground-truth label images, for scores.", show_default=False)
+]
+Out = Annotated[Path | None, typer.Option(help="Where results go.", show_default=False)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors and warnings only.")]

@@ -1,0 +1,119 @@
+"""Settings of a run: the same words in the TOML file, on the command line and in Python."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from divseg.errors import ConfigError
+
+GAUSSIAN_SDS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+"""Widths in pixels of the Gaussian smoothing baseline; the best of them, chosen with the truth, is shown."""
+
+
+class RunConfig(BaseModel):
+    """All settings of ``divseg run``; unknown names are errors.
+
+    The attributes are the names used in the TOML file, in Python and, with dashes, on the command line.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    axes: str | None = None
+    """Axes of the files where their metadata does not tell, for example "TYX"."""
+    channel: int | None = Field(default=None, ge=0)
+    """Channel to work on, counted from 0, where files have several."""
+    noise: str = "learned"
+    """learned, estimated, gaussian[,sd=..] or poisson-gaussian[,a=..,b=..]."""
+    train_steps: int | None = Field(default=None, ge=1)
+    """Budget of training in optimiser steps; gives the same model every time on one machine."""
+    train_minutes: float | None = Field(default=None, gt=0)
+    """Budget of training in minutes; 10 where neither budget is given."""
+    samples: int = Field(default=32, ge=1)
+    """Posterior samples of each image."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of training and sampling."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    tile: int | None = Field(default=None, ge=16)
+    """Side in pixels of the tiles the network works on; the results do not depend on it."""
+    segmenter: str = "otsu,smooth=1,split=distance"
+    """Segmenter of every sample: a method with its options."""
+    group: int = Field(default=1, ge=1)
+    """Segment the means of groups of this many samples instead of single samples."""
+    method: str = "clustering"
+    """Fusion of the label images: clustering or majority."""
+    target: str = "map"
+    """Score that the selection of objects maximises."""
+    existence: float | None = Field(default=None, ge=0, le=1)
+    """Keep objects held by at least this share of samples; chosen by the target score where absent."""
+    compare: tuple[str, ...] = ("clustering", "majority")
+    """Fusion methods that are scored where there is truth."""
+    baseline_sds: tuple[float, ...] = GAUSSIAN_SDS
+    """Widths in pixels of the Gaussian smoothing baseline."""
+    keep_samples: int = Field(default=2, ge=0)
+    """Samples of an image that are written to the run folder."""
+
+    @field_validator("noise", "segmenter", "device", "method", "target")
+    @classmethod
+    def _stripped(cls, value: str) -> str:
+        value = value.strip()
+        if not value:
+            raise ValueError("must not be empty")
+        return value
+
+    @classmethod
+    def make(cls, **settings: Any) -> Self:
+        """Build a configuration, with one-line errors.
+
+        Raises
+        ------
+        ConfigError
+            Unknown name (with the nearest known one) or impossible value.
+        """
+        for name in settings:
+            if name not in cls.model_fields:
+                near = difflib.get_close_matches(name, cls.model_fields, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                known = ", ".join(cls.model_fields)
+                raise ConfigError(f"unknown setting {name!r}{hint} (settings: {known})")
+        try:
+            return cls(**settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"setting {name}={first['input']!r}: {first['msg'].lower()}") from None
+
+    @classmethod
+    def from_toml(cls, path: str | Path, **changes: Any) -> Self:
+        """Read a TOML file; `changes` (what the command line says) win over it.
+
+        Raises
+        ------
+        ConfigError
+            If the file is missing, is no TOML, or holds an unknown or impossible setting.
+        """
+        path = Path(path)
+        try:
+            found = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is no valid TOML file: {error}") from error
+        try:
+            return cls.make(**{**found, **changes})
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+    def to_toml(self) -> str:
+        """Write the settings as TOML that :meth:`from_toml` reads; absent settings are left out."""
+        lines = []
+        for name, value in self.model_dump(mode="json").items():
+            if value is not None:
+                lines.append(f"{name} = {json.dumps(value)}")
+        return "\n".join(lines) + "\n"

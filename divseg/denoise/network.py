@@ -1,0 +1,201 @@
+"""The network of DivNoising: a fully convolutional variational autoencoder with one latent level."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from divseg.errors import ConfigError
+
+LOGVAR_MIN, LOGVAR_MAX = -14.0, 6.0
+"""Bounds of the posterior's log-variance: outside, exp() drowns or blows up in half precision."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape of the network; the defaults are those of the reference implementation (261,281 parameters)."""
+
+    depth: int = 2
+    """Number of times the image is halved on the way to the latent grid."""
+    filters: int = 32
+    """Feature channels at full resolution; doubled at every level."""
+    latents: int = 64
+    """Channels of the latent grid."""
+    convs: int = 2
+    """3x3 convolutions a level, 2 or 3."""
+
+    def __post_init__(self) -> None:
+        limits = {"depth": (1, 5), "filters": (1, 512), "latents": (1, 1024), "convs": (2, 3)}
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise ConfigError(f"network {name}={value!r} must be a whole number from {low} to {high}")
+
+    @property
+    def stride(self) -> int:
+        """Pixels a latent position covers along each axis, 2**depth."""
+        return 2**self.depth
+
+    @property
+    def encoder_halo(self) -> int:
+        """Pixels around a tile that its latents depend on, rounded up to whole latent positions.
+
+        Walks from the latent grid back to the pixels: the 3x3 latent convolution reaches one position,
+        every pooling doubles the reach and adds the pooled partner, every 3x3 convolution adds one pixel.
+        """
+        reach = 1
+        for _ in range(self.depth):
+            reach = 2 * reach + self.convs
+        return -(-reach // self.stride) * self.stride
+
+    @property
+    def decoder_halo(self) -> int:
+        """Latent positions around a tile that its pixels depend on, along each axis."""
+        reach = 1  # the last 3x3 convolution, in pixels of the level at hand
+        for _ in range(self.depth):
+            reach = -(-reach // 2) + self.convs
+        return reach
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain numbers."""
+        return {"kind": "divnoising", **asdict(self)}
+
+
+class _Level(nn.Module):
+    """Two or three 3x3 convolutions with ReLU, named as in the reference implementation."""
+
+    def __init__(self, channels_in: int, channels: int, convs: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        if convs == 3:
+            self.conv3 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.convs = convs
+
+    def features(self, x: Tensor) -> Tensor:
+        x = torch.relu_(self.conv1(x))
+        x = torch.relu_(self.conv2(x))
+        return torch.relu_(self.conv3(x)) if self.convs == 3 else x
+
+
+class _Down(_Level):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.max_pool2d(self.features(x), 2)
+
+
+class _Up(_Level):
+    def __init__(self, channels_in: int, channels: int, convs: int) -> None:
+        super().__init__(channels_in, channels, convs)
+        self.convtranspose = nn.ConvTranspose2d(channels, channels, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convtranspose(self.features(x))
+
+
+class Encoder(nn.Module):
+    """Image (B, 1, Y, X) to mean and log-variance of the latents, each (B, latents, Y/stride, X/stride)."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        widths = [1, *(config.filters * 2**i for i in range(config.depth))]
+        self.down_convs = nn.ModuleList(_Down(a, b, config.convs) for a, b in pairwise(widths))
+        self.convmu = nn.Conv2d(widths[-1], config.latents, 3, padding=1)
+        self.convlogvar = nn.Conv2d(widths[-1], config.latents, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode normalised images; the log-variance is float32 and clamped."""
+        for down in self.down_convs:
+            x = down(x)
+        return self.convmu(x), self.convlogvar(x).float().clamp(LOGVAR_MIN, LOGVAR_MAX)
+
+
+class Decoder(nn.Module):
+    """Latents (B, latents, Y/stride, X/stride) to a clean image (B, 1, Y, X)."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        widths = [config.latents, *(config.filters * 2**i for i in reversed(range(config.depth)))]
+        self.up_convs = nn.ModuleList(_Up(a, b, config.convs) for a, b in pairwise(widths))
+        self.convrecon = nn.Conv2d(widths[-1], 1, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Decode latents into normalised images."""
+        for up in self.up_convs:
+            z = up(z)
+        return self.convrecon(z)
+
+
+class DivNoisingNet(nn.Module):
+    """One-level convolutional VAE of DivNoising (Prakash et al., ICLR 2021, section 3).
+
+    Works on images normalised by the training data's mean and standard deviation. Height and width must
+    be multiples of ``config.stride``. Parameter names follow the reference implementation, so its
+    state dicts load.
+
+    Parameters
+    ----------
+    config : NetworkConfig
+        Depth, width and latents.
+    """
+
+    def __init__(self, config: NetworkConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or NetworkConfig()
+        self.encoder = Encoder(self.config)
+        self.decoder = Decoder(self.config)
+
+    def initialise(self, logvar: float = -4.0, gain: float = 0.1) -> None:
+        """Draw weights that keep signals alive through the depth, and a narrow posterior.
+
+        He initialisation (He et al., ICCV 2015, equation 10) with zero biases: with smaller weights the
+        biases soon outweigh the signal, units die, and the decoder falls silent for good. With a
+        posterior as wide as the prior the latents are mostly noise at first, the decoder learns to
+        ignore them and the posterior collapses onto the prior; it therefore starts narrow.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            elif isinstance(module, nn.ConvTranspose2d):
+                # kernel = stride = 2: every output pixel sees each input channel once, and no ReLU follows
+                nn.init.normal_(module.weight, std=module.in_channels**-0.5)
+            for name, parameter in module.named_parameters(recurse=False):
+                if name == "bias":
+                    nn.init.zeros_(parameter)
+        with torch.no_grad():
+            self.encoder.convmu.weight.mul_(0.5**0.5)  # linear, so unit gain
+            self.decoder.convrecon.weight.mul_(0.5**0.5)
+            self.encoder.convlogvar.weight.mul_(gain)
+            for parameter in self.encoder.convlogvar.parameters():
+                if parameter.ndim == 1:
+                    parameter.fill_(logvar)
+
+    def forward(self, x: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode, draw latents and decode.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, 1, Y, X)
+            Normalised images.
+        eps : Tensor, shape (B, latents, Y/stride, X/stride), optional
+            Standard normal noise for the latents; drawn when absent.
+
+        Returns
+        -------
+        s, mu, logvar : Tensor
+            Normalised clean image (B, 1, Y, X); posterior mean and log-variance.
+        """
+        mu, logvar = self.encoder(x)
+        if eps is None:
+            eps = torch.randn_like(logvar)
+        z = mu.float() + torch.exp(0.5 * logvar) * eps
+        return self.decoder(z), mu, logvar
+
+
+def kl_to_prior(mu: Tensor, logvar: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of each latent's posterior to N(0, 1), in nats; same shape as `mu`."""
+    mu = mu.float()
+    return 0.5 * (mu.square() + logvar.exp() - 1.0 - logvar)

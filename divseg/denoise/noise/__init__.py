@@ -1,0 +1,23 @@
+"""Pixel-noise models: how a noisy pixel scatters around its clean value."""
+
+from __future__ import annotations
+
+from divseg.denoise.noise.choose import choose_noise as choose_noise
+from divseg.denoise.noise.choose import from_dict as from_dict
+from divseg.denoise.noise.estimate import PhotonTransfer as PhotonTransfer
+from divseg.denoise.noise.estimate import neighbour_correlation as neighbour_correlation
+from divseg.denoise.noise.estimate import photon_transfer as photon_transfer
+from divseg.denoise.noise.gaussian import Gaussian as Gaussian
+from divseg.denoise.noise.gaussian import PoissonGaussian as PoissonGaussian
+from divseg.denoise.noise.protocol import NoiseModel as NoiseModel
+
+__all__ = [
+    "Gaussian",
+    "NoiseModel",
+    "PhotonTransfer",
+    "PoissonGaussian",
+    "choose_noise",
+    "from_dict",
+    "neighbour_correlation",
+    "photon_transfer",
+]

@@ -1,0 +1,167 @@
+"""Photon-transfer estimates from noisy images alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from divseg.errors import InputError
+
+BLOCK = 8
+"""Side of the blocks, in pixels, whose mean and noise variance make one point of the transfer curve."""
+
+_KERNEL = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6.0
+"""Second difference along both axes with unit gain for independent noise: blind to constants and slopes."""
+
+
+@dataclass(frozen=True)
+class PhotonTransfer:
+    """Noise variance against signal, ``variance = a * signal + b``, with the points it was fitted to.
+
+    All in intensity units; `signal` and `variance` have one entry a bin of the signal.
+    """
+
+    a: float
+    b: float
+    low: float
+    high: float
+    signal: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation of the noise at the middle of most pixels: one number for Gaussian noise."""
+        return float(np.sqrt(np.average(self.variance, weights=self.weight)))
+
+
+def _block_points(image: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and noise variance of the image's blocks."""
+    image = image.astype(np.float64)
+    rows, cols = (image.shape[0] - 2) // BLOCK, (image.shape[1] - 2) // BLOCK
+    residual = ndi.convolve(image, _KERNEL, mode="reflect")[1:-1, 1:-1]
+    shape = (rows, BLOCK, cols, BLOCK)
+    cut = np.s_[: rows * BLOCK, : cols * BLOCK]
+    mean = image[1:-1, 1:-1][cut].reshape(shape).mean(axis=(1, 3))
+    variance = np.square(residual[cut]).reshape(shape).mean(axis=(1, 3))
+    return mean.ravel(), variance.ravel()
+
+
+def _median_bias() -> float:
+    """Median of a block's variance relative to its mean, for independent normal noise.
+
+    A block's mean squared residual is close to chi-square with the degrees of freedom that give it the
+    right spread (the residuals of neighbours are correlated); Wilson and Hilferty give its median.
+    """
+    line = np.convolve([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6.0
+    rho = np.square(np.outer(line, line))
+    lags = np.arange(-2, 3)
+    share = np.outer(BLOCK - np.abs(lags), BLOCK - np.abs(lags)) / BLOCK**2
+    freedom = BLOCK**2 / float((rho * share).sum())
+    return (1.0 - 2.0 / (9.0 * freedom)) ** 3
+
+
+def photon_transfer(images: Iterable[NDArray[np.floating]], *, bins: int = 24) -> PhotonTransfer:
+    """Estimate signal-dependent noise from noisy images, with no clean image and no calibration.
+
+    Blocks of 8x8 pixels give pairs of mean and noise variance (mean square of the second difference
+    along both axes). In each bin of the mean the median block is taken, so that blocks with structure,
+    which can only add variance, do not count; a line is fitted through the bins, weighted by their
+    blocks and reweighted once where a bin lies far above the line.
+
+    Parameters
+    ----------
+    images : iterable of array, each (Y, X)
+        Noisy images of one camera setting.
+    bins : int
+        Bins of the signal, at equal numbers of blocks.
+
+    Returns
+    -------
+    PhotonTransfer
+        Slope and intercept, the range of signals seen, and the points.
+
+    Raises
+    ------
+    InputError
+        If the images hold fewer than 16 blocks, or no noise at all.
+
+    References
+    ----------
+    Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding 64 (1996), for
+    the kernel; Foi et al. (2008), section III, for the transfer curve.
+    """
+    points = [_block_points(np.asarray(im)) for im in images]
+    mean = np.concatenate([m for m, _ in points]) if points else np.empty(0)
+    var = np.concatenate([v for _, v in points]) if points else np.empty(0)
+    if mean.size < 16:
+        raise InputError(
+            f"noise cannot be estimated from {mean.size} blocks of {BLOCK}x{BLOCK} pixels; "
+            "give larger or more images, or state the noise (for example --noise gaussian,sd=20)"
+        )
+    bins = int(max(1, min(bins, mean.size // 16)))
+    order = np.argsort(mean, kind="stable")
+    # equal counts over most of the range, but the brightest blocks get finer bins: they steer the slope
+    share = 1.0 - np.geomspace(1.0, max(0.02, 16.0 / mean.size), bins + 1)[:-1] if bins > 1 else np.zeros(1)
+    starts = np.unique((share * mean.size).astype(int))
+    ends = np.append(starts[1:], mean.size)
+    signal = np.array([mean[order[i:j]].mean() for i, j in zip(starts, ends, strict=True)])
+    variance = np.array([np.median(var[order[i:j]]) for i, j in zip(starts, ends, strict=True)])
+    variance /= _median_bias()
+    weight = (ends - starts).astype(np.float64)
+    if variance.max() <= 0:
+        raise InputError("the images hold no noise at all: there is nothing to denoise")
+    variance = np.maximum(variance, 1e-6 * variance.max())
+    a, b = _fit_line(signal, variance, weight)
+    low, high = float(signal[0]), float(signal[-1])
+    return PhotonTransfer(a, b, low, max(high, low + 1e-6 * (1 + abs(low))), signal, variance, weight)
+
+
+def _fit_line(
+    signal: NDArray[np.float64], variance: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Weighted line with slope >= 0 that stays above a tenth of the smallest variance."""
+    floor = 0.1 * float(variance.min())
+    flat = float(np.average(variance, weights=weight / variance**2))
+    if signal.size < 3 or np.ptp(signal) <= 1e-9 * (1 + np.abs(signal).max()):
+        return 0.0, flat
+    model = variance.copy()
+    a, b = 0.0, flat
+    for _ in range(10):
+        w = weight / model**2  # a block's variance scatters in proportion to itself
+        excess = variance / model - 1.0
+        w = np.where(excess > 0.25, w * (0.25 / np.maximum(excess, 0.25)) ** 2, w)
+        x0 = np.average(signal, weights=w)
+        y0 = np.average(variance, weights=w)
+        a = max(0.0, float((w * (signal - x0) * (variance - y0)).sum() / (w * (signal - x0) ** 2).sum()))
+        b = float(y0 - a * x0)
+        model = np.maximum(a * signal + b, floor)
+    if a * signal[0] + b < floor:
+        b = floor - a * float(signal[0])
+    return a, b
+
+
+def neighbour_correlation(residual: NDArray[np.floating]) -> tuple[float, float]:
+    """Correlation of a residual (noisy minus clean) with its right and lower neighbour.
+
+    Parameters
+    ----------
+    residual : array, shape (Y, X)
+        For example a noisy image minus its MMSE estimate.
+
+    Returns
+    -------
+    x, y : float
+        Pearson correlation of horizontal and vertical neighbours. Pixel-independent noise gives values
+        near 0; DivNoising's noise model is wrong where they are clearly above 0.
+    """
+    r = np.asarray(residual, dtype=np.float64)
+    r = r - r.mean()
+    power = float(np.square(r).mean())
+    if power == 0:
+        return 0.0, 0.0
+    return float((r[:, 1:] * r[:, :-1]).mean() / power), float((r[1:] * r[:-1]).mean() / power)

@@ -1,0 +1,43 @@
+"""Images in, label images and tables out, and the folder of a run."""
+
+from __future__ import annotations
+
+from divseg.io.atomic import write_bytes, write_csv, write_json, write_text
+from divseg.io.check import InputReport, check_inputs
+from divseg.io.fingerprint import config_hash, fingerprint
+from divseg.io.image import Image, PixelSize
+from divseg.io.labels import read_labels, write_labels
+from divseg.io.pixels import check_pixels
+from divseg.io.problem import Problem
+from divseg.io.read import as_images, read
+from divseg.io.refs import ImageList, ImageRef
+from divseg.io.store import RunStore
+from divseg.io.truth import TruthRef, pair_truth
+from divseg.io.unit import UnitWriter
+from divseg.io.write import write_image
+
+__all__ = [
+    "Image",
+    "ImageList",
+    "ImageRef",
+    "InputReport",
+    "PixelSize",
+    "Problem",
+    "RunStore",
+    "TruthRef",
+    "UnitWriter",
+    "as_images",
+    "check_inputs",
+    "check_pixels",
+    "config_hash",
+    "fingerprint",
+    "pair_truth",
+    "read",
+    "read_labels",
+    "write_bytes",
+    "write_csv",
+    "write_image",
+    "write_json",
+    "write_labels",
+    "write_text",
+]

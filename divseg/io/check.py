@@ -1,0 +1,168 @@
+"""The dry check: everything that can be known to go wrong, before any work."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from divseg.errors import InputError
+from divseg.io.problem import Problem, merge_notes
+from divseg.io.read import same_names, scan
+from divseg.io.refs import ImageList
+from divseg.io.sources import Found, Source, find_files
+from divseg.io.truth import SUFFIXES, TruthRef, pair_truth, without_masks
+
+
+@dataclass
+class InputReport:
+    """What a run would work on.
+
+    Attributes
+    ----------
+    images : ImageList
+        The usable images.
+    problems : list of Problem
+        Files that cannot be used, and masks that do not fit.
+    warnings : list of str
+        What the user should know.
+    truth : dict of str to TruthRef
+        Ground truth by name of the image; empty where none was given.
+    """
+
+    images: ImageList
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    truth: dict[str, TruthRef] = field(default_factory=dict)
+    truth_given: bool = False
+
+    def lines(self) -> list[str]:
+        """Return the summary, a line of text each, problems last."""
+        refs = self.images.refs
+        files = len({ref.path for ref in refs})
+        lines = [
+            f"images: {len(refs)}" + (f" in {files} files" if files != len(refs) else ""),
+            "sizes: " + _tally(" x ".join(map(str, ref.shape)) for ref in refs),
+            "dtypes: " + _tally(str(ref.dtype) for ref in refs),
+            "axes: " + _tally(ref.axes + _walked(ref.plane) for ref in refs),
+            "pixel size: " + _tally(str(ref.pixel_size) if ref.pixel_size else "not known" for ref in refs),
+        ]
+        if self.truth_given:
+            lines.append(f"ground truth: {len(self.truth)} of {len(refs)} images have a mask")
+        lines += [f"note: {line}" for line in self.warnings]
+        return lines + [f"problem: {problem}" for problem in self.problems]
+
+
+def check_inputs(
+    source: Source,
+    *,
+    axes: str | None = None,
+    channel: int | None = None,
+    truth: Source | None = None,
+    out: str | os.PathLike[str] | None = None,
+) -> InputReport:
+    """Look at all inputs without reading pixels.
+
+    Parameters
+    ----------
+    source, axes, channel
+        As in :func:`divseg.io.read`.
+    truth : path, str or iterable of those, optional
+        Masks, see :func:`divseg.io.pair_truth`. Those that lie among the images are not taken for images.
+    out : path, optional
+        The folder that results would go to.
+
+    Returns
+    -------
+    InputReport
+        A file that cannot be used is a row of its `problems`, not an exception.
+
+    Raises
+    ------
+    InputError
+        If nothing is found or can be used, if images share a name (their results would overwrite each other),
+        if `out` is a file, an input folder or inside of one, or holds the images, or if no mask at all has the
+        name of an image.
+    """
+    found = find_files(source)
+    if out is not None:
+        check_out(out, found)
+    files = found.files if truth is None else without_masks(found.files, find_files(truth).files)
+    refs, bad, notes = scan(files, axes=axes, channel=channel)
+    problems = [error.problem for error in bad]
+    if not refs:
+        more = f" (and {len(problems) - 1} more files with problems)" if len(problems) > 1 else ""
+        raise InputError(f"none of the images can be used: {problems[0]}{more}" if problems else "no images to work on")
+    twins = same_names(refs)
+    if twins:
+        more = f" (and {len(twins) - 1} more such groups)" if len(twins) > 1 else ""
+        raise InputError(f"{twins[0]}, whose results would overwrite each other{more}; rename or leave out all but one")
+    report = InputReport(ImageList(refs), problems, merge_notes(notes), truth_given=truth is not None)
+    if len(files) < len(found.files):
+        report.warnings.append(f"{len(found.files) - len(files)} files among the images are taken for their masks")
+    if truth is not None:
+        _add_truth(report, truth)
+    return report
+
+
+def check_out(out: str | os.PathLike[str], found: Found) -> None:
+    """Make sure that results cannot get among the images.
+
+    Raises
+    ------
+    InputError
+        If `out` is a file, an input folder or inside of one, or holds the images.
+    """
+    target = Path(out).expanduser()
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: the output is an existing file; give a folder with --out")
+    real = target.resolve()
+    for folder in found.folders:
+        inside = folder.resolve()
+        if real == inside or inside in real.parents:
+            advice = inside.with_name(inside.name + "_divseg")
+            raise InputError(
+                f"{target}: the output folder {'is' if real == inside else 'lies inside'} the input folder "
+                f"{folder}; choose another with --out, for example {advice}"
+            )
+    for file in found.files:
+        if real in file.resolve().parents:
+            raise InputError(f"{file}: this image lies inside the output folder {target}; choose another --out")
+
+
+def _add_truth(report: InputReport, truth: Source) -> None:
+    pairing = pair_truth(report.images.refs, truth)
+    if not pairing.pairs and not pairing.problems:
+        name = report.images.refs[0].name
+        raise InputError(
+            f"{_text(truth)}: no mask has the name of an image; for image {name!r} name it "
+            + ", ".join(name + suffix for suffix in SUFFIXES)
+        )
+    report.truth = pairing.pairs
+    report.problems += pairing.problems
+    if pairing.missing:
+        report.warnings.append(f"images without a mask, which get no scores: {_some(pairing.missing)}")
+    if pairing.unused:
+        report.warnings.append(f"masks of no image: {_some([path.name for path in pairing.unused])}")
+
+
+def _tally(values: Iterable[str]) -> str:
+    counts = Counter(values).most_common()
+    if len(counts) == 1:
+        return counts[0][0]
+    shown = ", ".join(f"{value} ({count})" for value, count in counts[:5])
+    return shown + (f" and {len(counts) - 5} more" if len(counts) > 5 else "")
+
+
+def _walked(plane: tuple[tuple[str, int], ...]) -> str:
+    return f" (each plane along {''.join(letter for letter, _ in plane)})" if plane else ""
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _text(source: Source) -> str:
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else ", ".join(map(str, source))

@@ -1,0 +1,165 @@
+"""One image with its axes, name and pixel size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from divseg.errors import InputError
+
+IMAGE_AXES = ("YX", "CYX", "ZYX", "CZYX")
+"""The orders of axes that an :class:`Image` can have."""
+
+
+@dataclass(frozen=True)
+class PixelSize:
+    """Distance between neighbouring pixels.
+
+    Attributes
+    ----------
+    y, x : float
+        In `unit`.
+    z : float, optional
+        Distance between planes in `unit`; None for 2-D images or where it is not known.
+    unit : str
+        ``"µm"`` wherever the file's unit can be turned into micrometres.
+
+    Raises
+    ------
+    InputError
+        If a size is not a positive finite number.
+    """
+
+    y: float
+    x: float
+    z: float | None = None
+    unit: str = "µm"
+
+    def __post_init__(self) -> None:
+        for axis in "yxz":
+            size = getattr(self, axis)
+            if axis == "z" and size is None:
+                continue
+            if not (math.isfinite(size) and size > 0):
+                raise InputError(f"pixel size {axis}={size} {self.unit} is not a positive number; correct it")
+
+    def __str__(self) -> str:
+        sizes = [size for size in (self.z, self.y, self.x) if size is not None]
+        return " x ".join(f"{size:.4g}" for size in sizes) + f" {self.unit}"
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An image of one time point and position.
+
+    Attributes
+    ----------
+    data : array
+        Pixels in the order of `axes`, in the dtype of the file and the machine's byte order.
+    axes : str
+        ``"YX"``, ``"CYX"``, ``"ZYX"`` or ``"CZYX"``.
+    name : str
+        Stem of the file, followed by the position in it where the file holds several planes
+        (``"cells_t0003"``). Results are filed under this name.
+    path : Path, optional
+        The file it came from.
+    plane : tuple of (str, int)
+        Axes that were iterated and the position along each, for example ``(("T", 3),)``.
+    pixel_size : PixelSize, optional
+        None where it is not known.
+
+    Raises
+    ------
+    InputError
+        If `axes` is none of the four, or does not fit the number of dimensions.
+    """
+
+    data: NDArray[np.generic]
+    axes: str
+    name: str
+    path: Path | None = None
+    plane: tuple[tuple[str, int], ...] = ()
+    pixel_size: PixelSize | None = None
+
+    def __post_init__(self) -> None:
+        if self.axes not in IMAGE_AXES:
+            raise InputError(f"{self.name}: axes {self.axes!r} are none of {', '.join(IMAGE_AXES)}; reorder it")
+        if self.data.ndim != len(self.axes):
+            raise InputError(
+                f"{self.name}: axes {self.axes} do not fit an array of shape {self.data.shape}; "
+                "give one letter for each dimension"
+            )
+        if 0 in self.data.shape:
+            raise InputError(f"{self.name}: an array of shape {self.data.shape} has no pixels; leave it out")
+
+    @classmethod
+    def from_array(
+        cls,
+        array: ArrayLike,
+        name: str = "image",
+        *,
+        axes: str | None = None,
+        pixel_size: PixelSize | None = None,
+    ) -> Self:
+        """Make an image of an array.
+
+        Parameters
+        ----------
+        array : array_like
+            2-D, or 3-D or 4-D with `axes`.
+        name : str
+            What results are filed under.
+        axes : str, optional
+            ``"YX"`` by default.
+        pixel_size : PixelSize, optional
+            None where it is not known.
+
+        Returns
+        -------
+        Image
+
+        Raises
+        ------
+        InputError
+            If the array is not 2-D and `axes` is not given.
+        """
+        data = np.asarray(array)
+        if axes is None and data.ndim != 2:
+            raise InputError(
+                f"{name}: an array of shape {data.shape} is not a 2-D image; "
+                f"give axes= (one of {', '.join(IMAGE_AXES)}) or its planes one by one"
+            )
+        return cls(native(data), axes or "YX", name, pixel_size=pixel_size)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of `data`."""
+        return self.data.shape
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Shape without the channels: (Y, X) or (Z, Y, X)."""
+        return self.data.shape[1:] if self.axes[0] == "C" else self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of `data`."""
+        return self.data.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy:
+            return np.array(self.data, dtype=dtype)
+        out = np.asarray(self.data, dtype=dtype)
+        if copy is False and out is not self.data:
+            raise ValueError(f"{self.name}: dtype {self.dtype} cannot become {out.dtype} without a copy")
+        return out
+
+
+def native(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return the array in the machine's byte order, which torch and numba insist on."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

@@ -1,0 +1,152 @@
+"""Label images in and out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from divseg.errors import InputError
+from divseg.io.header import Header
+from divseg.io.image import PixelSize
+from divseg.io.problem import FileProblem
+from divseg.io.refs import load_index, read_header
+from divseg.io.write import write_tiff
+
+_INT32 = np.iinfo(np.int32).max
+
+
+def read_labels(path: str | os.PathLike[str]) -> NDArray[np.signedinteger[Any]]:
+    """Read a label image: whole numbers, 0 is background.
+
+    Parameters
+    ----------
+    path : path
+        TIFF or PNG of integers, 2-D or a stack of planes.
+
+    Returns
+    -------
+    array, shape (Y, X) or (N, Y, X), int32
+        int64 where a label is larger than int32 can hold. Of true/false masks, true is label 1.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, has colours, more than three dimensions, a float dtype or a negative value.
+    """
+    path = Path(path)
+    shape = label_shape(path)
+    if len(shape) > 3:
+        raise FileProblem(path, f"a mask of shape {shape} has more than three dimensions", "save a stack of planes")
+    return load_labels(path).reshape(shape)
+
+
+def label_shape(path: Path) -> tuple[int, ...]:
+    """Return the shape of a label image without dimensions of length one, from its header.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or cannot be a label image.
+    """
+    header = read_header(path)
+    _check_header(path, header)
+    shape = header.shape
+    return tuple(n for n in shape[:-2] if n > 1) + shape[-2:]
+
+
+def load_labels(path: Path, lead: tuple[int, ...] = ()) -> NDArray[np.signedinteger[Any]]:
+    """Read a label image, or of its stack the part at the leading positions `lead`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    lead : tuple of int
+        Positions along the first dimensions that are longer than one.
+
+    Returns
+    -------
+    array, int32 or int64
+        Without the dimensions that `lead` fixes and without those of length one.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_labels`.
+    """
+    header = read_header(path)
+    _check_header(path, header)
+    last = len(header.shape) - 2
+    positions = list(lead)
+    index: list[int | None] = []
+    for i, n in enumerate(header.shape):
+        if i < last and n == 1:
+            index.append(0)
+        elif i < last and positions:
+            index.append(positions.pop(0))
+        else:
+            index.append(None)
+    return _as_labels(path, load_index(path, tuple(index)))
+
+
+def write_labels(path: str | os.PathLike[str], labels: ArrayLike, pixel_size: PixelSize | None = None) -> None:
+    """Write a label image, wholly or not at all.
+
+    Up to 65535 it is a uint16 ImageJ TIFF, above a uint32 OME-TIFF; both compressed without loss.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    labels : array_like of int, shape (Y, X) or (Z, Y, X)
+        0 is background.
+    pixel_size : PixelSize, optional
+        Written so that Fiji shows it.
+
+    Raises
+    ------
+    InputError
+        If the labels are no whole numbers from 0 to 4294967295, or not 2-D or 3-D.
+    OutputError
+        If the file cannot be written.
+    """
+    data = np.asarray(labels)
+    where = os.fspath(path)
+    if data.dtype.kind not in "biu":
+        raise InputError(f"{where}: labels of dtype {data.dtype} cannot be written; give integers")
+    if data.ndim not in (2, 3) or data.size == 0:
+        raise InputError(f"{where}: labels of shape {data.shape} cannot be written; give (Y, X) or (Z, Y, X)")
+    low, high = int(data.min()), int(data.max())
+    if low < 0 or high > np.iinfo(np.uint32).max:
+        raise InputError(f"{where}: labels from {low} to {high} cannot be written; give values from 0 to 4294967295")
+    data = np.ascontiguousarray(data, dtype=np.uint16 if high <= np.iinfo(np.uint16).max else np.uint32)
+    write_tiff(path, data, "YX" if data.ndim == 2 else "ZYX", pixel_size, compression="zlib")
+
+
+def _check_header(path: Path, header: Header) -> None:
+    if header.colours:
+        raise FileProblem(
+            path,
+            f"a mask with colours (shape {header.shape})",
+            "save the label of each pixel as one whole number, not as a colour",
+        )
+    if header.dtype.kind not in "biu":
+        raise FileProblem(path, f"a mask of dtype {header.dtype}", "save the mask as integers")
+
+
+def _as_labels(path: Path, data: NDArray[Any]) -> NDArray[np.signedinteger[Any]]:
+    if data.dtype.kind == "i" and data.min() < 0:
+        first = tuple(int(i) for i in np.unravel_index(int((data < 0).argmax()), data.shape))
+        raise FileProblem(
+            path,
+            f"a mask with the negative value {data[first]} at {first}",
+            "labels must be 0 or larger: correct it",
+        )
+    high = int(data.max())
+    if high > np.iinfo(np.int64).max:
+        raise FileProblem(path, f"a mask with the value {high}", "renumber its labels")
+    return data.astype(np.int32 if high <= _INT32 else np.int64)

@@ -1,0 +1,96 @@
+"""PNG files: the header, and the pixels."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+from numpy.typing import NDArray
+
+from divseg.io.header import Header
+from divseg.io.ifd import COPY_AGAIN
+from divseg.io.image import native
+from divseg.io.problem import FileProblem
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GREY = 0
+
+
+def png_header(path: str | Path) -> Header:
+    """Read the header of a PNG.
+
+    Parameters
+    ----------
+    path : path
+        Grey (axes YX) or colour (axes YXC).
+
+    Returns
+    -------
+    Header
+
+    Raises
+    ------
+    FileProblem
+        If the file is empty, damaged, cut off, no PNG, or has colours of 16 bits.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(26)
+            size = file.seek(0, 2)
+            file.seek(max(0, size - 12))
+            tail = file.read()
+    except OSError as error:
+        raise FileProblem(path, f"it cannot be opened ({error.strerror or error})", "check it") from error
+    if size == 0:
+        raise FileProblem(path, "it is empty (0 bytes)", COPY_AGAIN)
+    if not head.startswith(_SIGNATURE):
+        raise FileProblem(
+            path,
+            f"it is not a PNG file, whatever its name says (it begins with {head[:8]!r})",
+            "export it as TIFF",
+        )
+    if len(head) < 26 or b"IEND" not in tail:
+        raise FileProblem(path, "it is cut off: it ends before its last row", COPY_AGAIN)
+    bits, colour = struct.unpack(">BB", head[24:26])
+    if bits == 16 and colour != _GREY:
+        # the decoder would silently keep 8 of the 16 bits
+        raise FileProblem(path, "colours of 16 bits in PNG cannot be read", "export it as TIFF")
+    try:
+        properties = iio.improps(path)
+    except Exception as error:
+        raise FileProblem(path, f"it cannot be read as PNG ({error})", COPY_AGAIN) from error
+    shape = tuple(properties.shape)
+    grey = len(shape) == 2
+    return Header("YX" if grey else "YXC", shape, np.dtype(properties.dtype), colours=not grey)
+
+
+def load_png(path: str | Path, index: tuple[int | None, ...]) -> NDArray[np.generic]:
+    """Read a PNG.
+
+    Parameters
+    ----------
+    path : path
+        A file whose header was read before.
+    index : tuple of (int or None)
+        For each dimension of the file the position taken, None to keep the dimension.
+
+    Returns
+    -------
+    array
+        The kept dimensions in the file's order.
+
+    Raises
+    ------
+    FileProblem
+        If the pixels cannot be read.
+    """
+    try:
+        data = np.asarray(iio.imread(path))
+    except Exception as error:  # a damaged file can make the decoder raise almost anything
+        message = " ".join(str(error).split())[:200]
+        raise FileProblem(path, f"its pixels cannot be read ({message})", COPY_AGAIN) from error
+    if data.ndim != len(index):
+        raise FileProblem(path, f"its shape {data.shape} is another than before", "leave the input alone")
+    return native(np.array(data[tuple(slice(None) if i is None else i for i in index)]))

@@ -1,0 +1,162 @@
+"""Which mask belongs to which image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divseg.errors import InputError
+from divseg.io.labels import label_shape, load_labels
+from divseg.io.problem import FileProblem, Problem
+from divseg.io.refs import ImageRef
+from divseg.io.sources import Source, find_files, stem
+
+SUFFIXES = ("", "_mask", "_masks", "_label", "_labels", "_gt")
+"""What the name of a mask may have after the name of its image."""
+
+
+@dataclass(frozen=True)
+class TruthRef:
+    """Where the ground truth of one image is.
+
+    Attributes
+    ----------
+    path : Path
+        The mask file.
+    lead : tuple of int
+        Position in a stack of masks, empty for a file that holds one.
+    shape : tuple of int
+        Of the mask: (Y, X) or (Z, Y, X).
+    """
+
+    path: Path
+    lead: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def load(self) -> NDArray[np.signedinteger[Any]]:
+        """Read the mask.
+
+        Returns
+        -------
+        array, int32 or int64
+            Of shape `shape`.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read or is no label image.
+        """
+        return load_labels(self.path, self.lead).reshape(self.shape)
+
+
+@dataclass
+class Pairing:
+    """Masks found for images.
+
+    Attributes
+    ----------
+    pairs : dict of str to TruthRef
+        By name of the image.
+    missing : list of str
+        Names of images without a mask.
+    unused : list of Path
+        Mask files that belong to no image.
+    problems : list of Problem
+        Masks that cannot be used: unreadable or of another shape.
+    """
+
+    pairs: dict[str, TruthRef] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    unused: list[Path] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
+    """Find the mask of each image by its name.
+
+    The mask of image ``a`` is the file ``a``, ``a_mask``, ``a_masks``, ``a_label``, ``a_labels`` or ``a_gt``.
+    Of a file with several planes, either each plane has such a file of its own (``a_t03``), or the masks of
+    all planes are the planes of one file (``a``).
+
+    Parameters
+    ----------
+    refs : sequence of ImageRef
+        The images.
+    truth : path, str or iterable of those
+        A folder, files or a glob.
+
+    Returns
+    -------
+    Pairing
+
+    Raises
+    ------
+    InputError
+        If there are no masks at all, or if two files could be the mask of one image.
+    """
+    masks: dict[str, list[Path]] = {}
+    files = find_files(truth).files
+    for file in files:
+        masks.setdefault(stem(file), []).append(file)
+    siblings: dict[Path, list[ImageRef]] = {}
+    for ref in refs:
+        siblings.setdefault(ref.path, []).append(ref)
+    found = Pairing()
+    used: set[Path] = set()
+    for group in siblings.values():
+        for ordinal, ref in enumerate(group):
+            own = _mask_of(ref.name, ref.path, masks)
+            shared = _mask_of(stem(ref.path), ref.path, masks) if own is None else None
+            mask = own or shared
+            if mask is None:
+                found.missing.append(ref.name)
+                continue
+            used.add(mask)
+            try:
+                found.pairs[ref.name] = _fit(ref, mask, ordinal if own is None else 0, len(group) if own is None else 1)
+            except FileProblem as problem:
+                found.problems.append(problem.problem)
+    found.unused = [file for file in files if file not in used]
+    return found
+
+
+def without_masks(files: Iterable[Path], truth_files: Iterable[Path]) -> list[Path]:
+    """Leave out the images that are masks of other images, where images and masks lie in one folder."""
+    files = list(files)
+    truth = {file.resolve() for file in truth_files}
+    stems = {stem(file) for file in files}
+    return [file for file in files if not (file.resolve() in truth and _base(stem(file)) & stems)]
+
+
+def _base(name: str) -> set[str]:
+    return {name.removesuffix(suffix) for suffix in SUFFIXES if suffix and name.endswith(suffix)}
+
+
+def _mask_of(name: str, image: Path, masks: dict[str, list[Path]]) -> Path | None:
+    candidates = [file for suffix in SUFFIXES for file in masks.get(name + suffix, [])]
+    candidates = [file for file in candidates if file.resolve() != image.resolve()]
+    if len(candidates) > 1:
+        raise InputError(
+            f"{' and '.join(map(str, candidates))}: each could be the mask of image {name!r}; keep one of them"
+        )
+    return candidates[0] if candidates else None
+
+
+def _fit(ref: ImageRef, mask: Path, ordinal: int, count: int) -> TruthRef:
+    shape = label_shape(mask)
+    want = ref.spatial_shape
+    lead = shape[: len(shape) - len(want)]
+    if shape[len(lead) :] != want or math.prod(lead) != count:
+        whole = want if count == 1 else (count, *want)
+        raise FileProblem(
+            mask,
+            f"a mask of shape {shape} for image {ref.name!r} of shape {whole}",
+            "give a mask of the same shape",
+        )
+    return TruthRef(mask, tuple(int(i) for i in np.unravel_index(ordinal, lead)) if lead else (), want)

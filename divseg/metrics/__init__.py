@@ -1,0 +1,64 @@
+"""Scores of label images against a ground truth, tables of scores over images, calibration of confidences.
+
+The names are loaded on first use: neither numba nor pandas is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from divseg.metrics.calibration import brier as brier
+    from divseg.metrics.calibration import d_ece as d_ece
+    from divseg.metrics.calibration import interval_coverage as interval_coverage
+    from divseg.metrics.calibration import interval_score as interval_score
+    from divseg.metrics.calibration import object_hits as object_hits
+    from divseg.metrics.calibration import reliability_curve as reliability_curve
+    from divseg.metrics.folders import evaluate_folders as evaluate_folders
+    from divseg.metrics.matching import iou_matrix as iou_matrix
+    from divseg.metrics.matching import match as match
+    from divseg.metrics.overlap import Overlap as Overlap
+    from divseg.metrics.overlap import count_overlap as count_overlap
+    from divseg.metrics.scores import THRESHOLDS as THRESHOLDS
+    from divseg.metrics.scores import Scores as Scores
+    from divseg.metrics.scores import evaluate as evaluate
+    from divseg.metrics.tables import Comparison as Comparison
+    from divseg.metrics.tables import compare as compare
+    from divseg.metrics.tables import summarize as summarize
+    from divseg.metrics.tables import to_markdown as to_markdown
+
+_PUBLIC = {
+    "Comparison": "tables",
+    "Overlap": "overlap",
+    "Scores": "scores",
+    "THRESHOLDS": "scores",
+    "brier": "calibration",
+    "compare": "tables",
+    "count_overlap": "overlap",
+    "d_ece": "calibration",
+    "evaluate": "scores",
+    "evaluate_folders": "folders",
+    "interval_coverage": "calibration",
+    "interval_score": "calibration",
+    "iou_matrix": "matching",
+    "match": "matching",
+    "object_hits": "calibration",
+    "reliability_curve": "calibration",
+    "summarize": "tables",
+    "to_markdown": "tables",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'divseg.metrics' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"divseg.metrics.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,167 @@
+"""One image: posterior samples, a label image of each, one consensus. The only place that knows all three."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from divseg.config import RunConfig
+from divseg.consensus import Consensus, fuse
+from divseg.denoise.divnoising import DivNoising, plane
+from divseg.denoise.estimates import RunningMoments
+from divseg.denoise.noise import neighbour_correlation
+from divseg.denoise.sampling import Posterior
+from divseg.io import Image
+from divseg.metrics import evaluate
+from divseg.segment import Segmenter
+
+SAMPLE_MEMORY = 2**28
+"""Bytes of samples held between the two passes; more than that are drawn a second time."""
+
+CORRELATED = 0.06
+"""Correlation of neighbouring residuals above which the user is warned that the noise model is wrong."""
+
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """Everything that was found out about one image; arrays have shape (Y, X) unless said otherwise."""
+
+    mmse: NDArray[np.float32]
+    sd: NDArray[np.float32]
+    samples: NDArray[np.float32]
+    """The first few samples, (S, Y, X)."""
+    consensus: Consensus
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    """A row for each input of the segmenter that was scored, with truth only."""
+    warnings: list[str] = field(default_factory=list)
+    residual_correlation: tuple[float, float] = (0.0, 0.0)
+    """Correlation of the residual (noisy minus MMSE) with its right and lower neighbour."""
+
+
+def process_image(
+    image: Image,
+    model: DivNoising,
+    segment: Segmenter,
+    config: RunConfig,
+    *,
+    truth: NDArray[np.integer] | None = None,
+    step: Step | None = None,
+) -> ImageResult:
+    """Take one noisy image to its consensus.
+
+    Parameters
+    ----------
+    image : Image
+        Axes YX.
+    model : DivNoising
+        Trained on images like this one.
+    segment : Segmenter
+        Applied to every sample; thresholds of kind ``image`` are taken from the MMSE.
+    config : RunConfig
+        Number of samples, seed, fusion.
+    truth : array of integers, shape (Y, X), optional
+        Ground-truth label image; scores of consensus and baselines are then computed.
+    step : callable, optional
+        Told what begins.
+
+    Returns
+    -------
+    ImageResult
+    """
+    tell = step or (lambda _: None)
+    noisy = plane(image).astype(np.float32)
+    tell("denoise")
+    draws = _Draws(model, model.posterior(image, tile=config.tile), config, noisy.size)
+    moments, first = draws.first_pass()
+    mmse, sd = moments.mean.cpu().numpy(), moments.sd.cpu().numpy()
+    correlation = neighbour_correlation(noisy - mmse)
+    warnings = []
+    if max(map(abs, correlation)) > CORRELATED:
+        warnings.append(
+            f"the noise of neighbouring pixels is correlated (x {correlation[0]:.2f}, y {correlation[1]:.2f}); the "
+            "noise model assumes it is not, so parts of the noise may be kept as structure"
+        )
+    tell("segment")
+    fitted = segment.fit(mmse)
+    methods = list(dict.fromkeys([config.method, *(config.compare if truth is not None else ())]))
+    options = {"target": config.target, "existence": config.existence}
+    if len(methods) == 1 and truth is None:
+        result = fuse(fitted(draws.grouped()), method=methods[0], **options)
+        return ImageResult(mmse, sd, first, result, [], warnings, correlation)
+    masks = [_compact(labels) for labels in fitted(draws.grouped())]
+    tell("fuse")
+    fused = {method: fuse(masks, method=method, **options) for method in methods}
+    rows: list[dict[str, Any]] = []
+    if truth is not None:
+        tell("score")
+        rows = list(_baseline_rows(noisy, mmse, segment, fitted, truth, config))
+        single = [evaluate(m, truth).as_row() for m in masks]
+        rows += [{"input": "single sample", "draw": k, **row} for k, row in enumerate(single)]
+        rows += [{"input": f"consensus {method}", **evaluate(c.labels, truth).as_row()} for method, c in fused.items()]
+    return ImageResult(mmse, sd, first, fused[config.method], rows, warnings, correlation)
+
+
+def _compact(labels: NDArray[np.int32]) -> NDArray[Any]:
+    return labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
+
+
+def _baseline_rows(
+    noisy: NDArray[np.float32],
+    mmse: NDArray[np.float32],
+    segment: Segmenter,
+    fitted: Segmenter,
+    truth: NDArray[np.integer],
+    config: RunConfig,
+) -> Iterator[dict[str, Any]]:
+    """Score the same segmenter on the noisy image, on smoothed ones and on the MMSE."""
+    yield {"input": "noisy", **evaluate(segment.fit(noisy)(noisy), truth).as_row()}
+    for sd in config.baseline_sds:
+        smooth = ndi.gaussian_filter(noisy, sd)
+        yield {"input": f"gaussian sd={sd:g}", **evaluate(segment.fit(smooth)(smooth), truth).as_row()}
+    yield {"input": "mmse", **evaluate(fitted(mmse), truth).as_row()}
+
+
+class _Draws:
+    """The samples of one image, passed over twice: for the MMSE, and for the segmenter."""
+
+    def __init__(self, model: DivNoising, posterior: Posterior, config: RunConfig, pixels: int) -> None:
+        self.model, self.posterior, self.config = model, posterior, config
+        self.hold = 4 * pixels * config.samples <= SAMPLE_MEMORY
+        self.held: list[torch.Tensor] = []
+
+    def _batches(self) -> Iterator[torch.Tensor]:
+        c = self.config
+        return self.model.sample(self.posterior, n=c.samples, seed=c.seed, tile=c.tile)
+
+    def first_pass(self) -> tuple[RunningMoments, NDArray[np.float32]]:
+        """Mean and spread of all samples, and the first few samples themselves."""
+        running = RunningMoments()
+        first: list[NDArray[np.float32]] = []
+        for batch in self._batches():
+            running.add(batch)
+            room = self.config.keep_samples - len(first)
+            first.extend(s.cpu().numpy() for s in batch[: max(0, room)])
+            if self.hold:
+                self.held.append(batch)
+        height, width = self.posterior.shape
+        return running, np.stack(first) if first else np.empty((0, height, width), np.float32)
+
+    def grouped(self) -> Iterator[NDArray[np.float32]]:
+        """Yield single samples, or means of groups of them, as (B, Y, X) batches."""
+        batches = iter(self.held) if self.hold else self._batches()
+        if self.config.group == 1:
+            for batch in batches:
+                yield batch.cpu().numpy()
+            return
+        singles = (sample for batch in batches for sample in batch)
+        while chunk := list(islice(singles, self.config.group)):
+            yield torch.stack(chunk).mean(0, keepdim=True).cpu().numpy()

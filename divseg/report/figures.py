@@ -1,0 +1,271 @@
+"""Charts of a run without truth: confidence of the objects, their sizes, and counts of the images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from divseg.report.folder import Results, column, text
+from divseg.report.scalebar import pixel_size
+from divseg.report.style import BLUE, GREEN, GREY, INK, ORANGE, dress, logarithmic, name_ticks, new_chart
+
+MOST_BARS = 300  # objects drawn one by one
+MOST_NAMES = 30  # images named on the axis
+LONGEST_NAME = 22  # letters of such a name
+MOST_IMAGES = 150  # images drawn one by one
+
+
+def confidence_figure(objects: pd.DataFrame) -> Figure | None:
+    """Draw histograms of existence and mean IoU over all objects.
+
+    Parameters
+    ----------
+    objects : pandas.DataFrame
+        ``objects.csv`` of the run.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None when neither column holds a number.
+    """
+    wanted = (
+        ("existence", "Existence", "share of samples with the object"),
+        ("mean_iou", "Agreement of the masks", "mean IoU of the object with its samples"),
+    )
+    present = [(column(objects, name), title, unit) for name, title, unit in wanted]
+    present = [entry for entry in present if np.isfinite(entry[0]).any()]
+    if not present:
+        return None
+    figure, axes = new_chart(1, len(present), 3.7 * len(present), 3.1)
+    for place, (values, title, unit) in zip(axes, present, strict=True):
+        values = values[np.isfinite(values)]
+        sns.histplot(x=values, bins=np.linspace(0, 1, 21), ax=place, color=BLUE, edgecolor="white", alpha=1)
+        middle = float(np.median(values))
+        place.axvline(middle, color=ORANGE, linewidth=1.6)
+        place.set_xlim(0, 1)
+        place.yaxis.set_major_locator(MaxNLocator(integer=True))
+        dress(place, title=title, x=unit, y="objects" if place is axes[0] else "", aside=f"median {middle:.2f}")
+    return figure
+
+
+def size_figure(results: Results) -> tuple[Figure, str] | None:
+    """Draw the distribution of object areas and, object by object, the area with its posterior interval.
+
+    Parameters
+    ----------
+    results : Results
+        The run; areas are in physical units when every image has the same known unit.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Two charts.
+    note : str
+        Which objects the second one shows.
+    """
+    objects = results.objects
+    scale, unit = _area_scale(results)
+    mean, low, high = (column(objects, name) * scale for name in ("area_mean", "area_q05", "area_q95"))
+    if not np.isfinite(mean).any():
+        mean = column(objects, "area") * scale
+    known = np.isfinite(mean) & (mean > 0)
+    if not known.any():
+        return None
+    figure, (left, right) = new_chart(1, 2, 7.4, 3.1)
+    values = mean[known]
+    spread = float(values.max() / values.min())
+    wide = spread > 30
+    edges = np.geomspace(values.min(), values.max() * 1.001, 25) if wide else _even_edges(values)
+    sns.histplot(x=values, bins=edges, ax=left, color=BLUE, edgecolor="white", alpha=1)
+    left.yaxis.set_major_locator(MaxNLocator(integer=True))
+    dress(left, title="Object size", x=f"mean area ({unit})", y="objects")
+
+    order = np.flatnonzero(known)[np.argsort(mean[known], kind="stable")]
+    note = f"All {len(order)} objects, by area."
+    if len(order) > MOST_BARS:
+        order = order[np.linspace(0, len(order) - 1, MOST_BARS).round().astype(int)]
+        note = f"{MOST_BARS} of {int(known.sum())} objects, evenly taken by rank of area."
+    rank = np.arange(len(order))
+    right.vlines(
+        rank,
+        low[order],
+        high[order],
+        color="#59626A",
+        linewidth=max(0.9, min(4, 200 / len(order))),
+        alpha=0.7,
+    )
+    right.plot(rank, mean[order], "o", color=BLUE, markersize=max(1.6, min(5, 400 / len(order))))
+    if wide:
+        logarithmic(left, along="x")
+        logarithmic(right, along="y")
+    else:
+        right.set_ylim(bottom=0)
+    right.set_xticks([])
+    dress(right, title="Area with 5\u201395 % interval", x="objects, by mean area", y=f"area ({unit})")
+    return figure, note
+
+
+def count_figure(results: Results) -> Figure | None:
+    """Draw the number of objects of every image: consensus, posterior mean with interval, truth if known.
+
+    Parameters
+    ----------
+    results : Results
+        The run.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None without counts. Up to 30 images are named, up to 150 drawn one by one; of more, the sorted band.
+    """
+    images = results.images
+    found, mean = column(images, "n_objects"), column(images, "count_mean")
+    low, high = column(images, "count_q05"), column(images, "count_q95")
+    if not (np.isfinite(found).any() or np.isfinite(mean).any()):
+        return None
+    names = text(images, "image")
+    truth = _true_counts(results, names)
+    order = np.arange(len(names))
+    few = len(names) <= MOST_NAMES
+    if not few:
+        order = np.argsort(np.where(np.isfinite(mean), mean, found), kind="stable")
+    longest = min(LONGEST_NAME, max(map(len, names))) if few else 0
+    slanted = longest > 3
+    figure, (axes,) = new_chart(1, 1, 7.4, 3.1 + (0.05 * longest if slanted else 0))
+    place = np.arange(len(names))
+    size = 5.5 if few else 3.0
+    if len(names) <= MOST_IMAGES:
+        axes.vlines(place, low[order], high[order], color=GREY, linewidth=3 if few else 1.5, alpha=0.6)
+    else:
+        axes.fill_between(place, low[order], high[order], color=GREY, alpha=0.35, linewidth=0)
+    interval = np.isfinite(low).any()
+    if np.isfinite(mean).any():
+        name = "mean of the samples, 5\u201395 % interval" if interval else "mean of the samples"
+        axes.plot(place, mean[order], "o", color=GREY, markersize=size, label=name)
+    if np.isfinite(found).any():
+        axes.plot(
+            place,
+            found[order],
+            "o",
+            color=BLUE,
+            markersize=size + 2,
+            markerfacecolor="none",
+            label="consensus",
+        )
+    if np.isfinite(truth).any():
+        axes.plot(place, truth[order], "_", color=ORANGE, markersize=size + 6, markeredgewidth=2, label="truth")
+    axes.margins(x=0.03)
+    known = np.concatenate([values[np.isfinite(values)] for values in (found, mean, low, truth)])
+    if known.min() > 0 and known.max() > 20 * known.min():
+        logarithmic(axes, along="y")
+    else:
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    dress(axes, y="objects in the image", x="" if few else f"{len(names)} images, by mean count")
+    axes.set_title("Objects per image", fontsize=11, loc="left", color=INK, fontweight="bold", pad=24)
+    axes.legend(
+        frameon=False,
+        fontsize=9.5,
+        ncols=3,
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        borderpad=0,
+        handletextpad=0.3,
+    )
+    if few:
+        name_ticks(axes, names, along="x", rotation=35 if slanted else 0, longest=LONGEST_NAME)
+    else:
+        axes.set_xticks([])
+    return figure
+
+
+def training_figure(training: pd.DataFrame) -> Figure | None:
+    """Draw loss, KL and active latents over the training steps.
+
+    Parameters
+    ----------
+    training : pandas.DataFrame
+        Lines of ``model/training.jsonl``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None when no curve holds a number.
+    """
+    steps = column(training, "step")
+    curves = [
+        ("Loss", [("loss", "training", BLUE), ("val_loss", "validation", ORANGE)], "loss"),
+        ("KL divergence", [("kl", "KL", BLUE)], "KL"),
+        ("Latents in use", [("active", "active", GREEN)], "active latents"),
+    ]
+    shown = []
+    for title, lines, unit in curves:
+        usable = [
+            (steps[good], values[good], label, colour)
+            for name, label, colour in lines
+            if (good := np.isfinite(values := column(training, name)) & np.isfinite(steps)).any()
+        ]
+        if usable:
+            shown.append((title, usable, unit))
+    if not shown:
+        return None
+    figure, axes = new_chart(1, len(shown), 3.8 * len(shown), 3.1)
+    for place, (title, usable, unit) in zip(axes, shown, strict=True):
+        for x, y, label, colour in usable:
+            window = max(1, len(y) // 60)
+            if window > 1:
+                place.plot(*_thinned(x, y), color=colour, linewidth=0.6, alpha=0.3)
+                y = pd.Series(y).rolling(window, center=True, min_periods=1).median().to_numpy()
+            marker = "o" if len(y) < 40 else ""
+            place.plot(*_thinned(x, y), color=colour, linewidth=1.6, marker=marker, markersize=3, label=label)
+        everything = np.concatenate([y for _, y, _, _ in usable])
+        bottom, top = np.percentile(everything, [0, 98])
+        if unit == "loss" and top > bottom:  # the first steps would squeeze everything else flat
+            place.set_ylim(bottom - 0.05 * (top - bottom), top + 0.1 * (top - bottom))
+        elif unit != "loss":
+            place.set_ylim(bottom=min(0.0, float(bottom)))
+        dress(place, title=title, x="training step", y=unit)
+        if len(usable) > 1:
+            place.legend(frameon=False, fontsize=9.5)
+    return figure
+
+
+def _thinned(x: np.ndarray, y: np.ndarray, most: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    step = max(1, len(x) // most)
+    return x[::step], y[::step]
+
+
+def _even_edges(values: np.ndarray) -> np.ndarray:
+    low, high = float(values.min()), float(values.max())
+    if high <= low:
+        low, high = 0.9 * low, 1.1 * high
+    return np.linspace(low, high, min(30, max(6, round(np.sqrt(len(values))) + 4)))
+
+
+def _area_scale(results: Results) -> tuple[np.ndarray, str]:
+    """Factor from pixels to areas for every object, and the unit."""
+    images = results.images
+    sizes = {
+        name: pixel_size(y, x, unit)
+        for name, y, x, unit in zip(
+            text(images, "image"),
+            column(images, "pixel_size_y"),
+            column(images, "pixel_size_x"),
+            text(images, "pixel_unit"),
+            strict=True,
+        )
+    }
+    owners = [sizes.get(name) for name in text(results.objects, "image")]
+    units = {None if owner is None else owner.unit for owner in owners}
+    if len(units) == 1 and None not in units:
+        return np.array([owner.y * owner.x for owner in owners if owner is not None]), f"{units.pop()}\u00b2"
+    return np.ones(len(owners)), "px"
+
+
+def _true_counts(results: Results, names: list[str]) -> np.ndarray:
+    counts = pd.Series(column(results.scores, "n_true"), index=text(results.scores, "image"), dtype=float)
+    counts = counts[~counts.index.duplicated() & counts.notna()]
+    return counts.reindex(names).to_numpy()

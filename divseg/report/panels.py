@@ -1,0 +1,285 @@
+"""Pictures of one image: noisy, MMSE, samples, spread and consensus side by side, and the whole image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from divseg.report.folder import ImageData
+from divseg.report.overlay import confidence_map, draw, existence_colours, grey_limits, to_grey
+from divseg.report.scalebar import PixelSize, add_scale_bar
+
+LARGEST_WHOLE = 384  # images up to this size are shown whole
+CROP = 360
+_CELL = 720  # device pixels of one picture; three of them are shown about 1500 wide
+_WIDTH = 15.0  # inches of a full row of three: text sizes below refer to it
+_TITLE, _TEXT = 14.0, 12.0
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of an image in pixels."""
+
+    y: int
+    x: int
+    height: int
+    width: int
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        """Cut the rectangle out of an image (Y, X)."""
+        return image[self.y : self.y + self.height, self.x : self.x + self.width]
+
+
+def region_to_show(shape: tuple[int, int], labels: np.ndarray | None) -> Region:
+    """Choose the part of an image to show: all of it when small, else the part with most objects.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the image.
+    labels : numpy.ndarray or None
+        Label image; without objects the middle is shown.
+
+    Returns
+    -------
+    Region
+        Sides of at most `CROP` pixels where the image is larger than `LARGEST_WHOLE`.
+    """
+    height, width = (side if side <= LARGEST_WHOLE else CROP for side in shape)
+    rest_y, rest_x = shape[0] - height, shape[1] - width
+    if rest_y == rest_x == 0:
+        return Region(0, 0, height, width)
+    if labels is None or not labels.any():
+        return Region(rest_y // 2, rest_x // 2, height, width)
+    ys, xs = _centres(labels)
+    best, where = -1, (0, 0)
+    for y in np.unique(np.linspace(0, rest_y, min(rest_y, 24) + 1).astype(int)):
+        in_row = (ys >= y) & (ys < y + height)
+        for x in np.unique(np.linspace(0, rest_x, min(rest_x, 24) + 1).astype(int)):
+            count = int(np.count_nonzero(in_row & (xs >= x) & (xs < x + width)))
+            if count > best:
+                best, where = count, (int(y), int(x))
+    return Region(*where, height, width)
+
+
+def image_panel(
+    data: ImageData, objects: pd.DataFrame, region: Region, size: PixelSize | None
+) -> tuple[Figure, tuple[float, float]]:
+    """Draw the available pictures of one image in rows of three.
+
+    Parameters
+    ----------
+    data : ImageData
+        The image; at least one piece must be there. Pieces that are None are left out.
+    objects : pandas.DataFrame
+        Rows of ``objects.csv`` of this image.
+    region : Region
+        Part to show.
+    size : PixelSize or None
+        For the scale bar.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Width in inches / 15 = share of the page's width.
+    limits : tuple of float
+        Grey limits common to the noisy image, the MMSE and the samples: their pooled 0.5 (with
+        the noisy image 4) and 99.7 percentiles within the region.
+    """
+    greys = [
+        (title, region.of(image))
+        for title, image in (("Noisy image", data.noisy), ("MMSE: mean of the samples", data.mmse))
+        if image is not None
+    ]
+    greys += [(f"Posterior sample {k + 1}", region.of(image)) for k, image in enumerate(data.samples)]
+    # The dark tail of heavy noise would lift the background of every other picture to a middle grey.
+    limits = grey_limits(*(image for _, image in greys), low=0.5 if data.noisy is None else 4.0)
+    painters: list[tuple[str, Callable[[Axes], ScalarMappable | None], str]] = []
+    for title, image in greys:
+        painters.append((title, _grey_painter(image, limits), ""))
+    if data.sd is not None:
+        name = "standard deviation over samples (intensity)"
+        painters.append(("Spread of the samples", _spread_painter(region.of(data.sd)), name))
+    if data.labels is not None:
+        picture = _outlined(data, objects, region, limits)
+        painters.append(("Consensus", _confidence_painter(picture), "existence (share of samples)"))
+    return _lay_out(painters, region, size), limits
+
+
+def whole_image(data: ImageData, objects: pd.DataFrame, region: Region, size: PixelSize | None) -> Figure:
+    """Draw the consensus on the whole image, thinned above 1400 pixels, with the shown region framed.
+
+    Parameters
+    ----------
+    data : ImageData
+        The image; its labels must be there.
+    objects : pandas.DataFrame
+        Rows of ``objects.csv`` of this image.
+    region : Region
+        Framed in white.
+    size : PixelSize or None
+        For the scale bar.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        At 100 pixels an inch one pixel of the figure is one pixel of the (thinned) image.
+    """
+    labels = data.labels
+    assert labels is not None
+    step = -(-max(labels.shape) // 1400)
+    factor = 2 if max(labels.shape) <= 600 else 1
+    back = _background(data)
+    small = labels[::step, ::step]
+    grey = np.zeros(small.shape, np.uint8)
+    if back is not None:
+        thin = back[::step, ::step]
+        grey = to_grey(thin, grey_limits(thin))
+    picture = draw(grey, small, existence_colours(small, objects), factor=factor, halo=True)
+    height, width = picture.shape[:2]
+    left, below, above = 10, 78, 10
+    figure = Figure(figsize=((width + 2 * left) / 100, (height + below + above) / 100), dpi=100, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = _axes_at(figure, left, above, width, height)
+    scale = _confidence_painter(picture)(axes)
+    scaled = factor / step
+    axes.add_patch(
+        Rectangle(
+            (region.x * scaled - 0.5, region.y * scaled - 0.5),
+            region.width * scaled - 1,
+            region.height * scaled - 1,
+            fill=False,
+            edgecolor="white",
+            linewidth=1.5,
+            linestyle=(0, (5, 3)),
+        )
+    )
+    if size is not None:
+        add_scale_bar(axes, width, height, PixelSize(size.y / scaled, size.x / scaled, size.unit), 11)
+    bar = _axes_at(figure, left + width // 4, above + height + 12, width // 2, 14)
+    if scale is not None:
+        _colour_bar(figure, scale, bar, "existence (share of samples)", 11)
+    return figure
+
+
+def _lay_out(
+    painters: list[tuple[str, Callable[[Axes], ScalarMappable | None], str]],
+    region: Region,
+    size: PixelSize | None,
+) -> Figure:
+    factor = max(1, round(_CELL / max(region.height, region.width)))
+    height, width = region.height * factor, region.width * factor
+    cell = max(width, 600)
+    gap = cell // 36
+    dpi = (3 * cell + 4 * gap) / _WIDTH
+    title_height, bar_height = round(0.36 * dpi), round(0.72 * dpi)
+    columns = min(3, len(painters))
+    rows = [painters[start : start + columns] for start in range(0, len(painters), columns)]
+    heights = [title_height + height + (bar_height if any(p[2] for p in row) else gap) for row in rows]
+    total_width, total_height = columns * cell + (columns + 1) * gap, sum(heights)
+    figure = Figure(figsize=(total_width / dpi, total_height / dpi), dpi=dpi, facecolor="white")
+    FigureCanvasAgg(figure)
+    top = 0
+    for row, row_height in zip(rows, heights, strict=True):
+        for index, (title, paint, legend) in enumerate(row):
+            left = gap + index * (cell + gap) + (cell - width) // 2
+            axes = _axes_at(figure, left, top + title_height, width, height)
+            axes.set_title(title, fontsize=_TITLE, pad=6, fontweight="bold")
+            scale = paint(axes)
+            if size is not None and top == 0 and index == 0:  # the others show the same pixels
+                add_scale_bar(axes, region.width, region.height, size, _TEXT)
+            if scale is not None:
+                long = round(0.8 * cell)
+                middle = gap + index * (cell + gap) + (cell - long) // 2
+                bar = _axes_at(figure, middle, top + title_height + height + round(0.1 * dpi), long, round(0.13 * dpi))
+                _colour_bar(figure, scale, bar, legend, _TEXT)
+        top += row_height
+    return figure
+
+
+def _axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Make axes at a place given in device pixels from the upper left corner."""
+    total_width, total_height = figure.get_size_inches() * figure.dpi
+    box = (left / total_width, 1 - (top + height) / total_height, width / total_width, height / total_height)
+    axes = figure.add_axes(box)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return axes
+
+
+def _show(axes: Axes, rgb: np.ndarray, width: int, height: int) -> None:
+    # nearest: what the reader sees are the pixels, not an interpolation between them
+    axes.imshow(rgb, interpolation="nearest", aspect="auto", extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+
+
+def _grey_painter(image: np.ndarray, limits: tuple[float, float]) -> Callable[[Axes], ScalarMappable | None]:
+    def paint(axes: Axes) -> None:
+        _show(axes, np.repeat(to_grey(image, limits)[:, :, None], 3, axis=2), image.shape[1], image.shape[0])
+
+    return paint
+
+
+def _spread_painter(image: np.ndarray) -> Callable[[Axes], ScalarMappable | None]:
+    def paint(axes: Axes) -> ScalarMappable:
+        top = grey_limits(image)[1]
+        scale = ScalarMappable(Normalize(0, top if top > 0 else 1.0), "magma")
+        filled = np.nan_to_num(image.astype(float), nan=0.0, posinf=0.0, neginf=0.0)
+        _show(axes, scale.to_rgba(filled)[:, :, :3], image.shape[1], image.shape[0])
+        return scale
+
+    return paint
+
+
+def _confidence_painter(
+    picture: tuple[np.ndarray, int] | np.ndarray,
+) -> Callable[[Axes], ScalarMappable | None]:
+    rgb, factor = picture if isinstance(picture, tuple) else (picture, 1)
+
+    def paint(axes: Axes) -> ScalarMappable:
+        _show(axes, rgb, rgb.shape[1] // factor, rgb.shape[0] // factor)
+        return ScalarMappable(Normalize(0, 1), confidence_map())
+
+    return paint
+
+
+def _outlined(
+    data: ImageData, objects: pd.DataFrame, region: Region, limits: tuple[float, float]
+) -> tuple[np.ndarray, int]:
+    assert data.labels is not None
+    labels = region.of(data.labels)
+    back = _background(data)
+    grey = to_grey(region.of(back), limits) if back is not None else np.zeros(labels.shape, np.uint8)
+    factor = max(1, round(_CELL / max(labels.shape)))
+    picture = draw(grey, labels, existence_colours(labels, objects), factor=factor, width=max(2, factor), halo=True)
+    return picture, factor
+
+
+def _background(data: ImageData) -> np.ndarray | None:
+    if data.mmse is not None:
+        return data.mmse
+    return data.noisy if data.noisy is not None else (data.samples[0] if data.samples else None)
+
+
+def _colour_bar(figure: Figure, scale: ScalarMappable, axes: Axes, name: str, font_size: float) -> None:
+    bar = figure.colorbar(scale, cax=axes, orientation="horizontal")
+    bar.set_label(name, fontsize=font_size)
+    bar.ax.tick_params(labelsize=font_size)
+    bar.outline.set_visible(False)
+
+
+def _centres(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    ys, xs = np.nonzero(labels)
+    _, inverse = np.unique(labels[ys, xs], return_inverse=True)
+    areas = np.bincount(inverse)
+    return np.bincount(inverse, ys) / areas, np.bincount(inverse, xs) / areas

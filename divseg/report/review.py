@@ -1,0 +1,104 @@
+"""The objects a person should look at first: the least certain ones, as a list and as small pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from divseg.report.folder import ImageData, column, text
+from divseg.report.overlay import CONFIDENCE, UNKNOWN, draw, grey_limits, to_grey
+from divseg.report.style import plain
+
+_COLUMNS = 7
+
+
+def least_certain(objects: pd.DataFrame, n: int = 20) -> pd.DataFrame:
+    """Return the objects of lowest existence, of equals those of lowest mean IoU.
+
+    Parameters
+    ----------
+    objects : pandas.DataFrame
+        ``objects.csv`` of the run.
+    n : int
+        At most so many rows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of `objects` with a known existence or mean IoU, the least certain first.
+    """
+    keys = pd.DataFrame({"existence": column(objects, "existence"), "mean_iou": column(objects, "mean_iou")})
+    keys = keys[keys.notna().any(axis=1)].sort_values(["existence", "mean_iou"], kind="stable", na_position="last")
+    return objects.iloc[keys.index[:n]].reset_index(drop=True)
+
+
+def review_figure(objects: pd.DataFrame, get: Callable[[str], ImageData]) -> Figure | None:
+    """Draw a small picture around each object, its outline coloured by existence.
+
+    Parameters
+    ----------
+    objects : pandas.DataFrame
+        Rows as from `least_certain`.
+    get : callable
+        ``get(name)`` returns what the folder holds of an image.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None when not one of the objects has labels and an image to be shown on.
+    """
+    rows = zip(text(objects, "image"), column(objects, "label"), column(objects, "existence"), strict=True)
+    tiles = [
+        (f"{number}. {plain(name, 16)} #{label:.0f}", tile)
+        for number, (name, label, existence) in enumerate(rows, start=1)
+        if np.isfinite(label) and (tile := _tile(get(name), label, existence)) is not None
+    ]
+    if not tiles:
+        return None
+    across, size, gap, title = min(_COLUMNS, len(tiles)), 200, 14, 24
+    down = -(-len(tiles) // across)
+    width, height = across * (size + gap) + gap, down * (size + title) + gap
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
+    FigureCanvasAgg(figure)
+    for index, (words, tile) in enumerate(tiles):
+        left = gap + (index % across) * (size + gap)
+        top = (index // across) * (size + title) + title
+        axes = figure.add_axes((left / width, 1 - (top + size) / height, size / width, size / height))
+        axes.imshow(tile, interpolation="nearest")
+        axes.set_axis_off()
+        axes.set_title(words, fontsize=9.5, pad=3, parse_math=False)
+    return figure
+
+
+def _tile(data: ImageData, label: float, existence: float) -> np.ndarray | None:
+    labels, back = data.labels, data.mmse if data.mmse is not None else data.noisy
+    if labels is None or back is None:
+        return None
+    rows = np.flatnonzero((labels == label).any(axis=1))
+    if not rows.size:
+        return None
+    cols = np.flatnonzero((labels[rows[0] : rows[-1] + 1] == label).any(axis=0))
+    side = int(np.clip(2.2 * max(np.ptp(rows), np.ptp(cols)), 32, 400))
+    window = tuple(
+        slice(max(0, start), max(0, start) + side)
+        for start in (
+            min((int(rows[0]) + int(rows[-1]) - side) // 2 + 1, labels.shape[0] - side),
+            min((int(cols[0]) + int(cols[-1]) - side) // 2 + 1, labels.shape[1] - side),
+        )
+    )
+    part, image = labels[window], back[window]
+    factor = max(1, 200 // side)
+    colour = np.rint(255 * np.array(CONFIDENCE(existence)[:3])) if np.isfinite(existence) else UNKNOWN
+    present = np.unique(part[part != 0])
+    # neighbours in thin grey: what the object was told apart from
+    table = np.where((present == label)[:, None], colour, 150).astype(np.uint8)
+    only = np.where(part == label, part, 0)
+    rgb = draw(to_grey(image, grey_limits(image)), part, (present, table), factor=factor)
+    bold = draw(to_grey(image, grey_limits(image)), only, (present, table), factor=factor, width=2, halo=True)
+    chosen = np.kron(only == label, np.ones((factor, factor), bool))
+    rgb[chosen] = bold[chosen]
+    return rgb

@@ -1,0 +1,101 @@
+"""Whole jobs beside the run of a folder: the demo, training alone, the report again, what is installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from divseg.config import RunConfig
+from divseg.errors import InputError
+from divseg.io import check_inputs, read
+from divseg.progress import LogReporter, Reporter
+from divseg.run import RunResult, run_folder, train
+from divseg.versions import versions
+
+if TYPE_CHECKING:
+    from divseg.denoise import DivNoising
+
+DEMO = RunConfig(train_steps=5000, samples=32, segmenter="otsu,smooth=1,split=distance,min_size=20")
+"""Settings of the demo: about four minutes on two CPU cores."""
+
+
+def run_demo(out: str | Path, *, train_minutes: float | None = None, reporter: Reporter | None = None) -> RunResult:
+    """Write the embedded noisy image and its truth below `out`, and run on them.
+
+    Parameters
+    ----------
+    out : path
+        Folder for ``images/``, ``masks/`` and the run folder ``run/``.
+    train_minutes : float, optional
+        Training budget instead of the demo's own number of steps.
+    reporter : Reporter, optional
+        Told what is done.
+    """
+    from divseg.demo import write_demo
+
+    reporter = reporter or LogReporter()
+    images, masks = write_demo(out)
+    reporter.say(f"demo: a real 512x512 image of nuclei with simulated camera noise, in {images}")
+    config = DEMO
+    if train_minutes is not None:
+        config = RunConfig.make(**{**DEMO.model_dump(), "train_steps": None, "train_minutes": train_minutes})
+    return run_folder(images, Path(out) / "run", config, truth=masks, reporter=reporter)
+
+
+def train_folder(source: Any, out: str | Path, config: RunConfig, *, reporter: Reporter | None = None) -> DivNoising:
+    """Train on the images of a folder and write a model folder."""
+    reporter = reporter or LogReporter()
+    found = check_inputs(source, axes=config.axes, channel=config.channel, out=out)
+    for line in found.lines():
+        reporter.say(line)
+    model = train(found.images, config, reporter)
+    model.save(out)
+    return model
+
+
+def rebuild_report(folder: str | Path) -> Path:
+    """Write the report of a run folder again, with the noisy images where they still are."""
+    from divseg.report import write_report
+
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise InputError(f"{folder} is no run folder: it has no run.json")
+    inputs = {row["name"]: row for row in json.loads(path.read_text(encoding="utf-8")).get("inputs", [])}
+    config = json.loads(path.read_text(encoding="utf-8")).get("config", {})
+
+    def load(name: str) -> Any:
+        images = read(inputs[name]["path"], axes=config.get("axes"), channel=config.get("channel"))
+        return images[images.names.index(name)].data
+
+    return write_report(folder, load=load)
+
+
+def describe_installation() -> dict[str, Any]:
+    """Return versions and devices."""
+    import torch
+
+    from divseg.denoise.device import choose_device, training_dtype
+
+    device = choose_device("auto")
+    return {
+        "versions": versions(),
+        "device": str(device),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "training precision": str(training_dtype(device)).removeprefix("torch."),
+    }
+
+
+def describe_model(folder: str | Path) -> dict[str, Any]:
+    """Return what is in a model folder."""
+    from divseg.denoise import DivNoising
+
+    model = DivNoising.load(folder, device="cpu")
+    return {
+        "network": model.network.config.to_dict(),
+        "noise": model.noise.to_dict(),
+        "mean": model.mean,
+        "sd": model.sd,
+        "training": model.training,
+    }

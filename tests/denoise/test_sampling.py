@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import torch
+
+from divseg.denoise.network import DivNoisingNet, NetworkConfig
+from divseg.denoise.sampling import check_tile, decode, encode, sample_batches
+from divseg.errors import InputError
+
+
+def network(config=None):
+    torch.manual_seed(1)
+    return DivNoisingNet(config or NetworkConfig()).eval()
+
+
+def image(shape=(513, 641), seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("config", [NetworkConfig(), NetworkConfig(3, filters=8, latents=8, convs=3)])
+@pytest.mark.parametrize("tile", [96, 160])
+def test_tiled_equals_whole(config, tile):
+    net, noisy = network(config), image()
+    whole = encode(net, noisy, 7, 4096)
+    tiled = encode(net, noisy, 7, tile)
+    assert float((whole.mu - tiled.mu).abs().max()) <= 1e-5
+    assert float((whole.sd - tiled.sd).abs().max()) <= 1e-5
+    a = decode(net, whole, range(2), 0, 4096)
+    b = decode(net, tiled, range(2), 0, tile)
+    assert a.shape == (2, 513, 641)
+    assert float((a - b).abs().max()) <= 1e-5
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_sample_does_not_depend_on_batch_or_number(batch):
+    net = network(NetworkConfig(filters=8, latents=8))
+    posterior = encode(net, image((50, 61)), 7, 256)
+    alone = torch.cat([decode(net, posterior, range(k, k + 1), 3, 256) for k in range(8)])
+    together = torch.cat(list(sample_batches(net, posterior, n=8, seed=3, batch_size=batch, tile=256)))
+    assert float((alone - together).abs().max()) <= 1e-5
+    few = torch.cat(list(sample_batches(net, posterior, n=3, seed=3, batch_size=batch, tile=256)))
+    assert float((few - together[:3]).abs().max()) <= 1e-5
+
+
+def test_seed_and_key_change_the_sample():
+    net = network(NetworkConfig(filters=8, latents=8))
+    one, other = encode(net, image((32, 32)), 7, 256), encode(net, image((32, 32)), 8, 256)
+    first = decode(net, one, range(1), 0, 256)
+    assert not torch.allclose(first, decode(net, one, range(1), 1, 256), atol=1e-3)
+    assert not torch.allclose(first, decode(net, other, range(1), 0, 256), atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 35), (5, 64), (512, 19)])
+def test_any_size_keeps_its_shape(shape):
+    net = network(NetworkConfig(filters=4, latents=4))
+    out = decode(net, encode(net, image(shape), 1, 64), range(1), 0, 64)
+    assert out.shape == (1, *shape)
+    assert torch.isfinite(out).all()
+
+
+def test_impossible_tiles_and_images():
+    with pytest.raises(InputError, match="too small"):
+        check_tile(8, 4, torch.device("cpu"))
+    assert check_tile(97, 4, torch.device("cpu")) == 100
+    with pytest.raises(InputError, match="too small"):
+        encode(network(NetworkConfig(3, filters=4, latents=4)), image((3, 40)), 1, 64)

@@ -1,0 +1,35 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from divseg.report.folder import ImageData
+from divseg.report.review import least_certain, review_figure
+from divseg.report.style import to_png
+
+
+def test_order_is_existence_then_agreement_and_unknown_comes_last():
+    objects = pd.DataFrame(
+        {"label": range(5), "existence": [1.0, 0.5, 0.5, np.nan, np.nan], "mean_iou": [0.2, 0.9, 0.4, 0.1, np.nan]}
+    )
+    assert least_certain(objects).label.tolist() == [2, 1, 0, 3]
+    assert least_certain(objects, 1).label.tolist() == [2]
+    assert least_certain(pd.DataFrame()).empty
+
+
+@pytest.mark.parametrize("shape", [(10, 10), (64, 200), (300, 20)])
+def test_every_object_is_pictured_wherever_it_lies(shape):
+    labels = np.zeros(shape, np.int32)
+    labels[0, 0], labels[-1, -1], labels[2:8, 2:8] = 1, 2, 3
+    data = ImageData("a", labels, None, np.ones(shape), None, (), ())
+    objects = pd.DataFrame({"image": ["$a"] * 4, "label": [1, 2, 3, 99], "existence": [0.1, np.nan, 1.0, 0.2]})
+    figure = review_figure(objects, lambda name: data)
+    assert [axes.get_title() for axes in figure.axes] == ["1. $a #1", "2. $a #2", "3. $a #3"]
+    assert to_png(figure)
+    for axes, label in zip(figure.axes, (0.1, None, 1.0), strict=True):
+        rgb = axes.images[0].get_array()
+        assert (np.ptp(rgb.astype(int), axis=2) > 0).any() == (label is not None)
+
+
+def test_no_picture_without_labels_or_image():
+    data = ImageData("a", None, None, np.ones((9, 9)), None, (), ())
+    assert review_figure(pd.DataFrame({"image": ["a"], "label": [1]}), lambda name: data) is None
