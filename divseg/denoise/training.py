@@ -31,9 +31,9 @@ Progress = Callable[[dict[str, Any]], None]
 class TrainSettings:
     """Settings of the optimiser; the defaults are what trains best on two CPU cores."""
 
-    batch: int = 16
+    batch: int = 8
     patch: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     kl_warmup: float = 0.3
     """Share of training over which the weight of the KL term rises to 1."""
     noise_start: float = 0.5

@@ -39,13 +39,13 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[np.signedinteger[Any]]:
     """
     path = Path(path)
     shape = label_shape(path)
-    if len(shape) > 3:
+    if len(squeezed(shape)) > 3:
         raise FileProblem(path, f"a mask of shape {shape} has more than three dimensions", "save a stack of planes")
-    return load_labels(path).reshape(shape)
+    return load_labels(path, shape)
 
 
 def label_shape(path: Path) -> tuple[int, ...]:
-    """Return the shape of a label image without dimensions of length one, from its header.
+    """Return the shape of a label image from its header.
 
     Raises
     ------
@@ -54,43 +54,41 @@ def label_shape(path: Path) -> tuple[int, ...]:
     """
     header = read_header(path)
     _check_header(path, header)
-    shape = header.shape
+    return header.shape
+
+
+def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape without leading dimensions of length one."""
     return tuple(n for n in shape[:-2] if n > 1) + shape[-2:]
 
 
-def load_labels(path: Path, lead: tuple[int, ...] = ()) -> NDArray[np.signedinteger[Any]]:
+def load_labels(path: Path, shape: tuple[int, ...], lead: tuple[int, ...] = ()) -> NDArray[np.signedinteger[Any]]:
     """Read a label image, or of its stack the part at the leading positions `lead`.
 
     Parameters
     ----------
     path : Path
         The file.
+    shape : tuple of int
+        From :func:`label_shape`.
     lead : tuple of int
         Positions along the first dimensions that are longer than one.
 
     Returns
     -------
     array, int32 or int64
-        Without the dimensions that `lead` fixes and without those of length one.
+        Without the dimensions that `lead` fixes and without leading ones of length one.
 
     Raises
     ------
     InputError
         As :func:`read_labels`.
     """
-    header = read_header(path)
-    _check_header(path, header)
-    last = len(header.shape) - 2
     positions = list(lead)
     index: list[int | None] = []
-    for i, n in enumerate(header.shape):
-        if i < last and n == 1:
-            index.append(0)
-        elif i < last and positions:
-            index.append(positions.pop(0))
-        else:
-            index.append(None)
-    return _as_labels(path, load_index(path, tuple(index)))
+    for n in shape[:-2]:
+        index.append(0 if n == 1 else positions.pop(0) if positions else None)
+    return _as_labels(path, load_index(path, (*index, None, None)))
 
 
 def write_labels(path: str | os.PathLike[str], labels: ArrayLike, pixel_size: PixelSize | None = None) -> None:

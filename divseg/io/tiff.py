@@ -64,7 +64,7 @@ def tiff_header(path: str | Path) -> Header:
         raise
     except Exception as error:  # a damaged file can make tifffile raise almost anything
         raise FileProblem(path, f"it cannot be read as TIFF ({_one_line(error)})", COPY_AGAIN) from error
-    if not stack.shape:
+    if not stack.shape or 0 in stack.shape:
         raise FileProblem(path, "it holds no image", COPY_AGAIN)
     _check_decodable(path, stack)
     _check_complete(path, stack)

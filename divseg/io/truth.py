@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divseg.errors import InputError
-from divseg.io.labels import label_shape, load_labels
+from divseg.io.labels import label_shape, load_labels, squeezed
 from divseg.io.problem import FileProblem, Problem
 from divseg.io.refs import ImageRef
 from divseg.io.sources import Source, find_files, stem
@@ -31,12 +32,15 @@ class TruthRef:
         The mask file.
     lead : tuple of int
         Position in a stack of masks, empty for a file that holds one.
+    file_shape : tuple of int
+        Of the whole file.
     shape : tuple of int
         Of the mask: (Y, X) or (Z, Y, X).
     """
 
     path: Path
     lead: tuple[int, ...]
+    file_shape: tuple[int, ...]
     shape: tuple[int, ...]
 
     def load(self) -> NDArray[np.signedinteger[Any]]:
@@ -52,7 +56,7 @@ class TruthRef:
         InputError
             If it cannot be read or is no label image.
         """
-        return load_labels(self.path, self.lead).reshape(self.shape)
+        return load_labels(self.path, self.file_shape, self.lead).reshape(self.shape)
 
 
 @dataclass
@@ -148,8 +152,14 @@ def _mask_of(name: str, image: Path, masks: dict[str, list[Path]]) -> Path | Non
     return candidates[0] if candidates else None
 
 
+@functools.lru_cache(maxsize=1)  # the planes of one file ask one after the other
+def _shape(mask: Path, modified: int) -> tuple[int, ...]:
+    return label_shape(mask)
+
+
 def _fit(ref: ImageRef, mask: Path, ordinal: int, count: int) -> TruthRef:
-    shape = label_shape(mask)
+    file_shape = _shape(mask, mask.stat().st_mtime_ns)
+    shape = squeezed(file_shape)
     want = ref.spatial_shape
     lead = shape[: len(shape) - len(want)]
     if shape[len(lead) :] != want or math.prod(lead) != count:
@@ -159,4 +169,4 @@ def _fit(ref: ImageRef, mask: Path, ordinal: int, count: int) -> TruthRef:
             f"a mask of shape {shape} for image {ref.name!r} of shape {whole}",
             "give a mask of the same shape",
         )
-    return TruthRef(mask, tuple(int(i) for i in np.unravel_index(ordinal, lead)) if lead else (), want)
+    return TruthRef(mask, tuple(int(i) for i in np.unravel_index(ordinal, lead)) if lead else (), file_shape, want)

@@ -1,5 +1,6 @@
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import imageio.v3 as iio
 import numpy as np
@@ -204,7 +205,7 @@ def test_channels(save, options, axes, where):
         read(path)
     image = read(path, channel=2)[-1]
     np.testing.assert_array_equal(image.data, data[where])
-    with pytest.raises(InputError, match="no channel 3 .* --channel 0 to 2"):
+    with pytest.raises(InputError, match=r"no channel 3 .* --channel 0 to 2"):
         read(path, channel=3)
 
 
@@ -403,3 +404,21 @@ class TestImageList:
         path, _ = save("a.ome.tif", ome=True)
         with pytest.warns(DivsegWarning, match=r"a\.ome\.tif and .*a\.tif: images of the same name 'a'"):
             assert read(path.parent).names == ["a", "a"]
+
+
+def test_compressed_colours(tmp_path, rng):
+    rgb = rng.integers(0, 255, (2, 16, 17, 3)).astype("uint8")
+    tifffile.imwrite(tmp_path / "a.tif", rgb, photometric="rgb", compression="zlib")
+    images = read(tmp_path / "a.tif", axes="TYXC", channel=1)
+    np.testing.assert_array_equal(images[1].data, rgb[1, ..., 1])
+    planar = np.moveaxis(rgb[0], -1, 0)
+    tifffile.imwrite(tmp_path / "b.tif", planar, photometric="rgb", planarconfig="separate", compression="zlib")
+    np.testing.assert_array_equal(read(tmp_path / "b.tif", channel=2)[0].data, planar[2])
+
+
+def test_threads_share_a_file(save):
+    path, data = save("a.tif", (40, 32, 33), compression="zlib", metadata=None)
+    images = read(path, axes="TYX")
+    with ThreadPoolExecutor(8) as pool:
+        planes = list(pool.map(lambda k: images[k].data, list(range(40)) * 3))
+    np.testing.assert_array_equal(np.stack(planes), np.concatenate([data] * 3))

@@ -15,20 +15,26 @@ def results(run=None, **tables):
 
 @pytest.mark.parametrize(
     ("value", "digits", "words"),
-    [(1234567, 0, "1\u202f234\u202f567"), (0.12345, 3, "0.123"), (math.nan, 2, "–"), (None, 2, "–"), ("x", 0, "–")],
+    [
+        (1234567, 0, "1\u202f234\u202f567"),
+        (0.12345, 3, "0.123"),
+        (math.nan, 2, "\u2013"),
+        (None, 2, "\u2013"),
+        ("x", 0, "\u2013"),
+    ],
 )
 def test_number(value, digits, words):
     assert facts.number(value, digits) == words
 
 
-@pytest.mark.parametrize(("value", "words"), [(5, "5.0 s"), (754.2, "12.6 min"), (90000, "25.0 h"), (None, "–")])
+@pytest.mark.parametrize(("value", "words"), [(5, "5.0 s"), (754.2, "12.6 min"), (90000, "25.0 h"), (None, "\u2013")])
 def test_duration(value, words):
     assert facts.duration(value) == words
 
 
 def test_overview_without_numbers_claims_none():
     cards = {name: value for name, value, _ in facts.overview(results(objects={"image": ["a"], "existence": [None]}))}
-    assert cards["median existence"] == cards["existence below 0.5"] == "–"
+    assert cards["median existence"] == cards["existence below 0.5"] == "\u2013"
 
 
 def test_flatten_keeps_every_setting():

@@ -64,7 +64,7 @@ def finished(builder, tmp_path_factory):
 
 @pytest.fixture
 def small(builder, tmp_path):
-    return builder(tmp_path / "run", {"a": (64, 64), "b": (64, 80)})
+    return builder(tmp_path / "run", {"a": (64, 64)})
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +254,7 @@ def test_noisy_image_that_cannot_be_loaded_leaves_a_note(small):
         raise OSError("the input has moved")
 
     text = Page(write_report(small.folder, load=load)).text
-    assert text.count("not available: noisy image (the input has moved)") == 2
+    assert "not available: noisy image (the input has moved)" in text
     assert "not available: noisy image (the input was not given" in Page(write_report(small.folder, max_images=1)).text
 
 
@@ -300,8 +300,7 @@ def test_many_images_show_a_few_within_bounded_time(builder, small):
     images, objects = (pd.read_csv(small.folder / f"{name}.csv") for name in ("images", "objects"))
     copies = [images.iloc[[0]].assign(image=f"i{k}", existence_mean=0.9 - 0.001 * k) for k in range(200)]
     pd.concat(copies).to_csv(small.folder / "images.csv", index=False)
-    mine = objects[objects["image"] == "a"]
-    pd.concat([mine.assign(image=f"i{k}") for k in range(200)]).to_csv(small.folder / "objects.csv", index=False)
+    pd.concat([objects.assign(image=f"i{k}") for k in range(200)]).to_csv(small.folder / "objects.csv", index=False)
     for kind, ending in (("labels", ".tif"), ("denoised", ".tif"), ("maps", "_sd.tif"), ("samples", ".tif")):
         for k in range(0 if kind != "samples" else 50, 200 if kind != "samples" else 52):
             shutil.copy(small.folder / kind / f"a{ending}", small.folder / kind / f"i{k}{ending}")

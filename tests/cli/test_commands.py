@@ -1,0 +1,109 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tifffile
+
+QUICK = ["--train-steps", "30", "--samples", "3", "--device", "cpu"]
+
+
+def divseg(*words, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "divseg", *map(str, words)], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def plate(make_plate, tmp_path_factory):
+    return make_plate(tmp_path_factory.mktemp("plate"), n=2)
+
+
+def test_help_and_version():
+    assert "run" in divseg("--help").stdout
+    assert divseg("--version").stdout.startswith("divseg ")
+    assert "--segmenter" in divseg("run", "--help").stdout
+
+
+def test_run_evaluate_report_train_info(plate, tmp_path):
+    images, masks = plate
+    config = tmp_path / "run.toml"
+    config.write_text('segmenter = "otsu,smooth=2"\nsamples = 9\n')
+    out = tmp_path / "out"
+    done = divseg("run", images, "--out", out, "--truth", masks, "--config", config, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "consensus clustering" in done.stdout
+    assert "report:" in done.stdout
+    assert "image 1 of 2" in done.stderr
+    assert "loss" in done.stderr
+    assert tifffile.imread(out / "labels" / "cell0.tif").shape == (72, 80)
+
+    scored = divseg("evaluate", out / "labels", masks, "--out", tmp_path / "scores.csv")
+    assert scored.returncode == 0, scored.stderr
+    assert "map" in scored.stdout
+    assert (tmp_path / "scores.csv").is_file()
+
+    (out / "report.html").unlink()
+    assert divseg("report", out).returncode == 0
+    assert (out / "report.html").is_file()
+
+    assert '"steps": 30' in divseg("info", out / "model").stdout
+    assert '"torch"' in divseg("info").stdout
+
+    trained = divseg("train", images, "--out", tmp_path / "model", "--train-steps", "20")
+    assert trained.returncode == 0, trained.stderr
+    assert (tmp_path / "model" / "weights.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "nowhere"], "nowhere"),
+        (["run", "{images}", "--segmenter", "otus"], "otsu"),
+        (["run", "{images}", "--noise", "gausian", "--out", "{tmp}/o"], "did you mean 'gaussian'"),
+        (["run", "{images}", "--samples", "0"], "samples=0"),
+        (["run", "{images}", "--config", "{tmp}/none.toml"], "none.toml"),
+        (["run", "{images}", "--device", "quantum", "--out", "{tmp}/o"], "quantum"),
+        (["run", "{images}", "--model", "{tmp}"], "config.json"),
+        (["evaluate", "{images}", "nowhere"], "nowhere"),
+        (["report", "{tmp}"], "run.json"),
+        (["info", "{tmp}"], "config.json"),
+    ],
+)
+def test_wrong_use_is_one_line_and_code_2(words, message, plate, tmp_path):
+    images = tmp_path / "images"
+    images.symlink_to(plate[0])
+    done = divseg(*(w.format(images=images, tmp=tmp_path) for w in words), cwd=tmp_path)
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("divseg: ")
+    assert message in last
+    assert "Traceback" not in done.stderr
+
+
+def test_some_failed_is_code_1(plate, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for path in plate[0].iterdir():
+        (images / path.name).symlink_to(path)
+    (images / "bad.tif").write_text("no image")
+    done = divseg("run", images, "--out", tmp_path / "out", *QUICK)
+    assert done.returncode == 1, done.stderr
+    assert "bad" in (tmp_path / "out" / "failures.csv").read_text()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals work differently on Windows")
+def test_ctrl_c_is_code_130(plate, tmp_path):
+    words = ["run", str(plate[0]), "--out", str(tmp_path / "out"), "--train-minutes", "5", "--device", "cpu"]
+    process = subprocess.Popen([sys.executable, "-m", "divseg", *words], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("training "):
+            break
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "interrupted" in rest
+    assert "Traceback" not in rest
