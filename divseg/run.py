@@ -25,7 +25,6 @@ from divseg.io import (
     InputReport,
     RunStore,
     check_inputs,
-    check_pixels,
     config_hash,
     fingerprint,
 )
@@ -344,10 +343,10 @@ class _Run:
 
 def _check(image: Image) -> None:
     """Raise where an image cannot be denoised."""
+    from divseg.denoise import NetworkConfig
     from divseg.denoise.divnoising import plane
 
-    plane(image)
-    check_pixels(image)
+    plane(image, NetworkConfig().smallest_side)
 
 
 def train(images: ImageList, config: RunConfig, tell: Reporter) -> DivNoising:

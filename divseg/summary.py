@@ -52,7 +52,7 @@ def image_row(image: Image, result: ImageResult, seconds: float) -> dict[str, An
         "expected_seg": fused.expected.get("seg"),
         "residual_correlation_x": result.residual_correlation[0],
         "residual_correlation_y": result.residual_correlation[1],
-        "warnings": "; ".join(result.warnings),
+        "warnings": "\n".join(result.warnings),
         "seconds": round(seconds, 2),
     }
 

@@ -129,7 +129,7 @@ def test_one_bad_image_does_not_stop_the_rest(finished, plate, tmp_path):
     tifffile.imwrite(folder / "nan.tif", bad)
     tifffile.imwrite(folder / "small.tif", np.arange(64, dtype=np.uint8).reshape(8, 8))
     tifffile.imwrite(folder / "rgb.tif", np.zeros((64, 64, 3), np.uint8), photometric="rgb")
-    tifffile.imwrite(folder / "deep.tif", np.zeros((2, 3, 64, 64), np.uint8))
+    tifffile.imwrite(folder / "deep.tif", np.zeros((2, 5, 64, 64), np.uint8), photometric="minisblack")
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     result = run_folder(folder, tmp_path / "out", CONFIG)
     assert result.n_images == 3

@@ -39,13 +39,14 @@ class _Planes(Sequence[NDArray[np.generic]]):
         return plane(self.images[index])
 
 
-def plane(image: Image | NDArray[np.generic]) -> NDArray[np.generic]:
+def plane(image: Image | NDArray[np.generic], smallest: int = 1) -> NDArray[np.generic]:
     """Return an image's checked 2-D array.
 
     Raises
     ------
     InputError
-        If the image is not 2-D with one channel, or has pixels that are no numbers.
+        If the image is not 2-D with one channel, has pixels that are no numbers, or a side of fewer than
+        `smallest` pixels.
     """
     if not isinstance(image, Image):
         image = Image.from_array(np.asarray(image))
@@ -53,6 +54,11 @@ def plane(image: Image | NDArray[np.generic]) -> NDArray[np.generic]:
         raise InputError(
             f"{image.name}: axes {image.axes} of shape {image.shape}; this version works on 2-D images with one "
             "channel (choose --channel, or --axes TYX to take the planes of a stack one by one)"
+        )
+    if min(image.shape) < smallest:
+        raise InputError(
+            f"{image.name}: {image.shape[0]}x{image.shape[1]} pixels are smaller than the network's tile of "
+            f"{smallest}x{smallest}; leave it out or crop less"
         )
     check_pixels(image)
     return image.data

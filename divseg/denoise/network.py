@@ -41,6 +41,11 @@ class NetworkConfig:
         return 2**self.depth
 
     @property
+    def smallest_side(self) -> int:
+        """Pixels that an image must have along each axis: four latent positions."""
+        return 4 * self.stride
+
+    @property
     def encoder_halo(self) -> int:
         """Pixels around a tile that its latents depend on, rounded up to whole latent positions.
 

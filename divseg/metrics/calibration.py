@@ -91,8 +91,8 @@ def reliability_curve(confidence: ArrayLike, hit: ArrayLike, *, bins: int = 10, 
         return pd.DataFrame({name: pd.Series(dtype=int if name == "n" else float) for name in columns})
     edges = np.arange(bins + 1) / bins
     if adaptive:
-        edges = np.unique(np.quantile(values, edges, method="inverted_cdf"))
-        edges = np.concatenate([[0.0], edges[1:-1], [1.0]]) if len(edges) > 1 else np.array([0.0, 1.0])
+        inner = np.sort(values)[-(-len(values) * np.arange(1, bins) // bins) - 1]  # last value of each bin
+        edges = np.unique(np.concatenate([[0.0], inner[inner < values.max()], [1.0]]))
     place = np.maximum(np.searchsorted(edges, values, side="left") - 1, 0)
     n = np.bincount(place, minlength=len(edges) - 1)
     used = n > 0

@@ -18,8 +18,8 @@ from divseg.report.folder import ImageData
 from divseg.report.overlay import confidence_map, draw, existence_colours, grey_limits, to_grey
 from divseg.report.scalebar import PixelSize, add_scale_bar
 
-LARGEST_WHOLE = 384  # images up to this size are shown whole
 CROP = 360
+LARGE_OBJECT = 60  # pixels; where objects are larger, twice the crop is shown, else they would not fit in
 _CELL = 720  # device pixels of one picture; three of them are shown about 1500 wide
 _WIDTH = 15.0  # inches of a full row of three: text sizes below refer to it
 _TITLE, _TEXT = 14.0, 12.0
@@ -52,9 +52,14 @@ def region_to_show(shape: tuple[int, int], labels: np.ndarray | None) -> Region:
     Returns
     -------
     Region
-        Sides of at most `CROP` pixels where the image is larger than `LARGEST_WHOLE`.
+        Sides of at most `CROP` pixels, twice that where the median object is larger than `LARGE_OBJECT` across;
+        sides up to 7 % longer are kept whole.
     """
-    height, width = (side if side <= LARGEST_WHOLE else CROP for side in shape)
+    crop = CROP
+    if labels is not None and labels.any():
+        areas = np.unique(labels[labels != 0], return_counts=True)[1]
+        crop = 2 * CROP if np.sqrt(np.median(areas)) > LARGE_OBJECT else CROP
+    height, width = (side if side <= 1.07 * crop else crop for side in shape)
     rest_y, rest_x = shape[0] - height, shape[1] - width
     if rest_y == rest_x == 0:
         return Region(0, 0, height, width)

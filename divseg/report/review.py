@@ -13,7 +13,7 @@ from divseg.report.folder import ImageData, column, text
 from divseg.report.overlay import CONFIDENCE, UNKNOWN, draw, grey_limits, to_grey
 from divseg.report.style import plain
 
-_COLUMNS = 7
+_COLUMNS, _SIZE = 7, 200  # pictures in a row, and their side on the page in pixels
 
 
 def least_certain(objects: pd.DataFrame, n: int = 20) -> pd.DataFrame:
@@ -59,18 +59,22 @@ def review_figure(objects: pd.DataFrame, get: Callable[[str], ImageData]) -> Fig
     ]
     if not tiles:
         return None
-    across, size, gap, title = min(_COLUMNS, len(tiles)), 200, 14, 24
+    across, gap, title = min(_COLUMNS, len(tiles)), 14, 24
     down = -(-len(tiles) // across)
-    width, height = across * (size + gap) + gap, down * (size + title) + gap
-    figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
+    width, height = across * (_SIZE + gap) + gap, down * (_SIZE + title) + gap
+    figure = Figure(figsize=(width / 100, height / 100), dpi=150, facecolor="white")
     FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))  # one for all: twenty would take longer than all other charts
+    axes.set_axis_off()
     for index, (words, tile) in enumerate(tiles):
-        left = gap + (index % across) * (size + gap)
-        top = (index // across) * (size + title) + title
-        axes = figure.add_axes((left / width, 1 - (top + size) / height, size / width, size / height))
-        axes.imshow(tile, interpolation="nearest")
-        axes.set_axis_off()
-        axes.set_title(words, fontsize=9.5, pad=3, parse_math=False)
+        left = gap + (index % across) * (_SIZE + gap)
+        top = (index // across) * (_SIZE + title) + title
+        axes.imshow(tile, interpolation="nearest", extent=(left, left + _SIZE, top + _SIZE, top))
+        place = (left + _SIZE / 2, top - 5)
+        axes.text(*place, words, fontsize=9.5, ha="center", va="bottom", parse_math=False)
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.set_aspect("auto")
     return figure
 
 
@@ -91,7 +95,7 @@ def _tile(data: ImageData, label: float, existence: float) -> np.ndarray | None:
         )
     )
     part, image = labels[window], back[window]
-    factor = max(1, 200 // side)
+    factor = max(1, _SIZE // side)
     colour = np.rint(255 * np.array(CONFIDENCE(existence)[:3])) if np.isfinite(existence) else UNKNOWN
     present = np.unique(part[part != 0])
     # neighbours in thin grey: what the object was told apart from

@@ -90,5 +90,5 @@ def to_png(figure: Figure) -> bytes:
 def encode(rgb: np.ndarray) -> bytes:
     """Encode an image of shape (Y, X, 3), uint8, as PNG."""
     stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(rgb)).save(stream, "PNG", compress_level=6)
+    Image.fromarray(np.ascontiguousarray(rgb)).save(stream, "PNG", compress_level=4)
     return stream.getvalue()

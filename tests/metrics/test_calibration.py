@@ -80,7 +80,7 @@ def test_bins_are_closed_on_the_right():
 
 
 def test_adaptive_bins_hold_equally_many():
-    confidence = np.linspace(0.8, 1, 100)
+    confidence = np.linspace(0.81, 1, 100)
     curve = reliability_curve(confidence, np.ones(100), bins=5, adaptive=True)
     assert curve["n"].tolist() == [20] * 5
     assert (curve["low"].iloc[0], curve["high"].iloc[-1]) == (0, 1)

@@ -17,7 +17,7 @@ def folders(tmp_path):
 
 def write(folder, **images):
     for name, labels in images.items():
-        tifffile.imwrite(folder / f"{name}.tif", labels)
+        tifffile.imwrite(folder / f"{name}.tif", labels, photometric="minisblack")
 
 
 def test_files_are_paired_by_name(folders):

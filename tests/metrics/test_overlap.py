@@ -68,6 +68,11 @@ def test_dtypes_may_differ_and_labels_are_compared_by_place():
     assert table(count_overlap(pred, truth)) == {(3, 200): 16, (2**40, 7): 16}
 
 
+def test_labels_that_agree_in_their_lower_half_stay_apart():
+    image = squares(7, 2**32 + 7, dtype=np.int64)
+    assert count_overlap(image, image).n_pred == 2
+
+
 def test_boolean_masks_are_one_object():
     mask = squares(1).astype(bool)
     assert table(count_overlap(mask, mask)) == {(1, 1): 16}

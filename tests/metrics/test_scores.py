@@ -134,6 +134,14 @@ def test_aji_by_hand():
     assert scores.aji_plus == pytest.approx(3 / 10)
 
 
+def test_aji_takes_the_greatest_iou():
+    truth = np.array([[1, 1, 1, 1, 1, 0, 0, 0]])
+    pred = np.array([[4, 4, 5, 5, 5, 5, 5, 5]])
+    # IoU 2/5 with object 4, 3/8 with the larger object 5, which is left over with its six pixels
+    scores = evaluate(pred, truth)
+    assert scores.aji == scores.aji_plus == pytest.approx(2 / (5 + 6))
+
+
 @pytest.mark.parametrize("shape", [(5, 6), (3, 5, 6), (0, 4)])
 def test_nothing_there_and_nothing_found_has_no_score(shape):
     empty = np.zeros(shape, np.uint16)

@@ -57,6 +57,16 @@ def test_false_objects_on_an_empty_image_count():
     assert row["det_pooled"] == pytest.approx(1 - 6 / 40)
 
 
+def test_pooled_det_has_a_floor():
+    assert summarize(rows_of(a=[(1, 1, 0), (0, 0, 30)]))["det_pooled"][0] == 0
+
+
+def test_intervals_pass_over_images_without_score():
+    some = summarize(rows_of(a=[(10, k, 0) for k in range(8)])).iloc[0]
+    more = summarize(rows_of(a=[(10, k, 0) for k in range(8)] + [(0, 0, 0)] * 4)).iloc[0]
+    assert (more["map_lo"], more["map_hi"]) == (some["map_lo"], some["map_hi"])
+
+
 def test_nothing_anywhere_is_not_a_number_in_silence():
     row = summarize(rows_of(a=[(0, 0, 0), (0, 0, 0)])).iloc[0]
     assert row["n_scored"] == 0

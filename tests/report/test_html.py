@@ -56,8 +56,6 @@ def finished(builder, tmp_path_factory):
         "field 1": (96, 128),
         "field 2": (64, 64),
         "large": (1024, 1024),
-        "p 4": (100, 60),
-        "p 5": (64, 64),
     }
     return builder(tmp_path_factory.mktemp("runs") / "full", sizes)
 
@@ -111,7 +109,7 @@ def test_overview_counts_what_the_tables_hold(page, finished):
     objects = pd.read_csv(finished.folder / "objects.csv")
     shown = re.findall(r"<li>([^<]+)<strong>([^<]+)</strong>", page.source)
     cards = {name: value.replace("\u202f", "") for name, value in shown}
-    assert cards["images"] == "5"
+    assert cards["images"] == "3"
     assert int(cards["objects"]) == len(objects)
     assert cards["median existence"] == f"{objects.existence.median():.2f}"
     assert cards["existence below 0.8"] == f"{100 * (objects.existence < 0.8).mean():.1f} %"
@@ -126,8 +124,8 @@ def test_review_list_holds_the_least_certain(page, finished):
 
 
 def test_same_folder_gives_the_same_page(small):
-    first = write_report(small.folder, load=small.load, max_images=1).read_bytes()
-    assert write_report(small.folder, load=small.load, max_images=1).read_bytes() == first
+    first = write_report(small.folder, load=small.load, max_images=0).read_bytes()
+    assert write_report(small.folder, load=small.load, max_images=0).read_bytes() == first
 
 
 def test_losing_to_a_baseline_is_said_first(small):
@@ -168,19 +166,14 @@ def test_names_and_messages_are_escaped(builder, tmp_path):
     assert (run.folder / "plots" / f"{nasty}_panel.png").is_file()
 
 
-def test_names_like_numbers_or_missing_values_stay_names(builder, tmp_path):
-    run = builder(tmp_path / "run", {"001": (64, 64), "NA": (64, 64)})
-    page = Page(write_report(run.folder, load=run.load))
-    assert re.findall("<h3>(.*?)</h3>", page.source) == ["001", "NA"]
-    assert "not available" not in page.text
-
-
 def test_names_in_folders_and_names_that_try_to_leave(builder, tmp_path):
-    run = builder(tmp_path / "run", {"plate/a1": (64, 64)})
-    images = pd.read_csv(run.folder / "images.csv")
-    images = pd.concat([images, images.assign(image="../../evil"), images.assign(image="/evil")])
+    run = builder(tmp_path / "run", {"plate/a1": (64, 64), "NA": (64, 64)})
+    images = pd.read_csv(run.folder / "images.csv", keep_default_na=False)
+    more = [images.iloc[:1].assign(image=name) for name in ("../../evil", "/evil")]
+    images = pd.concat([images, *more])
     images.to_csv(run.folder / "images.csv", index=False)
-    write_report(run.folder, load=lambda name: np.zeros((64, 64)))
+    page = Page(write_report(run.folder, load=lambda name: np.zeros((64, 64)), max_images=9))
+    assert re.findall("<h3>(.*?)</h3>", page.source)[:2] == ["plate/a1", "NA"]
     assert (run.folder / "plots" / "plate" / "a1_panel.png").is_file()
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
@@ -255,7 +248,6 @@ def test_noisy_image_that_cannot_be_loaded_leaves_a_note(small):
 
     text = Page(write_report(small.folder, load=load)).text
     assert "not available: noisy image (the input has moved)" in text
-    assert "not available: noisy image (the input was not given" in Page(write_report(small.folder, max_images=1)).text
 
 
 def test_without_truth_nothing_is_claimed(builder, tmp_path):
@@ -280,6 +272,7 @@ def test_scores_that_are_not_numbers(small):
         table.loc[table["input"] == "mmse", ["map", "seg"]] = np.nan
         table.to_csv(small.folder / name, index=False)
     page = Page(write_report(small.folder, max_images=1))
+    assert "not available: noisy image (the input was not given" in page.text
     assert "nan" not in page.text.lower().split()
     assert "The consensus majority is" in page.text
     table[["map", "ap50", "ap75", "seg", "f1"]] = np.nan

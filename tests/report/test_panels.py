@@ -41,6 +41,13 @@ def test_large_images_are_cut_where_the_objects_are():
     assert region.of(labels).shape == (CROP, CROP)
 
 
+def test_large_objects_get_a_larger_region():
+    labels = np.zeros((2000, 760), np.int32)
+    labels[100:300, 100:300] = 1
+    region = region_to_show(labels.shape, labels)
+    assert (region.height, region.width) == (2 * CROP, 760)
+
+
 def test_without_objects_the_middle_is_shown():
     region = region_to_show((1000, 300), np.zeros((1000, 300), int))
     assert (region.y, region.x, region.height, region.width) == (320, 0, CROP, 300)

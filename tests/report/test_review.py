@@ -23,11 +23,11 @@ def test_every_object_is_pictured_wherever_it_lies(shape):
     data = ImageData("a", labels, None, np.ones(shape), None, (), ())
     objects = pd.DataFrame({"image": ["$a"] * 4, "label": [1, 2, 3, 99], "existence": [0.1, np.nan, 1.0, 0.2]})
     figure = review_figure(objects, lambda name: data)
-    assert [axes.get_title() for axes in figure.axes] == ["1. $a #1", "2. $a #2", "3. $a #3"]
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["1. $a #1", "2. $a #2", "3. $a #3"]
     assert to_png(figure)
-    for axes, label in zip(figure.axes, (0.1, None, 1.0), strict=True):
-        rgb = axes.images[0].get_array()
-        assert (np.ptp(rgb.astype(int), axis=2) > 0).any() == (label is not None)
+    coloured = [(np.ptp(image.get_array().astype(int), axis=2) > 0).any() for image in axes.images]
+    assert coloured == [True, False, True]
 
 
 def test_no_picture_without_labels_or_image():
