@@ -45,8 +45,8 @@ class LogReporter:
 def training_line(row: dict[str, Any]) -> str:
     """One line with step, loss, KL and the time left."""
     share = max(float(row["progress"]), 1e-6)
+    text = f"training {100 * share:3.0f} %  step {row['step']}  loss {row['loss']:.3f}  KL {row['kl']:.4f} nats/px"
+    if share < 0.01:
+        return text  # too early to tell how long it will take
     left = float(row["seconds"]) * (1.0 - share) / share
-    return (
-        f"training {100 * share:3.0f} %  step {row['step']}  loss {row['loss']:.3f}  KL {row['kl']:.4f} nats/px  "
-        f"{int(left) // 60}:{int(left) % 60:02d} left"
-    )
+    return f"{text}  {int(left) // 60}:{int(left) % 60:02d} left"

@@ -133,7 +133,7 @@ def test_one_bad_image_does_not_stop_the_rest(finished, plate, tmp_path):
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     result = run_folder(folder, tmp_path / "out", CONFIG)
     assert result.n_images == 3
-    failures = pd.read_csv(tmp_path / "out" / "failures.csv").set_index("image")["error"]
+    failures = pd.read_csv(tmp_path / "out" / "failures.csv", keep_default_na=False).set_index("image")["error"]
     assert set(failures.index) == {"text", "cut", "flat", "nan", "small", "rgb", "deep"}
     assert "NaN" in failures["nan"]
     assert "smaller than" in failures["small"]
