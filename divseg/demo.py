@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.io import write_image, write_labels
+from divseg.io import write_labels
 
 PHOTONS_PER_GREY = 0.10
 BACKGROUND_PHOTONS = 0.5
@@ -49,6 +49,6 @@ def write_demo(folder: str | Path) -> tuple[Path, Path]:
     images, masks = Path(folder) / "images", Path(folder) / "masks"
     images.mkdir(parents=True, exist_ok=True)
     masks.mkdir(parents=True, exist_ok=True)
-    write_image(images / "nuclei.tif", noisy)
+    write_labels(images / "nuclei.tif", noisy)  # whole numbers up to 65535: an ordinary uint16 TIFF
     write_labels(masks / "nuclei.tif", truth)
     return images, masks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 import time
@@ -29,7 +30,7 @@ from divseg.io import (
     fingerprint,
 )
 from divseg.progress import LogReporter, Reporter
-from divseg.segment import segmenter
+from divseg.segment import Segmenter, segmenter
 from divseg.summary import failure_rows, image_row, score_summary, summary_text
 from divseg.versions import versions
 
@@ -95,7 +96,7 @@ def run_folder(
     """
     config = config or RunConfig()
     reporter = reporter or LogReporter()
-    segment = segmenter(config.segmenter)  # a wrong setting is told before any work
+    segment = check_settings(config)  # a wrong setting is told before any work
     target = _default_out(source) if out is None else Path(out)
     found = check_inputs(source, axes=config.axes, channel=config.channel, truth=truth, out=target)
     for line in found.lines():
@@ -107,6 +108,28 @@ def run_folder(
     store = RunStore(target)
     with _logged(store.log, reporter) as tell:
         return _Run(source, found, store, config, segment, tell).go(model)
+
+
+def check_settings(config: RunConfig) -> Segmenter:
+    """Raise ConfigError for settings that would stop a run later on; return the segmenter.
+
+    Names are checked where they are known: each room owns its own.
+    """
+    from divseg.consensus.fuse import METHODS
+    from divseg.consensus.selection import TARGETS
+    from divseg.denoise.device import choose_device
+    from divseg.denoise.noise.choose import parse_noise
+
+    parse_noise(config.noise)
+    choose_device(config.device)
+    known = [("method", [config.method], METHODS), ("compare", config.compare, METHODS)]
+    for setting, names, table in [*known, ("target", [config.target], TARGETS)]:
+        for name in names:
+            if name not in table:
+                near = difflib.get_close_matches(name, table, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(f"unknown {setting} {name!r} (known: {', '.join(table)}){hint}")
+    return segmenter(config.segmenter)
 
 
 def _default_out(source: Any) -> Path:
@@ -126,7 +149,7 @@ class _Run:
         found: InputReport,
         store: RunStore,
         config: RunConfig,
-        segment: Any,
+        segment: Segmenter,
         tell: Reporter,
     ) -> None:
         self.source, self.found, self.store = source, found, store

@@ -219,9 +219,24 @@ def test_dry_run_writes_nothing(plate, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_wrong_settings_are_told_before_any_work(plate, tmp_path):
-    with pytest.raises(ConfigError, match="otsu"):
-        run_folder(plate[0], tmp_path / "out", CONFIG.model_copy(update={"segmenter": "otus"}))
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"segmenter": "otus"}, "otsu"),
+        ({"method": "clusterin"}, "did you mean 'clustering'"),
+        ({"compare": ("majorty",)}, "did you mean 'majority'"),
+        ({"target": "ap60"}, "unknown target 'ap60'"),
+        ({"noise": "white"}, "unknown noise 'white'"),
+        ({"device": "tpu9"}, "tpu9"),
+    ],
+)
+def test_wrong_settings_are_told_before_any_work(plate, tmp_path, setting, message):
+    with pytest.raises(ConfigError, match=message):
+        run_folder(plate[0], tmp_path / "out", CONFIG.model_copy(update=setting))
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_default_folder_for_a_glob(plate, tmp_path):
     with pytest.raises(ConfigError, match="--out"):
         run_folder(str(plate[0] / "*.tif"), None, CONFIG)
     assert not (tmp_path / "out").exists()
