@@ -26,7 +26,7 @@ SAMPLE_MEMORY = 2**28
 """Bytes of samples held between the two passes; more than that are drawn a second time."""
 
 CORRELATED = 0.06
-"""Correlation of neighbouring residuals above which the user is warned that the noise model is wrong."""
+"""Correlation of the noise of neighbours above which the user is warned that the noise model is wrong."""
 
 Step = Callable[[str], None]
 
@@ -43,8 +43,8 @@ class ImageResult:
     scores: list[dict[str, Any]] = field(default_factory=list)
     """A row for each input of the segmenter that was scored, with truth only."""
     warnings: list[str] = field(default_factory=list)
-    residual_correlation: tuple[float, float] = (0.0, 0.0)
-    """Correlation of the residual (noisy minus MMSE) with its right and lower neighbour."""
+    noise_correlation: tuple[float, float] = (0.0, 0.0)
+    """Correlation of the noise of horizontal and vertical neighbours."""
 
 
 def process_image(
@@ -83,7 +83,7 @@ def process_image(
     draws = _Draws(model, model.posterior(image, tile=config.tile), config, noisy.size)
     moments, first = draws.first_pass()
     mmse, sd = moments.mean.cpu().numpy(), moments.sd.cpu().numpy()
-    correlation = neighbour_correlation(noisy - mmse)
+    correlation = neighbour_correlation(noisy)
     warnings = []
     if max(map(abs, correlation)) > CORRELATED:
         warnings.append(

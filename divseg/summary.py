@@ -50,8 +50,8 @@ def image_row(image: Image, result: ImageResult, seconds: float) -> dict[str, An
         "sd_mean": float(result.sd.mean()),
         "expected_map": fused.expected.get("map"),
         "expected_seg": fused.expected.get("seg"),
-        "residual_correlation_x": result.residual_correlation[0],
-        "residual_correlation_y": result.residual_correlation[1],
+        "noise_correlation_x": result.noise_correlation[0],
+        "noise_correlation_y": result.noise_correlation[1],
         "warnings": "\n".join(result.warnings),
         "seconds": round(seconds, 2),
     }

@@ -145,34 +145,37 @@ def _fit_line(
     return a, b
 
 
-def neighbour_correlation(residual: NDArray[np.floating]) -> tuple[float, float]:
-    """Correlation of a residual (noisy minus clean) with its right and lower neighbour.
+def neighbour_correlation(image: NDArray[np.generic]) -> tuple[float, float]:
+    """Correlation of the noise of horizontal and vertical neighbours, from a noisy image alone.
 
-    The median over blocks of 16x16 pixels: where the clean image misses some structure, a few blocks are
-    correlated for that reason and must not count.
+    The second difference along both axes is blind to smooth structure. With noise of correlation r between
+    neighbours (and none further apart), its own correlation at distance one is ``q = (7 r - 4) / (6 - 8 r)``
+    along the axis; r follows from the median of q over blocks of 16x16 pixels, of which few hold edges.
 
     Parameters
     ----------
-    residual : array, shape (Y, X)
-        For example a noisy image minus its MMSE estimate.
+    image : array, shape (Y, X)
+        Noisy image, at least 10x10 pixels; of smaller ones nothing can be said (0, 0).
 
     Returns
     -------
     x, y : float
-        Correlation of horizontal and vertical neighbours. Pixel-independent noise gives values near 0;
-        DivNoising's noise model is wrong where they are clearly above 0.
+        Near 0 for pixel-independent noise, which DivNoising's noise models assume.
     """
-    r = np.asarray(residual, dtype=np.float64)
-    side = min(16, *r.shape)
-    rows, cols = r.shape[0] // side, r.shape[1] // side
-    blocks = r[: rows * side, : cols * side].reshape(rows, side, cols, side).swapaxes(1, 2).reshape(-1, side, side)
-    blocks = blocks - blocks.mean(axis=(1, 2), keepdims=True)
+    residual = ndi.convolve(np.asarray(image, dtype=np.float64), _KERNEL, mode="reflect")[1:-1, 1:-1]
+    side = min(16, *residual.shape)
+    if side < BLOCK:
+        return 0.0, 0.0
+    rows, cols = residual.shape[0] // side, residual.shape[1] // side
+    blocks = residual[: rows * side, : cols * side].reshape(rows, side, cols, side).swapaxes(1, 2)
+    blocks = blocks.reshape(-1, side, side)
     power = np.square(blocks).mean(axis=(1, 2))
     noisy = power > 0
     if not noisy.any():
         return 0.0, 0.0
     blocks, power = blocks[noisy], power[noisy]
-    x = (blocks[:, :, 1:] * blocks[:, :, :-1]).mean(axis=(1, 2)) / power
-    y = (blocks[:, 1:] * blocks[:, :-1]).mean(axis=(1, 2)) / power
-    bias = 1.0 / side**2  # the block's own mean was subtracted
-    return float(np.median(x)) + bias, float(np.median(y)) + bias
+    found = []
+    for one, other in ((blocks[:, :, 1:], blocks[:, :, :-1]), (blocks[:, 1:], blocks[:, :-1])):
+        q = float(np.median((one * other).mean(axis=(1, 2)) / power))
+        found.append(float(np.clip((4.0 + 6.0 * q) / (7.0 + 8.0 * q), -1.0, 1.0)) if q > -0.87 else -1.0)
+    return found[0], found[1]

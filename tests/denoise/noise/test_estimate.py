@@ -49,13 +49,15 @@ def test_no_noise_and_too_little():
 
 def test_neighbour_correlation():
     noise = np.random.default_rng(0).standard_normal((300, 400))
-    x, y = neighbour_correlation(noise)
-    assert abs(x) < 0.01
-    assert abs(y) < 0.01
-    blurred = ndi.convolve1d(noise, [0.25, 0.5, 0.25], axis=1)
-    x, y = neighbour_correlation(blurred)
-    assert x == pytest.approx(2 / 3, abs=0.04)  # (2 * 0.25 * 0.5) / (0.25**2 + 0.5**2 + 0.25**2)
-    assert abs(y) < 0.01
-    assert neighbour_correlation(np.zeros((5, 5))) == (0.0, 0.0)
-    noise[:60, :80] += np.linspace(0, 40, 80)  # structure that the clean image missed
     assert max(map(abs, neighbour_correlation(noise))) < 0.02
+    assert max(map(abs, neighbour_correlation(3 * noise + blobs((300, 400))))) < 0.02
+    pairs = noise[:, 1:] + 0.25 * noise[:, :-1]
+    x, y = neighbour_correlation(pairs)
+    assert x == pytest.approx(0.25 / (1 + 0.25**2), abs=0.02)
+    assert abs(y) < 0.01
+    blurred = ndi.convolve1d(noise, [0.25, 0.5, 0.25], axis=0)
+    x, y = neighbour_correlation(blurred)
+    assert y > 0.3
+    assert abs(x) < 0.02
+    assert neighbour_correlation(np.zeros((50, 50))) == (0.0, 0.0)
+    assert neighbour_correlation(np.zeros((5, 5))) == (0.0, 0.0)
