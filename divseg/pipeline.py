@@ -85,7 +85,7 @@ def process_image(
     mmse, sd = moments.mean.cpu().numpy(), moments.sd.cpu().numpy()
     correlation = neighbour_correlation(noisy)
     warnings = []
-    if max(map(abs, correlation)) > CORRELATED:
+    if max(map(abs, correlation)) > max(CORRELATED, 15.0 / noisy.size**0.5):  # three standard errors or more
         warnings.append(
             f"the noise of neighbouring pixels is correlated (x {correlation[0]:.2f}, y {correlation[1]:.2f}); the "
             "noise model assumes it is not, so parts of the noise may be kept as structure"
