@@ -1,0 +1,112 @@
+"""What the samples say about objects: who holds them, how well, and the scores that follow."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divseg.consensus.overlaps import contacts
+from divseg.consensus.samples import LabelStack, Runs
+
+THRESHOLDS = np.round(np.arange(0.5, 1.0, 0.05), 2)
+"""IoU thresholds that mAP is the mean over."""
+
+
+class Evidence:
+    """Statistics of objects against all samples.
+
+    Parameters
+    ----------
+    runs : Runs
+        The n objects; they may overlap.
+    stack : LabelStack
+        The K samples.
+    """
+
+    def __init__(self, runs: Runs, stack: LabelStack) -> None:
+        self.runs = runs
+        self.stack = stack
+        self.contacts = contacts(runs, stack)
+        self.n = runs.n_objects
+        self.n_samples = stack.n_samples
+
+    @cached_property
+    def held(self) -> NDArray[np.bool_]:
+        """Whether sample k holds object j (IoU > 0.5), shape (n, K)."""
+        return self.contacts.members >= 0
+
+    @cached_property
+    def existence(self) -> NDArray[np.float64]:
+        """Share of the samples that hold each object, shape (n,)."""
+        return self.held.mean(axis=1)
+
+    @cached_property
+    def mean_iou(self) -> NDArray[np.float64]:
+        """Mean IoU with the members, NaN without any, shape (n,)."""
+        count = self.held.sum(axis=1)
+        total = self.contacts.member_iou.sum(axis=1)
+        return np.divide(total, count, out=np.full(self.n, np.nan), where=count > 0)
+
+    def reached(self, threshold: float) -> NDArray[np.bool_]:
+        """Whether object j is matched in sample k at an IoU threshold of 0.5 or more, shape (n, K)."""
+        return self.held & (self.contacts.member_iou >= threshold)
+
+    @cached_property
+    def hit_rates(self) -> NDArray[np.float64]:
+        """Share of the samples that match each object at each of THRESHOLDS, shape (T, n)."""
+        return np.stack([self.reached(t).mean(axis=1) for t in THRESHOLDS])
+
+    @cached_property
+    def iou_rate(self) -> NDArray[np.float64]:
+        """Expected IoU with the member, 0 where there is none, shape (n,)."""
+        return self.contacts.member_iou.mean(axis=1)
+
+    @cached_property
+    def _covers(self) -> NDArray[np.bool_]:
+        """Pairs in which the object covers more than half of the sample's object, the SEG match."""
+        c = self.contacts
+        return 2 * c.shared > self.stack.areas[c.second]
+
+    @cached_property
+    def seg_gain(self) -> NDArray[np.float64]:
+        """Contribution of each object to the expected SEG; exactly additive over disjoint objects, (n,)."""
+        c = self.contacts
+        counts = np.maximum(self.stack.counts, 1)[c.sample]
+        total = np.bincount(c.first, np.where(self._covers, c.iou / counts, 0.0), minlength=self.n)
+        return total / max(int(np.count_nonzero(self.stack.counts)), 1)
+
+    @cached_property
+    def det_gain(self) -> NDArray[np.float64]:
+        """Contribution of each object to the expected DET below its cap, shape (n,).
+
+        In a sample with n_k objects, an object that covers s of them gains 10 s, loses 5 (s - 1) for the
+        split operations and 1 where it covers none, in units of 10 n_k (Matula et al. 2015).
+        """
+        c = self.contacts
+        covered = np.zeros((self.n, self.n_samples))
+        np.add.at(covered, (c.first[self._covers], c.sample[self._covers]), 1.0)
+        gain = 10 * covered - 5 * np.maximum(covered - 1, 0) - (covered == 0)
+        counts = self.stack.counts
+        share = gain / (10 * np.maximum(counts, 1))
+        return np.asarray(share[:, counts > 0].sum(axis=1) / max(int(np.count_nonzero(counts)), 1))
+
+    def expected(self) -> dict[str, float]:
+        """Mean scores of the objects, as one label image, with each sample in turn as truth."""
+        counts = self.stack.counts
+        both = self.n + counts
+        tp = np.stack([self.reached(t).sum(axis=0) for t in THRESHOLDS])
+        ap = np.divide(tp, both - tp, out=np.full(tp.shape, np.nan), where=both > 0)
+        f1 = np.divide(2 * tp[0], both, out=np.full(len(counts), np.nan), where=both > 0)
+        iou = self.contacts.member_iou.sum(axis=0)
+        pq = np.divide(2 * iou, both, out=np.full(len(counts), np.nan), where=both > 0)
+        scores = {"ap50": ap[0], "ap75": ap[5], "map": ap.mean(axis=0), "f1": f1, "pq": pq}
+        seg = float(self.seg_gain.sum()) if counts.any() else np.nan
+        return {"seg": seg} | {name: _mean(values) for name, values in scores.items()}
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Mean over the samples for which a score is defined."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")

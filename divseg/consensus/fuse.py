@@ -1,0 +1,148 @@
+"""The door of the room: checks, the table of methods, and what every result has in common."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from divseg.consensus.clustering import fuse_clustering
+from divseg.consensus.evidence import Evidence
+from divseg.consensus.hypotheses import Fused
+from divseg.consensus.majority import fuse_majority
+from divseg.consensus.result import Consensus
+from divseg.consensus.samples import LabelStack, draw, encode, nothing, read_stack
+from divseg.consensus.selection import TARGETS
+from divseg.consensus.table import alternatives_table, object_table
+from divseg.errors import InputError
+
+METHODS: dict[str, Callable[..., Fused]] = {
+    "clustering": fuse_clustering,
+    "majority": fuse_majority,
+}
+"""Fusion methods by name."""
+
+COMMON = ("target", "existence", "seed")
+"""Settings that every method may be given, whether it uses them or not."""
+
+
+def fuse(
+    masks: Iterable[ArrayLike] | NDArray[Any],
+    *,
+    method: str = "clustering",
+    target: str = "map",
+    existence: float | None = None,
+    weights: ArrayLike | None = None,
+    markers: ArrayLike | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Consensus:
+    """Fuse the label images of K samples into one, with a confidence for each object.
+
+    The result does not depend on the order of the samples or on the label values. A single sample, and
+    samples that all hold the same objects, come back relabelled and otherwise unchanged.
+
+    Parameters
+    ----------
+    masks : iterable of integer arrays, or one integer array
+        K label images of one shape (Y, X) or (Z, Y, X), 0 = background; an array has K along its first
+        axis. An iterator is consumed once and its images are not kept, only their outlines.
+    method : str
+        ``clustering``: correlation clustering of the objects of all samples, masks of greatest expected IoU,
+        choice of objects by the expected target score.
+        ``majority``: pixels in the foreground of more than half of the samples, connected pieces.
+    target : str
+        Score that the choice of objects maximises, for methods that choose: ``map ap50 f1 pq seg op_csb``.
+        ``seg`` has no penalty for extra objects and keeps nearly every hypothesis.
+    existence : float, optional
+        Keep the objects that at least this share of the samples holds, instead of the choice by target.
+    weights : array-like of K numbers, optional
+        Weight of each sample; for methods that vote.
+    markers : label image of the shape of the masks, optional
+        One marker for each object; for methods driven by markers.
+    seed : int
+        Seed of everything random.
+    **options
+        Settings of the method, see its function.
+
+    Returns
+    -------
+    Consensus
+
+    Raises
+    ------
+    InputError
+        No masks, masks that are no label images or differ in shape, an unknown method, target or option, or
+        values out of range.
+    """
+    run = METHODS[_known("method", method, METHODS)]
+    _known("target", target, TARGETS)
+    if existence is not None and not 0 <= existence <= 1:
+        raise InputError(f"existence={existence!r} is impossible: give a share of samples between 0 and 1")
+    accepted = [name for name in inspect.signature(run).parameters if name != "stack"]
+    given: dict[str, Any] = {"weights": weights, "markers": markers}
+    given = {name: value for name, value in given.items() if value is not None} | options
+    for name in given:
+        if name not in accepted:
+            own = [option for option in accepted if option not in COMMON]
+            raise InputError(
+                f"method {method!r} has no option {name!r}{_nearest(name, own)} (options: {', '.join(own) or 'none'})"
+            )
+    stack = read_stack(masks)
+    if weights is not None:
+        given["weights"] = _checked_weights(weights, stack)
+    given |= {n: v for n, v in {"target": target, "existence": existence, "seed": seed}.items() if n in accepted}
+    trivial = stack.identical and markers is None
+    fused = Fused(stack.decode(0)) if trivial else run(stack, **given)
+    return _finish(fused, stack, method, existence)
+
+
+def _finish(fused: Fused, stack: LabelStack, method: str, existence: float | None) -> Consensus:
+    """Return the result: labels numbered by first pixel, and what the samples hold of them."""
+    labels = fused.labels
+    runs = encode(labels)
+    evidence = Evidence(runs, stack)
+    if existence is not None and (rare := evidence.existence < existence - 1e-9).any():
+        labels = labels.copy()
+        labels[np.concatenate([[False], rare])[draw(runs, stack.volume)]] = 0
+        runs = encode(labels)
+        evidence = Evidence(runs, stack)
+    counts = np.empty(stack.n_samples, np.int64)
+    counts[stack.order] = stack.counts
+    return Consensus(
+        labels=draw(runs, stack.volume).reshape(stack.shape),
+        objects=object_table(evidence),
+        foreground=stack.foreground,
+        boundary=stack.boundary,
+        n_samples=stack.n_samples,
+        counts=counts,
+        expected=evidence.expected(),
+        alternatives=alternatives_table(fused.hypotheses or Evidence(nothing(), stack), labels, runs),
+        method=method,
+    )
+
+
+def _known(what: str, name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    if name not in names:
+        raise InputError(f"unknown {what} {name!r}{_nearest(name, names)} ({what}s: {', '.join(names)})")
+    return name
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), list(names), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _checked_weights(weights: ArrayLike, stack: LabelStack) -> NDArray[np.float64]:
+    """Weights with sum 1 in the order of the stack."""
+    values = np.asarray(weights, dtype=float)
+    if values.shape != (stack.n_samples,):
+        raise InputError(f"weights has shape {values.shape}; give one number for each of the {stack.n_samples} masks")
+    if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
+        raise InputError("weights must be finite, not negative, and not all zero")
+    return (values / values.sum())[stack.order]

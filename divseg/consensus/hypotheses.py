@@ -1,0 +1,126 @@
+"""Hypotheses of objects, from rough masks to a choice: one Lloyd pass, conflicts, selection, painting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+
+from divseg.consensus.evidence import Evidence
+from divseg.consensus.overlaps import contacts, self_contacts
+from divseg.consensus.paint import paint
+from divseg.consensus.prototypes import Prototypes, prototypes
+from divseg.consensus.samples import LabelStack, Runs
+from divseg.consensus.selection import select
+
+TOUCH = 0.02
+"""Hypotheses that share no more than this part of the smaller one never exclude each other."""
+
+ENGULF = 0.3
+"""Hypotheses that share more than this part of the smaller one always exclude each other."""
+
+SAME = 0.5
+"""Hypotheses that share more of their members (Jaccard index) are the same one."""
+
+MIN_SUPPORT = 0.02
+"""Hypotheses with fewer members than this share of the samples are not weighed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """Label image of a method, shape (Z, Y, X), and the hypotheses it chose from.
+
+    Where there are hypotheses, the labels are their numbers + 1.
+    """
+
+    labels: NDArray[np.int32]
+    hypotheses: Evidence | None = None
+
+
+def fuse_masks(stack: LabelStack, masks: Runs, target: str, existence: float | None) -> Fused:
+    """Refine rough masks by the samples, choose among them, and paint the chosen ones.
+
+    Parameters
+    ----------
+    stack : LabelStack
+    masks : Runs
+        Rough masks; they may overlap.
+    target, existence
+        As in :func:`divseg.consensus.selection.select`.
+    """
+    refined = lloyd(stack, masks)
+    evidence = Evidence(refined.runs, stack)
+    conflicts = find_conflicts(refined, evidence)
+    chosen = select(evidence, conflicts, target, existence)
+    labels = paint(refined, chosen, stack.volume)
+    return Fused(labels, evidence)
+
+
+def min_members(n_samples: int) -> int:
+    """Members that a hypothesis must have to be weighed."""
+    return max(1, int(np.ceil(MIN_SUPPORT * n_samples)))
+
+
+def lloyd(stack: LabelStack, masks: Runs) -> Prototypes:
+    """Reassign the objects of all samples to the masks they match best (IoU > 0.5), and let them vote anew.
+
+    Of masks that match mostly the same objects only the one with most of them is kept: the others are the
+    same hypothesis, found twice.
+    """
+    found = contacts(masks, stack)
+    hit = found.iou > 0.5
+    cluster, members, iou = found.first[hit], found.second[hit], found.iou[hit]
+    least = min_members(stack.n_samples)
+    count = np.bincount(cluster, minlength=found.n_first)
+    kept = (count >= least) & ~_repeated(cluster, members, count, stack.n_objects)
+    # an object votes for one mask only: in two, a part and a whole would blend into a shape that nobody drew
+    voting = np.flatnonzero(kept[cluster])
+    order = voting[np.lexsort((cluster[voting], -iou[voting], members[voting]))]
+    _, best = np.unique(members[order], return_index=True)
+    cluster, members = cluster[order[best]], members[order[best]]
+    kept &= np.bincount(cluster, minlength=found.n_first) >= least
+    rank = np.cumsum(kept) - 1
+    voting = np.flatnonzero(kept[cluster])
+    return prototypes(stack, rank[cluster[voting]], members[voting])
+
+
+def _repeated(
+    cluster: NDArray[np.int64], members: NDArray[np.int64], count: NDArray[np.int64], n_objects: int
+) -> NDArray[np.bool_]:
+    """Clusters that share more members (Jaccard > SAME) with a kept cluster of at least their size."""
+    n = len(count)
+    table = csr_array((np.ones(len(cluster), np.int64), (cluster, members)), shape=(n, n_objects))
+    shared = coo_array(table @ table.T)
+    a, b = shared.coords
+    same = (a < b) & (shared.data > SAME * (count[a] + count[b] - shared.data))
+    rivals: dict[int, list[int]] = {}
+    for i, j in zip(a[same].tolist(), b[same].tolist(), strict=True):
+        rivals.setdefault(i, []).append(j)
+        rivals.setdefault(j, []).append(i)
+    repeated = np.zeros(n, bool)
+    for c in np.lexsort((np.arange(n), -count)).tolist():
+        if not repeated[c]:
+            repeated[rivals.get(c, [])] = True
+    return repeated
+
+
+def find_conflicts(hypotheses: Prototypes, evidence: Evidence) -> NDArray[np.int64]:
+    """Return the pairs of hypotheses that exclude each other, shape (E, 2).
+
+    Overlap alone does not tell: the masks of touching objects overlap along the uncertain border between
+    them. Such objects occur side by side in the samples, while a merged object and its parts do not. So a
+    moderate overlap excludes only those that occur together, as distinct objects, in less than half as many
+    samples as independent objects would.
+    """
+    first, second, shared = self_contacts(hypotheses.runs)
+    part = shared / np.minimum(hypotheses.runs.areas[first], hypotheses.runs.areas[second])
+    close = part > TOUCH
+    first, second, part = first[close], second[close], part[close]
+    members = evidence.contacts.members
+    a, b = members[first], members[second]
+    together = ((a >= 0) & (b >= 0) & (a != b)).sum(axis=1)
+    independent = evidence.existence[first] * evidence.existence[second] * evidence.n_samples
+    excluded = (part > ENGULF) | (2 * together < independent)
+    return np.stack([first[excluded], second[excluded]], axis=1)

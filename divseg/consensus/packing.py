@@ -1,0 +1,106 @@
+"""Maximum-weight set packing: the best set of hypotheses of which no two exclude each other."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from divseg.errors import DivsegError
+
+ENUMERATED = 24
+"""Components with no more hypotheses than this are solved by branch and bound, greater ones by HiGHS."""
+
+
+def pack(weight: NDArray[np.float64], conflicts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Choose hypotheses of greatest total weight, no two of them in conflict; exact.
+
+    Parameters
+    ----------
+    weight : float64 array, shape (C,)
+        Gain of each hypothesis; those without a positive gain are never chosen.
+    conflicts : int64 array, shape (E, 2)
+        Pairs that exclude each other.
+
+    Returns
+    -------
+    bool array, shape (C,)
+        The chosen ones. Of equal solutions the one with the earlier hypotheses is preferred.
+    """
+    chosen = weight > 0
+    pairs = conflicts[chosen[conflicts].all(axis=1)] if len(conflicts) else conflicts.reshape(0, 2)
+    if not len(pairs):
+        return chosen
+    n = len(weight)
+    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    _, component = connected_components(links, directed=False)
+    disputed = np.unique(pairs)
+    order = disputed[np.argsort(component[disputed], kind="stable")]
+    groups = np.split(order, np.flatnonzero(np.diff(component[order])) + 1)
+    pair_order = np.argsort(component[pairs[:, 0]], kind="stable")
+    pair_component = component[pairs[pair_order, 0]]
+    for group in groups:
+        here = slice(*np.searchsorted(pair_component, [component[group[0]], component[group[0]] + 1]))
+        inside = np.searchsorted(group, pairs[pair_order[here]])
+        solve = _branch if len(group) <= ENUMERATED else _milp
+        chosen[group] = solve(weight[group], inside)
+    return chosen
+
+
+def _branch(weight: NDArray[np.float64], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Branch and bound on bit sets."""
+    n = len(weight)
+    w = weight.tolist()
+    rivals = [0] * n
+    for a, b in pairs.tolist():
+        rivals[a] |= 1 << b
+        rivals[b] |= 1 << a
+    best, best_set = -1.0, 0
+
+    def grow(free: int, total: float, taken: int, bound: float) -> None:
+        nonlocal best, best_set
+        # a tie within rounding keeps what was found first
+        if bound <= best + 1e-12:
+            return
+        # the free hypothesis with most free rivals decides most
+        pick, most, rest = -1, 0, free
+        while rest:
+            low = rest & -rest
+            i = low.bit_length() - 1
+            degree = (rivals[i] & free).bit_count()
+            if degree > most:
+                pick, most = i, degree
+            rest ^= low
+        if pick < 0:
+            best, best_set = bound, taken | free
+            return
+        lost, rest = 0.0, rivals[pick] & free
+        while rest:
+            low = rest & -rest
+            lost += w[low.bit_length() - 1]
+            rest ^= low
+        bit = 1 << pick
+        without = free & ~bit
+        grow(without & ~rivals[pick], total + w[pick], taken | bit, bound - lost)
+        grow(without, total, taken, bound - w[pick])
+
+    grow((1 << n) - 1, 0.0, 0, float(sum(w)))
+    return np.array([best_set >> i & 1 for i in range(n)], bool)
+
+
+def _milp(weight: NDArray[np.float64], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Integer linear programme: x_i + x_j <= 1 on conflicts."""
+    rows = np.repeat(np.arange(len(pairs)), 2)
+    matrix = coo_array((np.ones(2 * len(pairs)), (rows, pairs.ravel())), shape=(len(pairs), len(weight)))
+    result = milp(
+        -weight / weight.max(),
+        integrality=np.ones(len(weight)),
+        bounds=Bounds(0, 1),
+        constraints=LinearConstraint(matrix.tocsr(), ub=1),
+        options={"mip_rel_gap": 0.0},
+    )
+    if result.x is None:
+        raise DivsegError(f"the choice between {len(weight)} conflicting objects failed: {result.message}")
+    return np.asarray(result.x > 0.5)

@@ -1,0 +1,96 @@
+"""Choice among hypotheses: which of them to print, so that the expected score is greatest."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divseg.consensus.evidence import Evidence
+from divseg.consensus.packing import pack
+
+TARGETS = ("map", "ap50", "f1", "pq", "seg", "op_csb")
+"""Scores that the selection can maximise."""
+
+MAX_STEPS = 30
+
+
+def select(
+    evidence: Evidence,
+    conflicts: NDArray[np.int64],
+    target: str,
+    existence: float | None,
+) -> NDArray[np.bool_]:
+    """Choose hypotheses, no two of them in conflict, for the greatest expected score.
+
+    SEG and (SEG + DET)/2 are sums over the chosen objects, so that one set packing is exact. The others are
+    ratios (AP, F1, PQ) or means of ratios (mAP) of expected counts, J = mean over t of TP_t / (m + n - TP_t)
+    with m chosen objects, n objects in the mean sample and TP_t the sum of the objects' hit rates q_t.
+    Setting the weight of an object to the derivative of J in its direction and packing again is Dinkelbach's
+    iteration for one ratio (1967); the implied threshold on the hit rate is J / (1 + J) <= 1/2 (Lipton et
+    al., ECML 2014, for F1). The best set met is returned.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        Of the hypotheses.
+    conflicts : int64 array, shape (E, 2)
+        Pairs that exclude each other.
+    target : str
+        One of TARGETS.
+    existence : float or None
+        Where given, the hypotheses with at least this existence are candidates, and those of greatest
+        mean hit rate over the IoU thresholds are chosen among them, whatever the target.
+
+    Returns
+    -------
+    bool array, shape (n,)
+    """
+    if existence is not None:
+        enough = evidence.existence >= existence - 1e-9
+        return pack(np.where(enough, evidence.hit_rates.mean(axis=0) + 1e-6, 0.0), conflicts)
+    if target == "seg":
+        return pack(evidence.seg_gain, conflicts)
+    if target == "op_csb":
+        return pack((evidence.seg_gain + evidence.det_gain) / 2, conflicts)
+    gains, jaccard = _gains(evidence, target)
+    n_mean = float(evidence.stack.counts.mean())
+    chosen = pack(gains.mean(axis=0), conflicts)
+    best, best_score = chosen, _score(gains, chosen, n_mean, jaccard)
+    for _ in range(MAX_STEPS):
+        weight = _slope(gains, chosen, n_mean, jaccard)
+        following = pack(np.where(weight > 1e-12, weight, 0.0), conflicts)
+        score = _score(gains, following, n_mean, jaccard)
+        if score > best_score + 1e-12:
+            best, best_score = following, score
+        if np.array_equal(following, chosen):
+            break
+        chosen = following
+    return best
+
+
+def _gains(evidence: Evidence, target: str) -> tuple[NDArray[np.float64], bool]:
+    """Return the expected true positives of each object for each ratio, (T, n), and if it is a Jaccard ratio."""
+    if target == "map":
+        return evidence.hit_rates, True
+    if target == "ap50":
+        return evidence.hit_rates[:1], True
+    return (evidence.hit_rates[:1] if target == "f1" else evidence.iou_rate[None]), False
+
+
+def _score(gains: NDArray[np.float64], chosen: NDArray[np.bool_], n_mean: float, jaccard: bool) -> float:
+    tp = gains[:, chosen].sum(axis=1)
+    both = chosen.sum() + n_mean
+    if both == 0:
+        return 0.0
+    return float((tp / (both - tp) if jaccard else 2 * tp / both).mean())
+
+
+def _slope(gains: NDArray[np.float64], chosen: NDArray[np.bool_], n_mean: float, jaccard: bool) -> NDArray[np.float64]:
+    """Return the derivative of the score in the direction of each object."""
+    tp = gains[:, chosen].sum(axis=1, keepdims=True)
+    both = chosen.sum() + n_mean
+    if both == 0:
+        return gains.mean(axis=0)
+    if jaccard:
+        return ((both * gains - tp) / (both - tp) ** 2).mean(axis=0)
+    return (2 * (both * gains - tp) / both**2).mean(axis=0)

@@ -1,0 +1,154 @@
+"""Tables of objects: size, place, and what the samples say about them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from divseg.consensus.evidence import Evidence
+from divseg.consensus.overlaps import Contacts, cross_contacts
+from divseg.consensus.samples import LabelStack, Runs, run_boxes
+
+QUANTILES = (0.05, 0.5, 0.95)
+
+SPLIT_PART = 0.1
+"""Objects that cover at least this part of an object count as pieces of it."""
+
+
+def object_table(evidence: Evidence) -> pd.DataFrame:
+    """Return the table of :class:`divseg.consensus.Consensus` for the objects of one label image."""
+    runs, stack = evidence.runs, evidence.stack
+    members = evidence.contacts.members
+    ndim = len(stack.shape)
+    areas = np.where(members >= 0, stack.areas[members] if stack.n_objects else 0, np.nan).astype(float)
+    p_split, p_merge = topology(evidence.contacts)
+    columns: dict[str, NDArray] = {
+        "label": np.arange(1, runs.n_objects + 1),
+        "existence": evidence.existence,
+        "mean_iou": evidence.mean_iou,
+        "n_members": evidence.held.sum(axis=1),
+        "area": runs.areas,
+        **_spread("area", areas),
+        "diameter": diameter(runs.areas, ndim),
+        **_spread("diameter", diameter(areas, ndim)),
+        "p_split": p_split,
+        "p_merge": p_merge,
+        **places(runs, stack),
+    }
+    return pd.DataFrame(columns)
+
+
+def alternatives_table(evidence: Evidence, painted: NDArray[np.int32], final: Runs) -> pd.DataFrame:
+    """Return the hypotheses that were not painted, with the labels that took their place.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        Of the hypotheses.
+    painted : int32 array, shape (Z, Y, X)
+        Hypothesis + 1.
+    final : Runs
+        The same objects, numbered as the user sees them.
+    """
+    hypotheses = evidence.runs
+    taken = np.bincount(painted.ravel(), minlength=evidence.n + 1)[1 : evidence.n + 1] > 0
+    lost = np.flatnonzero(~taken)
+    shared = _overlap(hypotheses, final)
+    kinds, rivals = [], []
+    for j in lost:
+        found = shared.get(int(j), {})
+        area = hypotheses.areas[j]
+        swallowed = [i for i, n in found.items() if 2 * n > final.areas[i]]
+        near = sorted(i for i, n in found.items() if 50 * n > min(area, final.areas[i]))
+        if len(swallowed) >= 2:
+            kind = "merged"
+        elif not near:
+            kind = "unlikely"
+        elif any(2 * n > area and final.areas[i] > area and i not in swallowed for i, n in found.items()):
+            kind = "part"
+        else:
+            kind = "other shape"
+        kinds.append(kind)
+        rivals.append(" ".join(str(i + 1) for i in near))
+    columns = {
+        "kind": np.array(kinds, object),
+        "rivals": np.array(rivals, object),
+        "existence": evidence.existence,
+        "mean_iou": evidence.mean_iou,
+        "n_members": evidence.held.sum(axis=1),
+        "area": hypotheses.areas,
+        **places(hypotheses, evidence.stack),
+    }
+    table = pd.DataFrame({n: v if n in ("kind", "rivals") else v[lost] for n, v in columns.items()})
+    return table.sort_values("existence", ascending=False, kind="stable", ignore_index=True)
+
+
+def topology(found: Contacts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the probabilities of being split and of being merged, shapes (n,), of disjoint objects."""
+    n, n_samples = found.n_first, found.stack.n_samples
+    own = found.first_areas[found.first]
+    piece = (2 * found.shared > found.stack.areas[found.second]) & (found.shared >= SPLIT_PART * own)
+    cell = found.first * n_samples + found.sample
+    pieces = np.bincount(cell[piece], minlength=n * n_samples).reshape(n, n_samples)
+    inside = 2 * found.shared > own
+    held_by = np.bincount(found.second[inside], minlength=found.stack.n_objects)
+    merged = inside & (held_by[found.second] >= 2)
+    p_merge = np.bincount(found.first[merged], minlength=n) / n_samples
+    return (pieces >= 2).mean(axis=1), p_merge
+
+
+def diameter(areas: NDArray, ndim: int) -> NDArray[np.float64]:
+    """Diameter of the circle (2-D) or ball (3-D) of given area."""
+    if ndim == 2:
+        return np.asarray(2 * np.sqrt(areas / np.pi))
+    return np.asarray(2 * np.cbrt(3 * areas / (4 * np.pi)))
+
+
+def places(runs: Runs, stack: LabelStack) -> dict[str, NDArray]:
+    """Centroid and bounding box columns."""
+    _, ny, nx = stack.volume
+    lengths = runs.lengths.astype(float)
+    row, x = np.divmod(runs.starts, nx)
+    z, y = np.divmod(row, ny)
+    centres = (z, y, x + (lengths - 1) / 2)
+    boxes = run_boxes(runs.starts, runs.lengths, runs.objects, runs.n_objects, ny, nx)
+    axes = "zyx"[3 - len(stack.shape) :]
+    columns: dict[str, NDArray] = {}
+    for axis in axes:
+        moment = np.bincount(runs.objects, lengths * centres["zyx".index(axis)], minlength=runs.n_objects)
+        columns[f"centroid_{axis}"] = moment / runs.areas
+    for axis in axes:
+        columns[f"bbox_{axis}_min"] = boxes[:, "zyx".index(axis)]
+        columns[f"bbox_{axis}_max"] = boxes[:, 3 + "zyx".index(axis)]
+    return columns
+
+
+def _spread(name: str, values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Mean, standard deviation and quantiles over the members; NaN where there are too few."""
+    n = len(values)
+    ordered = np.sort(values, axis=1)
+    count = np.count_nonzero(~np.isnan(values), axis=1)
+    some = count > 0
+    total = np.nansum(values, axis=1)
+    mean = np.divide(total, count, out=np.full(n, np.nan), where=some)
+    squares = np.nansum((values - mean[:, None]) ** 2, axis=1)
+    sd = np.sqrt(np.divide(squares, count - 1, out=np.full(n, np.nan), where=count > 1))
+    columns = {f"{name}_mean": mean, f"{name}_sd": sd}
+    rows = np.arange(n)
+    for q in QUANTILES:
+        at = q * np.maximum(count - 1, 0)
+        low = np.floor(at).astype(int)
+        high = np.minimum(low + 1, np.maximum(count - 1, 0))
+        share = at - low
+        columns[f"{name}_q{round(100 * q):02d}"] = (1 - share) * ordered[rows, low] + share * ordered[rows, high]
+    return columns
+
+
+def _overlap(hypotheses: Runs, final: Runs) -> dict[int, dict[int, int]]:
+    """Pixels that each hypothesis shares with each object of the final label image."""
+    first, second, shared = cross_contacts(hypotheses, final)
+    table: dict[int, dict[int, int]] = {}
+    for a, b, n in zip(first.tolist(), second.tolist(), shared.tolist(), strict=True):
+        table.setdefault(a, {})[b] = n
+    return table

@@ -1,0 +1,123 @@
+"""The thresholding segmenter: prepare, threshold, fill, split, clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divseg.errors import ConfigError, InputError
+from divseg.segment.clean import drop_objects, fill_holes
+from divseg.segment.options import ThresholdOptions, threshold_options
+from divseg.segment.prepare import context, prepare
+from divseg.segment.split import split
+from divseg.segment.stream import check_image, label_images
+from divseg.segment.threshold import Level, find_level, foreground
+
+
+@dataclass(frozen=True, eq=False)
+class ThresholdSegmenter:
+    """Bright objects on a darker background, found by a threshold.
+
+    Made by :func:`divseg.segment.segmenter`. Smoothing and subtraction of the background come first; the threshold
+    acts on what they give, in the image's units.
+
+    Attributes
+    ----------
+    method : str
+        A name of :data:`divseg.segment.options.METHODS`.
+    options : ThresholdOptions
+        Their values.
+    name : str
+        Canonical string.
+    level : Level, optional
+        With ``threshold=image``: what :meth:`fit` found.
+    """
+
+    method: str
+    options: ThresholdOptions
+    name: str
+    level: Level | None = None
+
+    @classmethod
+    def from_spec(cls, method: str, pairs: Iterable[tuple[str, str]]) -> Self:
+        """Make a segmenter of a method and the texts of its options.
+
+        Raises
+        ------
+        ConfigError
+            Unknown option or impossible value.
+        """
+        return cls(*threshold_options(method, pairs))
+
+    @property
+    def halo(self) -> int:
+        """Pixels of context that smoothing, background and local thresholds need.
+
+        The histogram of a per-sample threshold needs the whole image; see :class:`divseg.segment.Segmenter`.
+        """
+        return context(self.method, self.options)
+
+    def fit(self, reference: Any) -> Self:
+        """Take the threshold from a reference image, with ``threshold=image``; otherwise nothing happens.
+
+        Parameters
+        ----------
+        reference : array or tensor, shape (Y, X), or (Z, Y, X) with ``ndim=3``
+            For example the MMSE of the samples that are to be segmented. It is smoothed like these.
+
+        Returns
+        -------
+        ThresholdSegmenter
+            With this threshold; methods ``local`` and ``sauvola`` then take images of the reference's shape only.
+
+        Raises
+        ------
+        InputError
+            If the reference is no image.
+        """
+        if self.options.threshold != "image":
+            return self
+        image = check_image(reference, self.options.ndim, "the reference")
+        return replace(self, level=self._level(image, prepare(image, self.options)))
+
+    def __call__(self, images: Any) -> Any:
+        """Segment one image, or many lazily; see :class:`divseg.segment.Segmenter`.
+
+        Raises
+        ------
+        ConfigError
+            With ``threshold=image`` before :meth:`fit`.
+        InputError
+            Nothing that holds images of the right dimensions, or pixels that are no finite numbers.
+        """
+        if self.options.threshold == "image" and self.level is None:
+            raise ConfigError(
+                f"segmenter {self.name!r} takes its threshold from a reference image: "
+                "call fit(mmse) first and use what it returns"
+            )
+        return label_images(images, self._segment, self.options.ndim)
+
+    def _level(self, image: NDArray[np.floating], prepared: NDArray[np.floating]) -> Level:
+        # rounding errors of the filters would give a constant image a histogram
+        if not self.options.fixed and image.min() == image.max():
+            return Level(np.inf)
+        return find_level(prepared, self.method, self.options)
+
+    def _segment(self, image: NDArray[np.floating]) -> NDArray[np.int32]:
+        o = self.options
+        prepared = prepare(image, o)
+        level = self.level or self._level(image, prepared)
+        if isinstance(level.low, np.ndarray) and level.low.shape != image.shape:
+            raise InputError(
+                f"image has shape {image.shape} but the threshold of {self.name!r} was taken from a reference of shape "
+                f"{level.low.shape}; fit it to a reference of the image's shape"
+            )
+        mask = foreground(prepared, level, o.connectivity)
+        if o.fill_holes:
+            mask = fill_holes(mask, o.max_hole)
+        labels = split(mask, prepared, o)
+        return drop_objects(labels, min_size=o.min_size, max_size=o.max_size, clear_border=o.clear_border)

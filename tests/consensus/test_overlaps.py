@@ -1,0 +1,77 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from divseg.consensus.overlaps import contacts, cross_contacts, iou_edges, self_contacts
+from divseg.consensus.samples import Runs, encode, read_stack
+
+labels = hnp.arrays(np.uint8, (5, 8), elements=st.integers(0, 4))
+masks = st.lists(hnp.arrays(bool, (5, 8)), min_size=1, max_size=4)
+
+
+def runs_of(masks):
+    """Runs of overlapping masks, sorted by start."""
+    single = [encode(m.astype(int)) for m in masks]
+    starts = np.concatenate([r.starts for r in single])
+    lengths = np.concatenate([r.lengths for r in single])
+    objects = np.concatenate([np.full(len(r.starts), i, np.int32) for i, r in enumerate(single)])
+    order = np.argsort(starts, kind="stable")
+    return Runs(starts[order], lengths[order], objects[order], np.array([m.sum() for m in masks]))
+
+
+@given(masks, st.lists(labels, min_size=1, max_size=4))
+def test_contacts_count_shared_pixels(masks, samples):
+    stack = read_stack(samples)
+    found = contacts(runs_of(masks), stack)
+    got = {
+        (a, b): n for a, b, n in zip(found.first.tolist(), found.second.tolist(), found.shared.tolist(), strict=True)
+    }
+    expected = {}
+    for a, mask in enumerate(masks):
+        for k in range(len(samples)):
+            image = stack.decode(k)[0]
+            for i, n in enumerate(np.bincount(image[mask], minlength=1)):
+                if i and n:
+                    expected[a, i - 1 + stack.object_offsets[k]] = n
+    assert got == expected
+    assert len(found.first) == len(got)
+    for a, b, iou in zip(found.first, found.second, found.iou, strict=True):
+        other = stack.decode(stack.sample_of[b])[0] == b - stack.object_offsets[stack.sample_of[b]] + 1
+        assert iou == (masks[a] & other).sum() / (masks[a] | other).sum()
+        assert (found.members[a, stack.sample_of[b]] == b) == (iou > 0.5)
+
+
+@given(labels, labels)
+def test_iou_edges_of_a_pair(one, two):
+    stack = read_stack([one, two])
+    first, second, iou = iou_edges(stack, np.array([[0, 1]]), 0.1)
+    a, b = stack.decode(0), stack.decode(1)
+    expected = {}
+    for i in range(1, a.max() + 1):
+        for j in range(1, b.max() + 1):
+            value = ((a == i) & (b == j)).sum() / ((a == i) | (b == j)).sum()
+            if value > 0.1:
+                expected[i - 1, j - 1 + a.max()] = value
+    assert dict(zip(zip(first.tolist(), second.tolist(), strict=True), iou.tolist(), strict=True)) == expected
+
+
+@given(masks)
+def test_masks_of_one_set_share_pixels(masks):
+    first, second, shared = self_contacts(runs_of(masks))
+    expected = {
+        (i, j): int((masks[i] & masks[j]).sum())
+        for i in range(len(masks))
+        for j in range(i + 1, len(masks))
+        if (masks[i] & masks[j]).any()
+    }
+    assert dict(zip(zip(first.tolist(), second.tolist(), strict=True), shared.tolist(), strict=True)) == expected
+
+
+@given(masks, labels)
+def test_cross_contacts_with_one_image(masks, image):
+    first, second, shared = cross_contacts(runs_of(masks), encode(image))
+    total = np.zeros(len(masks))
+    np.add.at(total, first, shared)
+    assert total.tolist() == [np.count_nonzero(image[m]) for m in masks]
+    assert second.max(initial=-1) < len(np.unique(image))

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from skimage.measure import regionprops
+
+from divseg import fuse
+from divseg.consensus.evidence import Evidence
+from divseg.consensus.overlaps import contacts
+from divseg.consensus.samples import encode, read_stack
+from divseg.consensus.table import diameter, object_table, topology
+
+
+def test_columns_are_the_documented_ones(cells):
+    from divseg import Consensus
+
+    for masks in (cells, [np.stack([c, c]) for c in cells]):
+        table = fuse(masks).objects
+        for name in table:
+            assert name in Consensus.__doc__, name
+    assert [c for c in table if c.startswith("centroid")] == ["centroid_z", "centroid_y", "centroid_x"]
+
+
+def test_places_and_areas_are_those_of_the_labels(cells):
+    result = fuse(cells)
+    for row, region in zip(result.objects.itertuples(), regionprops(result.labels), strict=True):
+        assert row.label == region.label
+        assert row.area == region.area
+        assert (row.centroid_y, row.centroid_x) == pytest.approx(region.centroid)
+        assert (row.bbox_y_min, row.bbox_x_min, row.bbox_y_max, row.bbox_x_max) == region.bbox
+        assert row.diameter == pytest.approx(region.equivalent_diameter_area)
+
+
+def test_spread_is_that_of_the_members(cells):
+    stack = read_stack(cells)
+    evidence = Evidence(encode(fuse(cells).labels), stack)
+    table = object_table(evidence)
+    for j, row in enumerate(table.to_dict("records")):
+        members = evidence.contacts.members[j]
+        areas = stack.areas[members[members >= 0]]
+        for name, values in (("area", areas), ("diameter", diameter(areas, 2))):
+            assert row[f"{name}_mean"] == pytest.approx(values.mean())
+            assert row[f"{name}_sd"] == pytest.approx(values.std(ddof=1))
+            quantiles = np.quantile(values, [0.05, 0.5, 0.95])
+            assert [row[f"{name}_q{q}"] for q in ("05", "50", "95")] == pytest.approx(quantiles.tolist())
+        assert row["existence"] == len(areas) / 12
+        assert row["n_members"] == len(areas)
+
+
+def test_few_members_have_no_spread():
+    a, b = np.zeros((6, 6), int), np.zeros((6, 6), int)
+    a[:3, :3] = 1
+    table = object_table(Evidence(encode(np.pad(a[:3, :3], ((0, 3), (0, 3)))), read_stack([a, b])))
+    assert table["area_mean"].tolist() == [9]
+    assert table["area_sd"].isna().all()
+    b[3:, 3:] = 1
+    lonely = object_table(Evidence(encode(b), read_stack([a, a])))
+    assert lonely[["mean_iou", "area_mean", "area_q50", "diameter_q95"]].isna().all(axis=None)
+    assert lonely["existence"].tolist() == [0]
+
+
+def test_diameters():
+    assert diameter(np.array([np.pi * 25]), 2) == pytest.approx(10)
+    assert diameter(np.array([4 / 3 * np.pi * 125]), 3) == pytest.approx(10)
+
+
+def test_splits_and_merges_are_counted(pair):
+    both, merged, left = pair
+    stack = read_stack([both, both, both, merged, left])
+    p_split, p_merge = topology(contacts(encode(both), stack))
+    assert p_split.tolist() == [0, 0]
+    assert p_merge.tolist() == [0.2, 0.2]
+    p_split, p_merge = topology(contacts(encode(merged), stack))
+    assert p_split.tolist() == [0.6]
+    assert p_merge.tolist() == [0]
+
+
+def test_a_speck_is_no_split(pair):
+    _, merged, _ = pair
+    speck = merged.copy()
+    speck[2:4, 2:4] = 2
+    p_split, _ = topology(contacts(encode(merged), read_stack([speck, speck])))
+    assert p_split.tolist() == [0]
+
+
+def test_alternatives_say_what_they_are(pair):
+    both, merged, left = pair
+    rare = left.copy()
+    rare[11, 22:] = 2
+    result = fuse([both] * 6 + [merged] * 3 + [rare])
+    assert np.array_equal(result.labels, both)
+    table = result.alternatives
+    assert table["kind"].tolist() == ["merged", "unlikely"]
+    assert table["rivals"].tolist() == ["1 2", ""]
+    assert table["existence"].tolist() == pytest.approx([0.3, 0.1])
+    assert table["area"].tolist() == [160, 2]
+    reverse = fuse([both] * 3 + [merged] * 7)
+    assert np.array_equal(reverse.labels, merged)
+    assert reverse.alternatives["kind"].tolist() == ["part", "part"]
+    assert reverse.alternatives["rivals"].tolist() == ["1", "1"]
