@@ -33,7 +33,8 @@ def hardware() -> str:
 def write_result(name: str, title: str, command: str, body: str) -> Path:
     """Write ``results/<name>.md`` and print it."""
     text = (
-        f"# {title}\n\n`{command}`\n\n{datetime.now(UTC):%Y-%m-%d}; {hardware()}; Python {platform.python_version()}\n\n"
+        f"# {title}\n\n`{command}`\n\n"
+        f"{datetime.now(UTC):%Y-%m-%d}; {hardware()}; Python {platform.python_version()}\n\n"
         f"{body.strip()}\n"
     )
     RESULTS.mkdir(exist_ok=True)

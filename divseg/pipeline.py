@@ -93,7 +93,7 @@ def process_image(
     tell("segment")
     fitted = segment.fit(mmse)
     methods = list(dict.fromkeys([config.method, *(config.compare if truth is not None else ())]))
-    options = {"target": config.target, "existence": config.existence}
+    options: dict[str, Any] = {"target": config.target, "existence": config.existence}
     if len(methods) == 1 and truth is None:
         result = fuse(fitted(draws.grouped()), method=methods[0], **options)
         return ImageResult(mmse, sd, first, result, [], warnings, correlation)

@@ -134,6 +134,8 @@ def check_settings(config: RunConfig) -> Segmenter:
 
 def _default_out(source: Any) -> Path:
     path = Path(source) if isinstance(source, str | os.PathLike) else None
+    if path is not None and not path.exists() and not any(c in str(path) for c in "*?["):
+        raise InputError(f"{source}: there is no such file or folder")
     if path is None or not path.is_dir():
         raise ConfigError("say where results go with --out: the input is not one folder")
     path = path.resolve()

@@ -143,6 +143,7 @@ def evaluate_command(
     from divseg.metrics import evaluate_folders, summarize, to_markdown
 
     table = evaluate_folders(predicted, truth)
+    table.insert(0, "input", predicted.name)
     if out is not None:
         from divseg.io import write_csv
 

@@ -184,7 +184,7 @@ def test_same_input_same_output(cells):
     [
         (
             {"method": "clusterin"},
-            "unknown method 'clusterin'; did you mean 'clustering'\\? \\(methods: clustering, majority",
+            "unknown method 'clusterin'; did you mean 'clustering'\\? \\(methods: clustering, voting",
         ),
         ({"target": "ap5"}, "unknown target 'ap5'; did you mean 'ap50'"),
         ({"existence": 1.5}, "existence=1.5"),

@@ -19,8 +19,8 @@ def test_the_mask_has_the_greatest_mean_iou_of_all_levels(masks):
     stack = read_stack([m.astype(int) for m in masks])
     found = prototypes(stack, np.zeros(len(masks), np.int64), np.arange(len(masks)))
     votes = np.sum(masks, axis=0)
-    z0, y0, x0, z1, y1, x1 = found.boxes[0]
-    assert np.array_equal(found.votes.reshape(z1 - z0, y1 - y0, x1 - x0)[0], votes[y0:y1, x0:x1])
+    z0, y0, x0, z1, y1, x1 = found.votes.boxes[0]
+    assert np.array_equal(found.votes.counts.reshape(z1 - z0, y1 - y0, x1 - x0)[0], votes[y0:y1, x0:x1])
     mask = draw(found.runs, stack.volume)[0] > 0
     score = np.mean([iou(mask, m) for m in masks])
     best = max(np.mean([iou(votes >= t, m) for m in masks]) for t in range(1, votes.max() + 1))
@@ -33,7 +33,7 @@ def test_clusters_do_not_mix_and_may_share_members():
     image = np.array([[1, 1, 0, 2, 2]])
     stack = read_stack([image, image])
     found = prototypes(stack, np.array([0, 0, 1, 1, 2]), np.array([0, 2, 1, 3, 0]))
-    assert found.n_members.tolist() == [2, 2, 1]
+    assert np.diff(found.votes.first).tolist() == [2, 2, 1]
     assert found.runs.areas.tolist() == [2, 2, 2]
     assert found.runs.starts.tolist() == [0, 0, 3]
 

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from divseg import fuse
+from divseg.errors import InputError
+
+
+def row(*spans, width=24):
+    image = np.zeros((3, width), int)
+    for label, (a, b) in enumerate(spans, 1):
+        image[:, a:b] = label
+    return image
+
+
+def spans(labels):
+    """Begin and end of each object in the first row."""
+    line = labels[0]
+    return [
+        (int(np.flatnonzero(line == i)[0]), int(np.flatnonzero(line == i)[-1]) + 1) for i in range(1, line.max() + 1)
+    ]
+
+
+def vote(masks, markers, **options):
+    return spans(fuse(masks, method="voting", markers=markers, **options).labels)
+
+
+def test_a_pixel_needs_its_share_of_all_votes():
+    masks = [row((0, 4)), row((0, 6)), row((0, 8)), row()]
+    marker = row((1, 3))
+    assert vote(masks, marker, threshold=0.75) == [(0, 4)]
+    assert vote(masks, marker) == [(0, 6)]
+    assert vote(masks, marker, threshold=0.25) == [(0, 8)]
+    assert vote(masks, marker, threshold=0.8) == [], "the sample without the object abstains, but counts"
+
+
+def test_a_sample_votes_if_its_object_covers_most_of_the_marker():
+    masks = [row((0, 8)), row((0, 8)), row((2, 8))]
+    assert vote(masks, row((0, 4)), threshold=0.9) == []
+    assert vote(masks, row((0, 5)), threshold=0.9) == [(2, 8)]
+
+
+def test_objects_without_marker_are_not_found():
+    masks = [row((0, 6), (8, 14))] * 2 + [row((0, 6), (8, 15))]
+    assert vote(masks, row((2, 4))) == [(0, 6)]
+    assert spans(fuse(masks, method="voting").labels) == [(0, 6), (8, 14)]
+
+
+def test_weights_move_the_border():
+    masks = [row((0, 4)), row((0, 6)), row((0, 8))]
+    for order in ([0, 1, 2], [2, 0, 1]):
+        weights = np.array([1, 1, 5])[order]
+        assert vote([masks[k] for k in order], row((0, 2)), weights=weights) == [(0, 8)]
+
+
+def test_collisions_are_dropped_or_grown_into():
+    """Two cells of ten columns; two of four samples hold one object of column 9 to 11 too many."""
+    masks = [row((0, 10), (10, 20))] * 2 + [row((0, 12), (12, 20)), row((0, 8), (8, 20))]
+    markers = row((2, 6), (14, 18))
+    assert vote(masks, markers) == [(0, 10), (10, 20)]
+    loose = {"threshold": 0.25, "markers": markers}
+    grown = fuse(masks, method="voting", **loose)
+    assert len(grown.objects) == 0, "a third of each is in collision"
+    masks = [row((0, 10), (10, 20))] * 2 + [row((0, 11), (11, 20)), row((0, 10), (10, 21))]
+    assert vote(masks, markers, threshold=0.25, collisions="drop") == [(0, 10), (11, 21)]
+    assert vote(masks, markers, threshold=0.25) == [(0, 10), (10, 21)], "three votes against one"
+    masks.append(row((0, 20)))
+    assert vote(masks, markers, threshold=0.2) == [], "a merged object collides with itself"
+
+
+def test_simple_puts_bad_objects_aside():
+    good = [row((0, 8)), row((0, 8)), row((0, 9))]
+    bad = [row((0, 16)), row((0, 17)), row((0, 18))]
+    marker = row((0, 4))
+    assert vote([*good, good[0], *bad], marker, scheme="simple") == [(0, 8)]
+    assert vote([*good, good[0], *bad], marker, threshold=3 / 7) == [(0, 16)]
+
+
+def test_simple_does_not_count_those_that_abstain():
+    masks = [row((0, 6)), row((0, 7)), row(), row(), row()]
+    assert vote(masks, row((0, 4)), scheme="simple") in ([(0, 6)], [(0, 7)])
+    assert vote(masks, row((0, 4))) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"scheme": "plain"}, "unknown scheme 'plain'"),
+        ({"collisions": "keep"}, "unknown collisions 'keep'"),
+        ({"threshold": 0.0}, "threshold=0.0"),
+        ({"markers": np.zeros((4, 4), int)}, r"markers have shape \(4, 4\) but the masks have shape \(72, 72\)"),
+        ({"markers": np.zeros((72, 72))}, "markers has dtype float64"),
+    ],
+)
+def test_impossible_options_are_refused(cells, options, words):
+    with pytest.raises(InputError, match=words):
+        fuse(cells, method="voting", **options)
