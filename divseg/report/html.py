@@ -33,15 +33,16 @@ from divseg.report.scores import (
     verdict,
     winners,
 )
-from divseg.report.style import to_png
+from divseg.report.style import smaller, to_png
 
 MOST_ROWS = 200  # rows of a table of failures or warnings shown on the page
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as the page shows it: PNG as base64, its words, and its width on the page in CSS pixels."""
+    """A figure as the page shows it: type and base64 data, its words, and its size on the page in CSS pixels."""
 
+    kind: str
     data: str
     alt: str
     width: int
@@ -140,7 +141,9 @@ def _picture(results: Results, figure: Figure | None, name: str, alt: str, capti
     png = to_png(figure)
     write_bytes(results.path("plots", name, ".png"), png)
     inches = figure.get_size_inches()
-    return Picture(base64.b64encode(png).decode("ascii"), alt, round(100 * inches[0]), round(100 * inches[1]), caption)
+    kind, data = smaller(png)
+    size = round(100 * inches[0]), round(100 * inches[1])
+    return Picture(kind, base64.b64encode(data).decode("ascii"), alt, *size, caption)
 
 
 def _image_section(results: Results, name: str, read: Callable[[str], ImageData]) -> dict[str, Any]:

@@ -87,6 +87,18 @@ def to_png(figure: Figure) -> bytes:
     return encode(np.asarray(canvas.buffer_rgba())[:, :, :3])
 
 
+def smaller(png: bytes, limit: int = 300_000) -> tuple[str, bytes]:
+    """Return a picture as it goes into the page: pictures of noise, which PNG cannot compress, as WebP.
+
+    The file in ``plots/`` keeps every pixel; the page would grow by megabytes an image without this.
+    """
+    if len(png) <= limit:
+        return "png", png
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(png)).save(stream, "WEBP", quality=85, method=4)
+    return "webp", stream.getvalue()
+
+
 def encode(rgb: np.ndarray) -> bytes:
     """Encode an image of shape (Y, X, 3), uint8, as PNG."""
     stream = io.BytesIO()
