@@ -20,7 +20,7 @@ def fuse_clustering(
     target: str,
     existence: float | None,
     seed: int,
-    links: int = 12,
+    links: int = 8,
     exact_below: int = 0,
 ) -> Fused:
     """Cluster the objects of all samples, let each cluster vote for a mask, and choose among the clusters.
@@ -51,14 +51,15 @@ def fuse_clustering(
     """
     cluster = cluster_objects(stack, links=links, seed=seed, exact_below=exact_below)
     sizes = np.bincount(cluster)
-    enough = sizes >= min_members(stack.n_samples)
+    # a hypothesis may begin as a part of all its members
+    enough = sizes >= (min_members(stack.n_samples, existence) + 1) // 2
     members = np.flatnonzero(enough[cluster]) if len(cluster) else np.empty(0, np.int64)
     rank = np.cumsum(enough) - 1
     masks = prototypes(stack, rank[cluster[members]], members).runs
     return fuse_masks(stack, masks, target, existence)
 
 
-def cluster_objects(stack: LabelStack, *, links: int = 12, seed: int = 0, exact_below: int = 0) -> NDArray[np.int64]:
+def cluster_objects(stack: LabelStack, *, links: int = 8, seed: int = 0, exact_below: int = 0) -> NDArray[np.int64]:
     """Return the cluster 0.. of every object of the stack, shape (N,)."""
     graph = object_graph(stack, links, seed)
     cluster = contract(graph.sample, graph.first, graph.second, graph.weight, np.arange(graph.n_objects))

@@ -14,15 +14,21 @@ from divseg.consensus.clustering import fuse_clustering
 from divseg.consensus.evidence import Evidence
 from divseg.consensus.hypotheses import Fused
 from divseg.consensus.majority import fuse_majority
+from divseg.consensus.medoid import fuse_medoid
+from divseg.consensus.mutex import fuse_mutex
 from divseg.consensus.result import Consensus
 from divseg.consensus.samples import LabelStack, draw, encode, nothing, read_stack
 from divseg.consensus.selection import TARGETS
 from divseg.consensus.table import alternatives_table, object_table
+from divseg.consensus.voting import fuse_voting
 from divseg.errors import InputError
 
 METHODS: dict[str, Callable[..., Fused]] = {
     "clustering": fuse_clustering,
+    "voting": fuse_voting,
+    "mutex": fuse_mutex,
     "majority": fuse_majority,
+    "medoid": fuse_medoid,
 }
 """Fusion methods by name."""
 
@@ -54,10 +60,13 @@ def fuse(
     method : str
         ``clustering``: correlation clustering of the objects of all samples, masks of greatest expected IoU,
         choice of objects by the expected target score.
+        ``voting``: votes around markers, as in the fusion of the Cell Tracking Challenge.
+        ``mutex``: mutex watershed on averaged affinities, then masks and choice as in ``clustering``.
+        ``medoid``: the sample that agrees best with the others.
         ``majority``: pixels in the foreground of more than half of the samples, connected pieces.
     target : str
         Score that the choice of objects maximises, for methods that choose: ``map ap50 f1 pq seg op_csb``.
-        ``seg`` has no penalty for extra objects and keeps nearly every hypothesis.
+        ``seg`` has no penalty for extra objects: whatever a twentieth of the samples holds is kept.
     existence : float, optional
         Keep the objects that at least this share of the samples holds, instead of the choice by target.
     weights : array-like of K numbers, optional

@@ -24,8 +24,8 @@ ENGULF = 0.3
 SAME = 0.5
 """Hypotheses that share more of their members (Jaccard index) are the same one."""
 
-MIN_SUPPORT = 0.02
-"""Hypotheses with fewer members than this share of the samples are not weighed."""
+MIN_SUPPORT = 0.05
+"""Hypotheses held by a smaller share of the samples are not weighed, unless a lower `existence` is asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ def fuse_masks(stack: LabelStack, masks: Runs, target: str, existence: float | N
     target, existence
         As in :func:`divseg.consensus.selection.select`.
     """
-    refined = lloyd(stack, masks)
+    refined = lloyd(stack, masks, min_members(stack.n_samples, existence))
     evidence = Evidence(refined.runs, stack)
     conflicts = find_conflicts(refined, evidence)
     chosen = select(evidence, conflicts, target, existence)
@@ -58,21 +58,22 @@ def fuse_masks(stack: LabelStack, masks: Runs, target: str, existence: float | N
     return Fused(labels, evidence)
 
 
-def min_members(n_samples: int) -> int:
-    """Members that a hypothesis must have to be weighed."""
-    return max(1, int(np.ceil(MIN_SUPPORT * n_samples)))
+def min_members(n_samples: int, existence: float | None) -> int:
+    """Return the number of samples that must hold a hypothesis; from eight samples on at least two."""
+    share = MIN_SUPPORT if existence is None else min(MIN_SUPPORT, existence)
+    lonely = n_samples >= 8 and existence is None
+    return max(2 if lonely else 1, int(np.ceil(share * n_samples - 1e-9)))
 
 
-def lloyd(stack: LabelStack, masks: Runs) -> Prototypes:
+def lloyd(stack: LabelStack, masks: Runs, least: int) -> Prototypes:
     """Reassign the objects of all samples to the masks they match best (IoU > 0.5), and let them vote anew.
 
     Of masks that match mostly the same objects only the one with most of them is kept: the others are the
-    same hypothesis, found twice.
+    same hypothesis, found twice. Those with fewer than `least` members are dropped.
     """
     found = contacts(masks, stack)
     hit = found.iou > 0.5
     cluster, members, iou = found.first[hit], found.second[hit], found.iou[hit]
-    least = min_members(stack.n_samples)
     count = np.bincount(cluster, minlength=found.n_first)
     kept = (count >= least) & ~_repeated(cluster, members, count, stack.n_objects)
     # an object votes for one mask only: in two, a part and a whole would blend into a shape that nobody drew

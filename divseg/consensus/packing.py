@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
@@ -11,11 +14,18 @@ from scipy.sparse.csgraph import connected_components
 from divseg.errors import DivsegError
 
 ENUMERATED = 24
-"""Components with no more hypotheses than this are solved by branch and bound, greater ones by HiGHS."""
+"""Components with no more hypotheses than this are solved by branch and bound."""
+
+SOLVED = 300
+"""Components with no more hypotheses than this are solved by an integer programme (HiGHS)."""
 
 
 def pack(weight: NDArray[np.float64], conflicts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Choose hypotheses of greatest total weight, no two of them in conflict; exact.
+    """Choose hypotheses of greatest total weight, no two of them in conflict.
+
+    A hypothesis that weighs at least as much as all its rivals together is in an optimal set; what such
+    hypotheses leave is solved component by component. Exact, except in components of more than SOLVED
+    hypotheses, which come about where samples are little but noise: there a local search takes over.
 
     Parameters
     ----------
@@ -29,24 +39,87 @@ def pack(weight: NDArray[np.float64], conflicts: NDArray[np.int64]) -> NDArray[n
     bool array, shape (C,)
         The chosen ones. Of equal solutions the one with the earlier hypotheses is preferred.
     """
+    n = len(weight)
     chosen = weight > 0
     pairs = conflicts[chosen[conflicts].all(axis=1)] if len(conflicts) else conflicts.reshape(0, 2)
     if not len(pairs):
         return chosen
-    n = len(weight)
+    chosen, undecided = _reduce(weight, *_rivals(n, pairs))
+    pairs = pairs[undecided[pairs].all(axis=1)]
+    if not len(pairs):
+        return chosen
     links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     _, component = connected_components(links, directed=False)
     disputed = np.unique(pairs)
     order = disputed[np.argsort(component[disputed], kind="stable")]
     groups = np.split(order, np.flatnonzero(np.diff(component[order])) + 1)
-    pair_order = np.argsort(component[pairs[:, 0]], kind="stable")
-    pair_component = component[pairs[pair_order, 0]]
+    pairs = pairs[np.argsort(component[pairs[:, 0]], kind="stable")]
+    pair_component = component[pairs[:, 0]]
     for group in groups:
         here = slice(*np.searchsorted(pair_component, [component[group[0]], component[group[0]] + 1]))
-        inside = np.searchsorted(group, pairs[pair_order[here]])
-        solve = _branch if len(group) <= ENUMERATED else _milp
+        inside = np.searchsorted(group, pairs[here])
+        solve = _branch if len(group) <= ENUMERATED else _milp if len(group) <= SOLVED else _search
         chosen[group] = solve(weight[group], inside)
     return chosen
+
+
+def _rivals(n: int, pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return offsets (n + 1,) and indices of the rivals of each hypothesis."""
+    ends = np.concatenate([pairs[:, 0], pairs[:, 1]])
+    order = np.argsort(ends, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=n))])
+    return offsets, np.concatenate([pairs[:, 1], pairs[:, 0]])[order]
+
+
+def _search(weight: NDArray[np.float64], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Local search: bring in what weighs more than its chosen rivals together, until nothing does."""
+    order = np.argsort(-weight, kind="stable")
+    return np.asarray(_swap(weight, order, *_rivals(len(weight), pairs)))
+
+
+@njit(cache=True, nogil=True)
+def _reduce(weight: Any, offsets: Any, rivals: Any) -> tuple[Any, Any]:  # pragma: no cover - compiled
+    """Take hypotheses that outweigh their open rivals together; return what is taken and what stays open."""
+    taken = np.zeros(weight.size, np.bool_)
+    undecided = weight > 0
+    changed = True
+    while changed:
+        changed = False
+        for i in range(weight.size):
+            if not undecided[i]:
+                continue
+            total = 0.0
+            for p in range(offsets[i], offsets[i + 1]):
+                if undecided[rivals[p]]:
+                    total += weight[rivals[p]]
+            if weight[i] >= total - 1e-12:
+                taken[i] = True
+                undecided[i] = False
+                for p in range(offsets[i], offsets[i + 1]):
+                    undecided[rivals[p]] = False
+                changed = True
+    return taken, undecided
+
+
+@njit(cache=True, nogil=True)
+def _swap(weight: Any, order: Any, offsets: Any, rivals: Any) -> Any:  # pragma: no cover - compiled
+    taken = np.zeros(weight.size, np.bool_)
+    changed = True
+    while changed:
+        changed = False
+        for i in order:
+            if taken[i]:
+                continue
+            total = 0.0
+            for p in range(offsets[i], offsets[i + 1]):
+                if taken[rivals[p]]:
+                    total += weight[rivals[p]]
+            if weight[i] > total + 1e-9:
+                taken[i] = True
+                for p in range(offsets[i], offsets[i + 1]):
+                    taken[rivals[p]] = False
+                changed = True
+    return taken
 
 
 def _branch(weight: NDArray[np.float64], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:

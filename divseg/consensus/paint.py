@@ -33,16 +33,16 @@ def paint(hypotheses: Prototypes, chosen: NDArray[np.bool_], volume: tuple[int, 
     int32 array, shape (Z, Y, X)
         Hypothesis + 1, or 0.
     """
-    chosen = chosen.copy()
+    chosen, votes = chosen.copy(), hypotheses.votes
     for _ in range(MAX_ROUNDS):
         image = np.zeros(volume, np.int32)
         strength = np.zeros(volume, np.int32)
         _paint(
             np.flatnonzero(chosen),
-            hypotheses.votes,
+            votes.counts,
             hypotheses.least,
-            hypotheses.boxes,
-            hypotheses.offsets,
+            votes.boxes,
+            votes.offsets,
             image,
             strength,
         )

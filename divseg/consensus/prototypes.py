@@ -16,36 +16,106 @@ MAX_LEVELS = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Prototypes:
-    """Hypotheses of objects: votes in a crop each, and a mask each.
+class Votes:
+    """Votes of the members of clusters, in a crop for each cluster.
 
     Attributes
     ----------
-    n_members : int64 array, shape (C,)
-        Members that voted.
+    first : int64 array, shape (C + 1,)
+        Where the members of each cluster begin in `members`.
+    members : int64 array, shape (M,)
+        Objects of the stack.
     boxes : int64 array, shape (C, 6)
-        Crop of each hypothesis: z, y, x minima, then exclusive maxima.
+        Crop of each cluster: z, y, x minima, then exclusive maxima.
     offsets : int64 array, shape (C + 1,)
-        Where the crop of each hypothesis begins in `votes`.
-    votes : int32 array
-        Number of members that cover each pixel of the crops, raster order, crop after crop.
+        Where the crop of each cluster begins in `counts`.
+    counts : int32 array
+        Total weight of the members that cover each pixel of the crops, raster order, crop after crop.
+    volume : tuple of three int
+        Shape of the image.
+    """
+
+    first: NDArray[np.int64]
+    members: NDArray[np.int64]
+    boxes: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    counts: NDArray[np.int32]
+    volume: tuple[int, int, int]
+
+    @property
+    def n(self) -> int:
+        """Number of clusters."""
+        return len(self.boxes)
+
+    @property
+    def cluster_of(self) -> NDArray[np.int64]:
+        """Cluster of each member, shape (M,)."""
+        return np.repeat(np.arange(self.n), np.diff(self.first))
+
+    def masks(self, least: NDArray[np.int64]) -> Runs:
+        """Return the runs of {counts >= least}, with one level for each cluster."""
+        runs = _mask_runs(self.counts, least, self.boxes, self.offsets, *self.volume[1:])
+        starts, lengths, objects, areas = runs
+        order = np.argsort(starts, kind="stable")
+        return Runs(starts[order], lengths[order], objects[order], areas)
+
+
+@dataclass(frozen=True, eq=False)
+class Prototypes:
+    """Hypotheses of objects: votes, the level of each mask, and the masks.
+
+    Attributes
+    ----------
+    votes : Votes
+        Of the members, each of weight 1.
     least : int64 array, shape (C,)
         The mask is where at least so many members vote.
     runs : Runs
         The masks; they may overlap.
     """
 
-    n_members: NDArray[np.int64]
-    boxes: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    votes: NDArray[np.int32]
+    votes: Votes
     least: NDArray[np.int64]
     runs: Runs
 
     @property
     def n(self) -> int:
         """Number of hypotheses."""
-        return len(self.n_members)
+        return self.votes.n
+
+
+def cast_votes(
+    stack: LabelStack,
+    cluster_of: NDArray[np.int64],
+    members: NDArray[np.int64],
+    weight: NDArray[np.int32] | None = None,
+) -> Votes:
+    """Let the members of each cluster vote for the pixels they cover.
+
+    Parameters
+    ----------
+    stack : LabelStack
+    cluster_of : int64 array, shape (M,)
+        Cluster 0..C-1 of each member; every cluster has members. An object may be in several clusters.
+    members : int64 array, shape (M,)
+        Objects of the stack.
+    weight : int32 array, shape (M,), optional
+        Weight of each member, 1 where absent.
+    """
+    n = int(cluster_of.max(initial=-1)) + 1
+    order = np.lexsort((members, cluster_of))
+    members = members[order]
+    weight = np.ones(len(members), np.int32) if weight is None else weight[order]
+    first = np.concatenate([[0], np.cumsum(np.bincount(cluster_of, minlength=n))])
+    boxes = np.empty((n, 6), np.int64)
+    if n:
+        boxes[:, :3] = np.minimum.reduceat(stack.boxes[members, :3], first[:-1], axis=0)
+        boxes[:, 3:] = np.maximum.reduceat(stack.boxes[members, 3:], first[:-1], axis=0)
+    offsets = np.concatenate([[0], np.cumsum(np.prod(boxes[:, 3:] - boxes[:, :3], axis=1))])
+    counts = np.zeros(int(offsets[-1]), np.int32)
+    runs = (*stack.object_runs, stack.starts, stack.lengths)
+    _vote(first, members, weight, *runs, boxes, offsets, *stack.volume[1:], counts)
+    return Votes(first, members, boxes, offsets, counts, stack.volume)
 
 
 def prototypes(stack: LabelStack, cluster_of: NDArray[np.int64], members: NDArray[np.int64]) -> Prototypes:
@@ -57,41 +127,14 @@ def prototypes(stack: LabelStack, cluster_of: NDArray[np.int64], members: NDArra
 
     Parameters
     ----------
-    stack : LabelStack
-    cluster_of : int64 array, shape (M,)
-        Cluster 0..C-1 of each member; every cluster has members. An object may be in several clusters.
-    members : int64 array, shape (M,)
-        Objects of the stack.
+    stack, cluster_of, members
+        As in :func:`cast_votes`.
     """
-    n = int(cluster_of.max(initial=-1)) + 1
-    order = np.lexsort((members, cluster_of))
-    members = members[order]
-    n_members = np.bincount(cluster_of, minlength=n)
-    first = np.concatenate([[0], np.cumsum(n_members)])
-    boxes = np.empty((n, 6), np.int64)
-    if n:
-        boxes[:, :3] = np.minimum.reduceat(stack.boxes[members, :3], first[:-1], axis=0)
-        boxes[:, 3:] = np.maximum.reduceat(stack.boxes[members, 3:], first[:-1], axis=0)
-    offsets = np.concatenate([[0], np.cumsum(np.prod(boxes[:, 3:] - boxes[:, :3], axis=1))])
-    votes = np.zeros(int(offsets[-1]), np.int32)
-    run_offsets, run_index = stack.object_runs
-    geometry = (run_offsets, run_index, stack.starts, stack.lengths, boxes, offsets, *stack.volume[1:])
-    _vote(first, members, *geometry, votes)
-    least = _best_level(first, members, stack.areas, *geometry, votes, MAX_LEVELS)
-    return Prototypes(n_members, boxes, offsets, votes, least, mask_runs(votes, least, boxes, offsets, stack.volume))
-
-
-def mask_runs(
-    votes: NDArray[np.int32],
-    least: NDArray[np.int64],
-    boxes: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    volume: tuple[int, int, int],
-) -> Runs:
-    """Return the runs of {votes >= least} of every crop."""
-    starts, lengths, objects, areas = _mask_runs(votes, least, boxes, offsets, *volume[1:])
-    order = np.argsort(starts, kind="stable")
-    return Runs(starts[order], lengths[order], objects[order], areas)
+    votes = cast_votes(stack, cluster_of, members)
+    runs = (*stack.object_runs, stack.starts, stack.lengths)
+    geometry = (votes.boxes, votes.offsets, *stack.volume[1:])
+    least = _best_level(votes.first, votes.members, stack.areas, *runs, *geometry, votes.counts, MAX_LEVELS)
+    return Prototypes(votes, least, votes.masks(least))
 
 
 @njit(cache=True, nogil=True)
@@ -106,6 +149,7 @@ def _place(start: int, box: Any, offset: int, ny: int, nx: int) -> int:  # pragm
 def _vote(
     first: Any,
     members: Any,
+    weight: Any,
     run_offsets: Any,
     run_index: Any,
     starts: Any,
@@ -124,11 +168,11 @@ def _vote(
             for p in range(run_offsets[members[m]], run_offsets[members[m] + 1]):
                 r = run_index[p]
                 at = _place(starts[r], box, offsets[c], ny, nx)
-                votes[at] += 1
+                votes[at] += weight[m]
                 if starts[r] % nx + lengths[r] < stop_x:
-                    votes[at + lengths[r]] -= 1
+                    votes[at + lengths[r]] -= weight[m]
         for row in range(offsets[c], offsets[c + 1], width):
-            total = 0
+            total = np.int32(0)
             for at in range(row, row + width):
                 total += votes[at]
                 votes[at] = total

@@ -152,7 +152,7 @@ def read_stack(masks: Iterable[ArrayLike] | NDArray[Any]) -> LabelStack:
     foreground = boundary = np.empty(0, np.int32)
     samples: list[Runs] = []
     for index, mask in enumerate(masks):
-        array = _checked(mask, f"mask {index}")
+        array = check_mask(mask, f"mask {index}")
         if not samples:
             shape, volume = array.shape, as_volume(array.shape)
             foreground, boundary = np.zeros(volume, np.int32), np.zeros(volume, np.int32)
@@ -191,7 +191,8 @@ def as_volume(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return z, y, x
 
 
-def _checked(mask: ArrayLike, name: str) -> NDArray[Any]:
+def check_mask(mask: ArrayLike, name: str) -> NDArray[Any]:
+    """Return a label image as an integer array, or say what is wrong with it (:class:`InputError`)."""
     array = np.asarray(mask)
     if array.dtype == np.bool_:
         array = array.view(np.uint8)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from divseg.consensus.evidence import THRESHOLDS, Evidence
-from divseg.consensus.packing import _branch, _milp, pack
+from divseg.consensus.packing import _branch, _milp, _search, pack
 from divseg.consensus.samples import Runs, encode, read_stack
 from divseg.consensus.selection import TARGETS, select
 from divseg.metrics import evaluate
@@ -46,6 +46,29 @@ def test_branch_and_bound_equals_the_integer_programme(seed, n):
     if len(pairs):
         weight = rng.random(n) + 0.01
         assert weight[_branch(weight, pairs)].sum() == pytest.approx(weight[_milp(weight, pairs)].sum())
+
+
+def test_search_is_near_the_optimum_and_valid():
+    rng = np.random.default_rng(0)
+    share = []
+    for _ in range(10):
+        pairs = np.argwhere(np.triu(rng.random((60, 60)) < 0.06, 1))
+        weight = rng.random(60) + 0.01
+        found = _search(weight, pairs)
+        assert not found[pairs].all(axis=1).any()
+        share.append(weight[found].sum() / weight[_milp(weight, pairs)].sum())
+    assert min(share) > 0.8
+    assert np.mean(share) > 0.9
+
+
+def test_noise_is_packed_in_time():
+    """One component of 3000 hypotheses that no integer programme would solve."""
+    rng = np.random.default_rng(0)
+    pairs = np.unique(np.sort(rng.integers(0, 3000, (12000, 2)), axis=1), axis=0)
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    chosen = pack(rng.random(3000), pairs)
+    assert not chosen[pairs].all(axis=1).any()
+    assert chosen.sum() > 600
 
 
 def test_great_components_are_solved():
