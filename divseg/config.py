@@ -47,7 +47,7 @@ class RunConfig(BaseModel):
     group: int = Field(default=1, ge=1)
     """Segment the means of groups of this many samples instead of single samples."""
     method: str = "clustering"
-    """Fusion of the label images: clustering or majority."""
+    """Fusion of the label images: clustering, voting, mutex, majority or medoid."""
     target: str = "map"
     """Score that the selection of objects maximises."""
     existence: float | None = Field(default=None, ge=0, le=1)

@@ -240,7 +240,8 @@ class Trainer:
         self.averaged().keep()
         record.seconds = self.budget.seconds
         self.network.eval()
-        record.loss, record.kl_per_pixel, record.active_latents = self.validate()
+        loss, kl, record.active_latents = self.validate()
+        record.loss, record.kl_per_pixel = round(loss, 5), round(kl, 7)
         if not math.isfinite(record.loss):
             raise TrainingError("training broke down: the loss of the final model is no number")
         return record
