@@ -109,6 +109,30 @@ def _remove(e: int, size: int, heap: Any, place: Any, weight: Any) -> int:  # pr
 
 
 @njit(cache=True, nogil=True)
+def _between(
+    a: int, b: int, first: Any, second: Any, head: Any, chain: Any, degree: Any, place: Any
+) -> int:  # pragma: no cover - compiled
+    """Return the edge between two nodes, or -1; drops dead edges from the list it walks, the shorter one."""
+    if degree[b] < degree[a]:
+        a, b = b, a
+    before, half = -1, head[a]
+    while half >= 0:
+        e = half >> 1
+        if place[e] < 0:
+            if before < 0:
+                head[a] = chain[half]
+            else:
+                chain[before] = chain[half]
+            degree[a] -= 1
+        else:
+            if (second[e] if half & 1 == 0 else first[e]) == b:
+                return e
+            before = half
+        half = chain[half]
+    return -1
+
+
+@njit(cache=True, nogil=True)
 def _contract(n: int, first: Any, second: Any, weight: Any, bits: Any) -> Any:  # pragma: no cover - compiled
     m = first.size
     # half-edge 2e lies in the list of first[e], 2e + 1 in that of second[e]
@@ -127,7 +151,6 @@ def _contract(n: int, first: Any, second: Any, weight: Any, bits: Any) -> Any:  
         if i < m:
             _sift(i, size, heap, place, weight)
     owner = np.arange(n)
-    mark = np.full(n, -1, np.int64)
     while size > 0 and weight[heap[0]] > 0:
         e = heap[0]
         size = _remove(e, size, heap, place, weight)
@@ -145,28 +168,13 @@ def _contract(n: int, first: Any, second: Any, weight: Any, bits: Any) -> Any:  
         owner[gone] = keep
         for word in range(bits.shape[1]):
             bits[keep, word] |= bits[gone, word]
-        before, half = -1, head[keep]
-        while half >= 0:
-            f = half >> 1
-            following = chain[half]
-            if place[f] < 0:
-                # dead edges are dropped when their list is next walked
-                if before < 0:
-                    head[keep] = following
-                else:
-                    chain[before] = following
-                degree[keep] -= 1
-            else:
-                mark[second[f] if half & 1 == 0 else first[f]] = f
-                before = half
-            half = following
         half = head[gone]
         while half >= 0:
             f = half >> 1
             following = chain[half]
             if place[f] >= 0:
                 far = second[f] if half & 1 == 0 else first[f]
-                g = mark[far]
+                g = _between(keep, far, first, second, head, chain, degree, place)
                 if g >= 0:
                     weight[g] += weight[f]
                     size = _remove(f, size, heap, place, weight)
@@ -179,14 +187,8 @@ def _contract(n: int, first: Any, second: Any, weight: Any, bits: Any) -> Any:  
                     chain[half] = head[keep]
                     head[keep] = half
                     degree[keep] += 1
-                    mark[far] = f
             half = following
         head[gone] = -1
-        half = head[keep]
-        while half >= 0:
-            f = half >> 1
-            mark[second[f] if half & 1 == 0 else first[f]] = -1
-            half = chain[half]
     for i in range(n):
         root = i
         while owner[root] != root:
