@@ -42,7 +42,10 @@ Segmenter = Annotated[
     ),
 ]
 Group = Annotated[int | None, typer.Option(help="Segment means of groups of this many samples.", show_default=False)]
-Method = Annotated[str | None, typer.Option(help="Fusion: clustering (default), voting, mutex, majority or medoid.", show_default=False)]
+Method = Annotated[
+    str | None,
+    typer.Option(help="Fusion: clustering (default), voting, mutex, majority or medoid.", show_default=False),
+]
 Target = Annotated[
     str | None,
     typer.Option(help="Score the selection of objects maximises (default map).", show_default=False),
