@@ -16,7 +16,7 @@ from divseg.versions import versions
 if TYPE_CHECKING:
     from divseg.denoise import DivNoising
 
-DEMO = RunConfig(train_steps=5000, samples=32, segmenter="local,smooth=1,split=distance,min_size=20")
+DEMO = RunConfig(train_steps=4000, samples=32, segmenter="local,smooth=1,split=distance,min_size=20")
 """Settings of the demo: about four minutes on two CPU cores."""
 
 
