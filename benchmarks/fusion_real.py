@@ -10,6 +10,7 @@ interval by image.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -66,8 +67,9 @@ def main() -> None:
     shown["mAP minus MMSE's [95 %]"] = [differences.get(name, "") for name in order]
     columns = ["input", "map", "ap50", "ap75", "seg", "det", "f1", "pq", "mAP minus MMSE's [95 %]"]
     body = f"{table['image'].nunique()} images, {a.samples} samples, segmenter `{a.segmenter}`.\n\n"
-    command = f"python -m benchmarks.fusion_real --model {a.model} --images {a.images} --masks {a.masks}"
-    command += f' --segmenter "{a.segmenter}" --samples {a.samples} --name {a.name}'
+    folders = " ".join(f"--{k} {'/'.join(Path(getattr(a, k)).parts[-2:])}" for k in ("model", "images", "masks"))
+    command = f'python -m benchmarks.fusion_real {folders} --segmenter "{a.segmenter}" --samples {a.samples}'
+    command += f" --name {a.name}"
     write_result(a.name, "Fusion methods on real posterior samples", command, body + to_markdown(shown[columns]))
 
 
