@@ -52,7 +52,7 @@ class RunConfig(BaseModel):
     """Score that the selection of objects maximises."""
     existence: float | None = Field(default=None, ge=0, le=1)
     """Keep objects held by at least this share of samples; chosen by the target score where absent."""
-    compare: tuple[str, ...] = ("clustering", "majority")
+    compare: tuple[str, ...] = ("clustering", "mutex", "majority")
     """Fusion methods that are scored where there is truth."""
     baseline_sds: tuple[float, ...] = GAUSSIAN_SDS
     """Widths in pixels of the Gaussian smoothing baseline."""

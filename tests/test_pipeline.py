@@ -53,6 +53,7 @@ def test_scores_of_every_input(case):
         "mmse",
         *["single sample"] * 6,
         "consensus clustering",
+        "consensus mutex",
         "consensus majority",
     ]
     last = {row["input"]: row for row in result.scores}["consensus clustering"]

@@ -66,7 +66,7 @@ def test_scores_stand_beside_all_baselines(finished):
     inputs = list(finished.summary["input"])
     assert inputs[0] == "noisy"
     assert inputs[1].startswith("best gaussian (sd=")
-    assert inputs[2:] == ["mmse", "single sample", "consensus clustering", "consensus majority"]
+    assert inputs[2:] == ["mmse", "single sample", "consensus clustering", "consensus mutex", "consensus majority"]
     scores = pd.read_csv(finished.out / "scores.csv")
     assert set(scores["image"]) == {"cell0", "cell1", "cell2"}
     smooth = scores[scores["input"].str.startswith("gaussian")]
