@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
+from divseg.cli.interrupt import interrupted
+
 
 def main() -> None:
     """Run the command line."""
-    from divseg.cli import commands
+    try:
+        from divseg.cli import commands
 
-    commands.app()
+        commands.app()
+    except KeyboardInterrupt:  # before or after a command's own work
+        sys.exit(interrupted())

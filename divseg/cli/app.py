@@ -9,10 +9,11 @@ from typing import Any
 
 import typer
 
+from divseg.cli.interrupt import interrupted
 from divseg.errors import DivsegError
 
-OK, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: all well, some images failed, wrong use or input, Ctrl-C."""
+OK, SOME_FAILED, USAGE = 0, 1, 2
+"""Exit codes: all well, some images failed, wrong use or input."""
 
 app = typer.Typer(
     name="divseg",
@@ -54,8 +55,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             print(f"divseg: {error}", file=sys.stderr)
             code = USAGE
         except KeyboardInterrupt:
-            print("divseg: interrupted; run the same command again to go on", file=sys.stderr)
-            code = INTERRUPTED
+            code = interrupted()
         raise typer.Exit(code or OK)
 
     app.command(name=function.__name__.removesuffix("_command").replace("_", "-"))(guarded)
