@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from divseg import DivNoising, evaluate, fuse, segmenter
 from divseg.io import check_inputs
 from divseg.metrics import compare, summarize, to_markdown
 
-VARIANTS: dict[str, dict[str, object]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "clustering": {"method": "clustering"},
     "clustering, existence 0.3": {"method": "clustering", "existence": 0.3},
     "clustering, existence 0.5": {"method": "clustering", "existence": 0.5},
@@ -51,7 +52,7 @@ def main() -> None:
         samples = [s.cpu().numpy() for batch in model.sample(image, n=a.samples) for s in batch]
         masks = list(segment(samples))
         results = {"noisy": segment.fit(image)(image), "mmse": segment(np.mean(samples, axis=0))}
-        results |= {name: fuse(masks, **options).labels for name, options in VARIANTS.items()}  # type: ignore[arg-type]
+        results |= {name: fuse(masks, **options).labels for name, options in VARIANTS.items()}
         rows += [{"image": ref.name, "input": k, **evaluate(v, truth).as_row()} for k, v in results.items()]
         rows += [{"image": ref.name, "input": "single sample", **evaluate(m, truth).as_row()} for m in masks]
         print(ref.name, flush=True)

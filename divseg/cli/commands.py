@@ -10,7 +10,7 @@ import typer
 
 from divseg.cli import options as o
 from divseg.cli.app import app as app
-from divseg.cli.app import command
+from divseg.cli.app import OK, SOME_FAILED, command
 from divseg.cli.show import Show
 
 
@@ -76,7 +76,7 @@ def run_command(
         result = run_folder(source, out, settings, truth=truth, model=model, dry_run=dry_run, reporter=show)
     if result.text:
         print(result.text)
-    return 1 if result.n_failed else 0
+    return SOME_FAILED if result.n_failed else OK
 
 
 @command
@@ -94,7 +94,7 @@ def demo_command(
     with Show(quiet) as show:
         result = run_demo(out, train_minutes=train_minutes, reporter=show)
     print(result.text)
-    return 1 if result.n_failed else 0
+    return SOME_FAILED if result.n_failed else OK
 
 
 @command
