@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from divseg.cli import options as o
-from divseg.cli.app import app as app
 from divseg.cli.app import OK, SOME_FAILED, command
+from divseg.cli.app import app as app
 from divseg.cli.show import Show
 
 
