@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from divseg.errors import DivsegError as DivsegError
     from divseg.io import Image as Image
     from divseg.io import read as read
+    from divseg.metrics import Calibration as Calibration
     from divseg.metrics import Scores as Scores
+    from divseg.metrics import calibrate as calibrate
     from divseg.metrics import evaluate as evaluate
     from divseg.segment import segmenter as segmenter
 
@@ -27,11 +29,13 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "uninstalled"
 
 _PUBLIC = {
+    "Calibration": "divseg.metrics",
     "Consensus": "divseg.consensus",
     "DivNoising": "divseg.denoise",
     "DivsegError": "divseg.errors",
     "Image": "divseg.io",
     "Scores": "divseg.metrics",
+    "calibrate": "divseg.metrics",
     "evaluate": "divseg.metrics",
     "fuse": "divseg.consensus",
     "read": "divseg.io",

@@ -52,6 +52,8 @@ class RunConfig(BaseModel):
     """Score that the selection of objects maximises."""
     existence: float | None = Field(default=None, ge=0, le=1)
     """Keep objects held by at least this share of samples; chosen by the target score where absent."""
+    calibration: str | None = None
+    """File written by `divseg calibrate`: object tables get calibrated confidences and intervals."""
     compare: tuple[str, ...] = ("clustering", "mutex", "majority")
     """Fusion methods that are scored where there is truth."""
     baseline_sds: tuple[float, ...] = GAUSSIAN_SDS

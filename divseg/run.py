@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import time
@@ -29,8 +28,9 @@ from divseg.io import (
     config_hash,
     fingerprint,
 )
+from divseg.preflight import check_settings, load_calibration
 from divseg.progress import LogReporter, Reporter
-from divseg.segment import Segmenter, segmenter
+from divseg.segment import Segmenter
 from divseg.summary import failure_rows, image_row, score_summary, summary_text
 from divseg.versions import versions
 
@@ -110,28 +110,6 @@ def run_folder(
         return _Run(source, found, store, config, segment, tell).go(model)
 
 
-def check_settings(config: RunConfig) -> Segmenter:
-    """Raise ConfigError for settings that would stop a run later on; return the segmenter.
-
-    Names are checked where they are known: each room owns its own.
-    """
-    from divseg.consensus.fuse import METHODS
-    from divseg.consensus.selection import TARGETS
-    from divseg.denoise.device import choose_device
-    from divseg.denoise.noise.choose import parse_noise
-
-    parse_noise(config.noise)
-    choose_device(config.device)
-    known = [("method", [config.method], METHODS), ("compare", config.compare, METHODS)]
-    for setting, names, table in [*known, ("target", [config.target], TARGETS)]:
-        for name in names:
-            if name not in table:
-                near = difflib.get_close_matches(name, table, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ConfigError(f"unknown {setting} {name!r} (known: {', '.join(table)}){hint}")
-    return segmenter(config.segmenter)
-
-
 def _default_out(source: Any) -> Path:
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     if path is not None and not path.exists() and not any(c in str(path) for c in "*?["):
@@ -162,6 +140,7 @@ class _Run:
         self.timings: dict[str, float] = {}
         self.inputs: dict[str, dict[str, Any]] = {}
         self.interrupted = False
+        self.calibration = load_calibration(config)
 
     def go(self, model_folder: str | Path | None) -> RunResult:
         """Train or load, process, and write tables and report, also where Ctrl-C came in between."""
@@ -233,6 +212,8 @@ class _Run:
         c = self.config.model_dump(mode="json")
         for name in ("train_steps", "train_minutes", "noise", "device", "tile"):
             del c[name]  # they act through the model, or not at all
+        if c["calibration"] is not None:  # what the file says, not where it lies
+            c["calibration"] = Path(c["calibration"]).read_text(encoding="utf-8")
         weights = fingerprint_model(self.store.model)
         return config_hash(
             {"config": c, "segmenter": self.segment.name, "model": weights, "divseg": versions()["divseg"]}
@@ -292,11 +273,12 @@ class _Run:
         writer.map("boundary", result.consensus.boundary, size)
         if len(result.samples):
             writer.samples(result.samples, size)
-        writer.objects(result.consensus.objects)
+        objects = result.consensus.objects
+        writer.objects(objects if self.calibration is None else self.calibration.apply(objects))
         writer.labels(result.consensus.labels, size)
         for text in result.warnings:
             self.tell.say(f"note: {image.name}: {text}")
-        writer.finish(image_row(image, result, seconds), result.scores)
+        writer.finish(image_row(image, result, seconds, self.calibration), result.scores)
 
     def _fail(self, ref: ImageRef, stage: str, error: BaseException) -> None:
         text = " ".join(str(error).split()) or type(error).__name__
@@ -360,6 +342,7 @@ class _Run:
             "timings": {k: round(v, 2) for k, v in timings.items()},
             "inputs": inputs,
             "training": model.training,
+            "calibration": None if self.calibration is None else self.calibration.describe(),
         }
 
     def _record(self, **facts: Any) -> None:

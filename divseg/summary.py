@@ -13,6 +13,7 @@ from divseg.io import Image, Problem
 from divseg.metrics import summarize
 
 if TYPE_CHECKING:
+    from divseg.metrics import Calibration
     from divseg.pipeline import ImageResult
 
 GAUSSIAN = "gaussian sd="
@@ -27,12 +28,15 @@ def failure_rows(problems: Iterable[Problem]) -> list[dict[str, str]]:
     ]
 
 
-def image_row(image: Image, result: ImageResult, seconds: float) -> dict[str, Any]:
+def image_row(
+    image: Image, result: ImageResult, seconds: float, calibration: Calibration | None = None
+) -> dict[str, Any]:
     """Row of images.csv: what is known of one image and its consensus."""
     size, fused = image.pixel_size, result.consensus
     counts = np.asarray(fused.counts, dtype=float)
     objects = fused.objects
     low, high = np.quantile(counts, [0.05, 0.95])
+    interval = None if calibration is None else calibration.count_interval(float(low), float(high))
     return {
         "file": str(image.path),
         "plane": " ".join(f"{axis}={index}" for axis, index in image.plane),
@@ -45,6 +49,7 @@ def image_row(image: Image, result: ImageResult, seconds: float) -> dict[str, An
         "count_mean": float(counts.mean()),
         "count_q05": float(low),
         "count_q95": float(high),
+        **({} if interval is None else {"count_low": interval[0], "count_high": interval[1]}),
         "area_mean": float(objects["area"].mean()) if len(objects) else None,
         "existence_mean": float(objects["existence"].mean()) if len(objects) else None,
         "sd_mean": float(result.sd.mean()),

@@ -15,6 +15,7 @@ from divseg.versions import versions
 
 if TYPE_CHECKING:
     from divseg.denoise import DivNoising
+    from divseg.metrics import Calibration
 
 DEMO = RunConfig(train_steps=4000, samples=32, segmenter="local,smooth=1,split=distance,min_size=20")
 """Settings of the demo: about four minutes on two CPU cores."""
@@ -69,6 +70,54 @@ def rebuild_report(folder: str | Path) -> Path:
         return images[images.names.index(name)].data
 
     return write_report(folder, load=load)
+
+
+def calibrate_run(folder: str | Path, truth: str | Path, out: str | Path, *, iou: float = 0.5) -> Calibration:
+    """Calibrate on a run folder whose images have truth, and write the calibration.
+
+    Parameters
+    ----------
+    folder : path
+        Written by ``divseg run``.
+    truth : path
+        Folder of ground-truth label images; images without one are left out.
+    out : path
+        JSON file for ``divseg run --calibration``.
+    iou : float
+        An object is right above this IoU with a true one.
+
+    Raises
+    ------
+    InputError
+        No run folder, no truth for it, or too few objects or images.
+    """
+    from divseg.io import read_labels
+    from divseg.metrics.calibrator import fit_outcomes, outcome
+    from divseg.report.folder import read_results
+
+    results = read_results(folder)
+    if "objects" in results.missing or "images" in results.missing:
+        raise InputError(f"{folder} holds no finished run: objects.csv or images.csv is missing")
+    folder = Path(folder)
+    images = check_inputs(folder / "labels", truth=truth)
+    outcomes = []
+    by_image = dict(tuple(results.objects.groupby(results.objects["image"].astype(str))))
+    spreads = {
+        str(row["image"]): (float(row["count_q05"]), float(row["count_q95"]))
+        for row in results.images.to_dict("records")
+    }
+    for ref in images.images.refs:
+        if ref.name in images.truth and ref.name in spreads:
+            labels, true = read_labels(ref.path), images.truth[ref.name].load()
+            objects = by_image.get(ref.name, results.objects.iloc[:0])
+            outcomes.append(outcome(labels, objects, true, *spreads[ref.name], iou=iou))
+    if not outcomes:
+        raise InputError(f"{truth}: no truth for any image of {folder}; file names must agree")
+    config = results.run.get("config", {})
+    settings = {name: config.get(name) for name in ("segmenter", "samples", "group", "method", "target", "existence")}
+    made = fit_outcomes(outcomes, method=str(config.get("method", "")), iou=iou, settings=settings)
+    made.save(out)
+    return made
 
 
 def describe_installation() -> dict[str, Any]:

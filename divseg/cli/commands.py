@@ -11,7 +11,10 @@ import typer
 from divseg.cli import options as o
 from divseg.cli.app import OK, SOME_FAILED, command
 from divseg.cli.app import app as app
+from divseg.cli.models import models
 from divseg.cli.show import Show
+
+app.add_typer(models, name="models")
 
 
 def _config(path: Path | None, **settings: Any) -> Any:
@@ -43,6 +46,7 @@ def run_command(
     method: o.Method = None,
     target: o.Target = None,
     existence: o.Existence = None,
+    calibration: o.Calibration = None,
     dry_run: Annotated[bool, typer.Option(help="Check the input, say what would be done, and stop.")] = False,
     quiet: o.Quiet = False,
 ) -> int:
@@ -71,6 +75,7 @@ def run_command(
         method=method,
         target=target,
         existence=existence,
+        calibration=calibration,
     )
     with Show(quiet) as show:
         result = run_folder(source, out, settings, truth=truth, model=model, dry_run=dry_run, reporter=show)
@@ -149,6 +154,29 @@ def evaluate_command(
 
         write_csv(out, table)
     print(to_markdown(summarize(table)))
+    return 0
+
+
+@command
+def calibrate_command(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by divseg run.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Folder of ground-truth label images.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("calibration.json"),
+    iou: Annotated[float, typer.Option(help="Objects are right above this IoU with a true one.")] = 0.5,
+) -> int:
+    """Learn what confidences are worth, from a run on images with truth.
+
+    The file is for `divseg run --calibration` on further images of the kind.
+    """
+    from divseg.tasks import calibrate_run
+
+    made = calibrate_run(folder, truth, out, iou=iou)
+    check = made.check
+    print(
+        f"{out}: from {made.n_objects} objects in {made.n_images} images; on left-out images D-ECE "
+        f"{check['d_ece_before']:.3f} before, {check['d_ece_after']:.3f} after; {made.coverage:.0%} area intervals "
+        f"cover {check['area_coverage_before']:.0%} before, {check['area_coverage_after']:.0%} after"
+    )
     return 0
 
 

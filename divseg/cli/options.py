@@ -54,6 +54,10 @@ Existence = Annotated[
     float | None,
     typer.Option(help="Keep objects held by this share of samples instead.", show_default=False),
 ]
+Calibration = Annotated[
+    str | None,
+    typer.Option(help="File written by divseg calibrate: confidences become probabilities.", show_default=False),
+]
 Config = Annotated[
     Path | None,
     typer.Option(help="TOML file with settings; options given here win over it.", show_default=False),

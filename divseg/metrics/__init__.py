@@ -9,12 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from divseg.metrics.calibrated import Calibration as Calibration
     from divseg.metrics.calibration import brier as brier
     from divseg.metrics.calibration import d_ece as d_ece
     from divseg.metrics.calibration import interval_coverage as interval_coverage
     from divseg.metrics.calibration import interval_score as interval_score
     from divseg.metrics.calibration import object_hits as object_hits
     from divseg.metrics.calibration import reliability_curve as reliability_curve
+    from divseg.metrics.calibrator import calibrate as calibrate
     from divseg.metrics.folders import evaluate_folders as evaluate_folders
     from divseg.metrics.matching import iou_matrix as iou_matrix
     from divseg.metrics.matching import match as match
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
     from divseg.metrics.tables import to_markdown as to_markdown
 
 _PUBLIC = {
+    "Calibration": "calibrated",
     "Comparison": "tables",
     "Overlap": "overlap",
     "Scores": "scores",
     "THRESHOLDS": "scores",
     "brier": "calibration",
+    "calibrate": "calibrator",
     "compare": "tables",
     "count_overlap": "overlap",
     "d_ece": "calibration",

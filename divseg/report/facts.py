@@ -63,8 +63,27 @@ def overview(results: Results) -> list[tuple[str, str, str]]:
     for limit in (0.5, 0.8):
         share = f"{100 * np.mean(existence < limit):.1f} %" if existence.size else "\u2013"
         cards.append((f"existence below {limit}", share, "of all objects"))
+    confidence = column(results.objects, "confidence")
+    if np.isfinite(confidence).any():
+        cards.append(("objects expected right", number(np.nansum(confidence), 0), "by calibrated confidence"))
     cards.append(("failed images", number(failed, 0), ""))
     return cards
+
+
+def calibration_words(results: Results) -> str:
+    """Return what the run's calibration was made with and how well it did there; empty without one."""
+    known = results.run.get("calibration")
+    if not isinstance(known, dict):
+        return ""
+    check = known.get("check") or {}
+    return (
+        f"Confidence is calibrated on {known.get('n_objects')} objects of {known.get('n_images')} images with truth: "
+        f"the probability of an IoU above {significant(known.get('iou'))} with a true object. On left-out images of "
+        f"that set the calibration error (D-ECE) was {number(check.get('d_ece_after'), 3)}, before calibration "
+        f"{number(check.get('d_ece_before'), 3)}; the {number(100 * known.get('coverage', np.nan), 0)} % intervals of "
+        f"areas covered {number(100 * (check.get('area_coverage_after') or np.nan), 0)} % of the true ones. It holds "
+        "for images, model and settings like those."
+    )
 
 
 def images_to_show(results: Results, most: int) -> list[str]:
@@ -187,6 +206,8 @@ def image_facts(row: pd.DataFrame) -> list[tuple[str, str]]:
     if np.isfinite(value("count_mean")):
         spread = f"{number(value('count_q05'), 0)} to {number(value('count_q95'), 0)}"
         facts.append(("count in the samples", f"mean {value('count_mean'):.1f}, 5\u201395 %: {spread}"))
+    if np.isfinite(value("count_low")):
+        facts.append(("calibrated count", f"{number(value('count_low'), 0)} to {number(value('count_high'), 0)}"))
     facts.append(("mean area", f"{number(value('area_mean'), 1)} px"))
     facts.append(("mean existence", number(value("existence_mean"), 2)))
     if np.isfinite(value("expected_map")):

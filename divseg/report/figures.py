@@ -19,7 +19,7 @@ MOST_IMAGES = 150  # images drawn one by one
 
 
 def confidence_figure(objects: pd.DataFrame) -> Figure | None:
-    """Draw histograms of existence and mean IoU over all objects.
+    """Draw histograms of existence, mean IoU and, where it was calibrated, confidence over all objects.
 
     Parameters
     ----------
@@ -29,17 +29,18 @@ def confidence_figure(objects: pd.DataFrame) -> Figure | None:
     Returns
     -------
     matplotlib.figure.Figure or None
-        None when neither column holds a number.
+        None when none of the columns holds a number.
     """
     wanted = (
         ("existence", "Existence", "share of samples with the object"),
         ("mean_iou", "Agreement of the masks", "mean IoU of the object with its samples"),
+        ("confidence", "Calibrated confidence", "probability that the object is right"),
     )
     present = [(column(objects, name), title, unit) for name, title, unit in wanted]
     present = [entry for entry in present if np.isfinite(entry[0]).any()]
     if not present:
         return None
-    figure, axes = new_chart(1, len(present), 3.7 * len(present), 3.1)
+    figure, axes = new_chart(1, len(present), min(3.7 * len(present), 9.6), 3.1)
     for place, (values, title, unit) in zip(axes, present, strict=True):
         values = values[np.isfinite(values)]
         sns.histplot(x=values, bins=np.linspace(0, 1, 21), ax=place, color=BLUE, edgecolor="white", alpha=1)

@@ -89,6 +89,7 @@ def write_report(folder: str | Path, *, load: Load | None = None, max_images: in
         run=results.run,
         missing=results.missing,
         cards=facts.overview(results),
+        calibration=facts.calibration_words(results),
         scores=_scores(results, table, table_note),
         sections=[_image_section(results, name, reader) for name in shown],
         selection=_selection(len(shown), len(results.names)),

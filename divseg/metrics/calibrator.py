@@ -1,0 +1,244 @@
+"""From posterior frequencies to probabilities: calibration on images whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from divseg.errors import InputError
+from divseg.metrics.calibrated import Calibration, check_columns, object_score
+from divseg.metrics.calibration import brier, d_ece, interval_coverage, object_hits
+from divseg.metrics.isotonic import Curve, conformal_margin, fit_curve
+from divseg.metrics.matching import check_threshold
+
+LEAST_OBJECTS, LEAST_IMAGES = 100, 5
+"""Fewer predicted objects or images than this say too little about how often a confidence is right."""
+
+FOLDS = 5
+"""Parts in which the images are left out in turn, to tell how well the calibration does on new images."""
+
+
+class Fusion(Protocol):
+    """What calibration reads of a :class:`divseg.Consensus`."""
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Label image."""
+
+    @property
+    def objects(self) -> pd.DataFrame:
+        """A row per label, with the columns NEEDED."""
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Objects of each sample."""
+
+    @property
+    def method(self) -> str:
+        """Fusion method."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One image of known truth: what was said of its objects, and what is true.
+
+    Attributes
+    ----------
+    existence, score : float64 arrays, shape (n,)
+        Share of samples that hold each object, and what its confidence is read from (:func:`object_score`).
+    hit : bool array, shape (n,)
+        Whether the object is a true positive.
+    area_low, area_high, true_area : float64 arrays, shape (n,)
+        5 and 95 % quantiles over the members, and area of the true partner (NaN without one).
+    count_low, count_high : float
+        5 and 95 % quantiles of the number of objects over the samples.
+    n_true : int
+        True number of objects.
+    """
+
+    existence: NDArray[np.float64]
+    score: NDArray[np.float64]
+    hit: NDArray[np.bool_]
+    area_low: NDArray[np.float64]
+    area_high: NDArray[np.float64]
+    true_area: NDArray[np.float64]
+    count_low: float
+    count_high: float
+    n_true: int
+
+
+def calibrate(
+    results: Iterable[Fusion], truths: Iterable[ArrayLike], *, iou: float = 0.5, coverage: float = 0.9
+) -> Calibration:
+    """Learn from images of known truth how often objects of a given posterior frequency are right.
+
+    The share of samples that hold an object is no probability: errors that all samples share (of the segmenter, of
+    the model) do not show in it. A monotone map (isotonic regression) from existence times mean IoU to the share of
+    true positives mends that, and conformal margins make intervals of areas and counts cover what they say.
+
+    Parameters
+    ----------
+    results : iterable of Consensus
+        One for each image.
+    truths : iterable of integer arrays
+        Ground-truth label image of each, 0 = background.
+    iou : float
+        An object is right if its IoU with a true one is greater than this.
+    coverage : float
+        Share of true values that the intervals shall cover, between 0 and 1.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    InputError
+        Fewer than 100 objects or 5 images; different numbers of results and truths; results of different methods;
+        shapes that differ.
+
+    Notes
+    -----
+    Isotonic regression: Zadrozny & Elkan, KDD 2002, doi 10.1145/775047.775151. Conformalised quantile regression:
+    Romano, Patterson & Candes, NeurIPS 2019 (arXiv 1905.03222), theorem 1 with a margin of its own for each end,
+    on the logarithm. Objects are pooled over images, so the guarantee is for a random object of images like these.
+    """
+    results, truths = list(results), list(truths)
+    if len(results) != len(truths):
+        raise InputError(f"{len(results)} results but {len(truths)} truths: give one truth for each result")
+    methods = sorted({result.method for result in results})
+    if len(methods) > 1:
+        raise InputError(f"results of different methods ({', '.join(methods)}) cannot be calibrated together")
+    outcomes = []
+    for result, truth in zip(results, truths, strict=True):
+        quantiles = np.quantile(np.asarray(result.counts, float), (0.05, 0.95))
+        outcomes.append(outcome(result.labels, result.objects, truth, *quantiles.tolist(), iou=iou))
+    return fit_outcomes(outcomes, method=methods[0] if methods else "", iou=iou, coverage=coverage)
+
+
+def outcome(
+    labels: NDArray[np.integer],
+    objects: pd.DataFrame,
+    truth: ArrayLike,
+    count_low: float,
+    count_high: float,
+    *,
+    iou: float = 0.5,
+) -> Outcome:
+    """Compare one image's consensus with its truth; arguments as in :class:`Outcome` and :func:`calibrate`."""
+    check_columns(objects)
+    hits = object_hits(labels, truth, iou).set_index("label")
+    if set(hits.index) != set(objects["label"]):
+        raise InputError("the object table and the label image do not belong together: they hold different labels")
+    hits = hits.loc[objects["label"]]
+    return Outcome(
+        objects["existence"].to_numpy(float),
+        object_score(objects),
+        hits["hit"].to_numpy(bool),
+        objects["area_q05"].to_numpy(float),
+        objects["area_q95"].to_numpy(float),
+        hits["truth_area"].to_numpy(float),
+        count_low,
+        count_high,
+        int(np.count_nonzero(np.unique(np.asarray(truth)))),
+    )
+
+
+def fit_outcomes(
+    outcomes: Sequence[Outcome],
+    *,
+    method: str,
+    iou: float = 0.5,
+    coverage: float = 0.9,
+    settings: Mapping[str, Any] | None = None,
+) -> Calibration:
+    """Calibrate on outcomes; see :func:`calibrate`."""
+    iou = check_threshold(iou)
+    if not 0 < coverage < 1:
+        raise InputError(f"coverage={coverage} is impossible: give a number between 0 and 1, for example 0.9")
+    n_objects = sum(len(o.hit) for o in outcomes)
+    if len(outcomes) < LEAST_IMAGES or n_objects < LEAST_OBJECTS:
+        raise InputError(
+            f"{n_objects} objects in {len(outcomes)} images are too few to calibrate on: with less than "
+            f"{LEAST_OBJECTS} objects or {LEAST_IMAGES} images the result would be chance; give more images with truth"
+        )
+    curve, area, count = _fit(outcomes, coverage)
+    check = _cross_validate(outcomes, method, iou, coverage)
+    return Calibration(iou, coverage, method, len(outcomes), n_objects, curve, area, count, check, dict(settings or {}))
+
+
+def assess(calibration: Calibration, outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Measure calibration on images with truth, before and after.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    outcomes : sequence of Outcome
+        Of images that it was not made with.
+
+    Returns
+    -------
+    dict of str to float
+        ``d_ece brier area_coverage count_coverage``, each ``_before`` and ``_after``; before, the confidence is
+        the existence, and the intervals are the quantiles over the samples. NaN where nothing was to be measured.
+    """
+    return _measures([(calibration, o) for o in outcomes])
+
+
+def _measures(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[str, float]:
+    hit = np.concatenate([o.hit for _, o in pairs])
+    before = np.concatenate([o.existence for _, o in pairs])
+    after = np.concatenate([c.confidence(o.score) for c, o in pairs])
+    area = np.concatenate([np.stack([o.area_low, o.area_high, o.true_area]) for _, o in pairs], axis=1)
+    wide = np.concatenate([_widened(c, o) for c, o in pairs], axis=1)
+    counts = np.array([[o.count_low, o.count_high, o.n_true] for _, o in pairs]).T
+    ranges = np.array([c.count_interval(o.count_low, o.count_high) or (np.nan, np.nan) for c, o in pairs])
+    return {
+        "d_ece_before": d_ece(before, hit),
+        "d_ece_after": d_ece(after, hit),
+        "brier_before": brier(before, hit),
+        "brier_after": brier(after, hit),
+        "area_coverage_before": interval_coverage(area[0], area[1], area[2]),
+        "area_coverage_after": interval_coverage(wide[0], wide[1], area[2]),
+        "count_coverage_before": interval_coverage(counts[0], counts[1], counts[2]),
+        "count_coverage_after": interval_coverage(ranges[:, 0], ranges[:, 1], counts[2]),
+    }
+
+
+def _widened(calibration: Calibration, o: Outcome) -> NDArray[np.float64]:
+    if calibration.area is None:
+        return np.full((2, len(o.hit)), np.nan)
+    columns = {"existence": o.existence, "mean_iou": 1.0, "area_q05": o.area_low, "area_q95": o.area_high}
+    table = calibration.apply(pd.DataFrame({"label": np.arange(len(o.hit)), **columns}))
+    return np.stack([table["area_low"].to_numpy(float), table["area_high"].to_numpy(float)])
+
+
+def _fit(outcomes: Sequence[Outcome], coverage: float) -> tuple[Curve, tuple[float, float] | None, float | None]:
+    curve = fit_curve(np.concatenate([o.score for o in outcomes]), np.concatenate([o.hit for o in outcomes]))
+    low, high, true = (
+        np.concatenate([getattr(o, n) for o in outcomes]) for n in ("area_low", "area_high", "true_area")
+    )
+    known = ~np.isnan(low + high + true)
+    side = (1 + coverage) / 2  # each end may be missed by half of what the interval may
+    below = conformal_margin(np.log(low[known]) - np.log(true[known]), side)
+    above = conformal_margin(np.log(true[known]) - np.log(high[known]), side)
+    missed = [
+        max(np.log1p(o.count_low) - np.log1p(o.n_true), np.log1p(o.n_true) - np.log1p(o.count_high)) for o in outcomes
+    ]
+    area = None if below is None or above is None else (below, above)
+    return curve, area, conformal_margin(np.array(missed), coverage)
+
+
+def _cross_validate(outcomes: Sequence[Outcome], method: str, iou: float, coverage: float) -> dict[str, float]:
+    """Calibrate on four fifths of the images, measure on the rest, for every fifth; never an image in both."""
+    pairs: list[tuple[Calibration, Outcome]] = []
+    for part in range(FOLDS):
+        rest = [o for i, o in enumerate(outcomes) if i % FOLDS != part]
+        fitted = Calibration(iou, coverage, method, len(rest), sum(len(o.hit) for o in rest), *_fit(rest, coverage))
+        pairs += [(fitted, o) for i, o in enumerate(outcomes) if i % FOLDS == part]
+    return _measures(pairs)

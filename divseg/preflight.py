@@ -1,0 +1,54 @@
+"""What can be told of the settings before any work: wrong names and values, files that are not there."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from typing import TYPE_CHECKING
+
+from divseg.config import RunConfig
+from divseg.errors import ConfigError, DivsegWarning
+from divseg.segment import Segmenter, segmenter
+
+if TYPE_CHECKING:
+    from divseg.metrics import Calibration
+
+
+def check_settings(config: RunConfig) -> Segmenter:
+    """Raise ConfigError for settings that would stop a run later on; return the segmenter.
+
+    Names are checked where they are known: each room owns its own.
+    """
+    from divseg.consensus.fuse import METHODS
+    from divseg.consensus.selection import TARGETS
+    from divseg.denoise.device import choose_device
+    from divseg.denoise.noise.choose import parse_noise
+
+    parse_noise(config.noise)
+    choose_device(config.device)
+    load_calibration(config)
+    known = [("method", [config.method], METHODS), ("compare", config.compare, METHODS)]
+    for setting, names, table in [*known, ("target", [config.target], TARGETS)]:
+        for name in names:
+            if name not in table:
+                near = difflib.get_close_matches(name, table, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(f"unknown {setting} {name!r} (known: {', '.join(table)}){hint}")
+    return segmenter(config.segmenter)
+
+
+def load_calibration(config: RunConfig) -> Calibration | None:
+    """Read the calibration that the settings name, and say so where it was made for another fusion method."""
+    if config.calibration is None:
+        return None
+    from divseg.metrics import Calibration
+
+    found = Calibration.load(config.calibration)
+    if found.method != config.method:
+        warnings.warn(
+            f"{config.calibration} was made for method {found.method!r} but this run fuses by {config.method!r}: "
+            "its confidences will be wrong; calibrate again",
+            DivsegWarning,
+            stacklevel=2,
+        )
+    return found

@@ -1,0 +1,147 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import divseg
+from divseg.errors import InputError
+from divseg.metrics import Calibration, calibrate, d_ece, object_hits
+from divseg.metrics.calibrator import assess, outcome
+
+SAMPLES = 20
+
+
+def scene(seed, bias=1.1):
+    """Discs at fixed places: each is real with a probability that its share of samples overstates.
+
+    The samples see every disc `bias` times as wide as it is.
+    """
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:144, :144]
+    truth = np.zeros((144, 144), np.int32)
+    masks = np.zeros((SAMPLES, 144, 144), np.int32)
+    for i, (cy, cx) in enumerate(np.ndindex(6, 6)):
+        real = rng.random()
+        radius = 7 + 2 * rng.random()
+        distance = np.hypot(y - 24 * cy - 12, x - 24 * cx - 12)
+        if rng.random() < real:
+            truth[distance < radius] = i + 1
+        for k in np.flatnonzero(rng.random(SAMPLES) < real**0.3):
+            masks[k][distance < radius * bias + rng.normal(0, 0.2)] = i + 1
+    return divseg.fuse(masks, existence=0.2), truth
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return [scene(seed) for seed in range(24)]
+
+
+@pytest.fixture(scope="module")
+def made(scenes):
+    results, truths = zip(*scenes[:12], strict=True)
+    return calibrate(results, truths)
+
+
+def test_confidence_means_what_it_says_on_new_images(scenes, made):
+    confidence = np.concatenate([made.apply(r.objects)["confidence"] for r, _ in scenes[12:]])
+    existence = np.concatenate([r.objects["existence"] for r, _ in scenes[12:]])
+    hit = np.concatenate([object_hits(r.labels, t)["hit"] for r, t in scenes[12:]])
+    assert d_ece(existence, hit) > 0.2
+    assert d_ece(confidence, hit) < 0.08
+
+
+def test_intervals_cover_the_true_areas_and_counts_of_new_images(scenes, made):
+    spreads = [np.quantile(r.counts, (0.05, 0.95)) for r, _ in scenes[12:]]
+    pairs = zip(scenes[12:], spreads, strict=True)
+    found = assess(made, [outcome(r.labels, r.objects, t, *spread) for (r, t), spread in pairs])
+    assert found["area_coverage_before"] < 0.3
+    assert 0.8 < found["area_coverage_after"] <= 1
+    assert found["count_coverage_after"] >= 0.75 > found["count_coverage_before"]
+    assert found["d_ece_after"] < found["d_ece_before"]
+    assert found["brier_after"] < found["brier_before"]
+
+
+def test_the_check_on_left_out_images_tells_the_same(made):
+    assert made.check["area_coverage_before"] < 0.3
+    assert made.check["area_coverage_after"] > 0.8
+    assert made.check["d_ece_after"] < 0.1 < made.check["d_ece_before"]
+
+
+def test_a_file_holds_all_of_it(made, tmp_path, scenes):
+    made.save(tmp_path / "c.json")
+    again = Calibration.load(tmp_path / "c.json")
+    assert again == made
+    objects = scenes[0][0].objects
+    assert again.apply(objects).equals(made.apply(objects))
+    assert "confidence" not in objects  # the table given is left alone
+
+
+def test_the_order_of_images_does_not_matter_to_the_map(scenes, made):
+    results, truths = zip(*scenes[11::-1], strict=True)
+    other = calibrate(results, truths)
+    np.testing.assert_allclose(other.confidence.y, made.confidence.y)
+    assert (other.area, other.count) == (made.area, made.count)
+
+
+def test_few_images_give_no_interval_of_counts(scenes):
+    results, truths = zip(*scenes[:6], strict=True)
+    few = calibrate(results, truths)
+    assert few.count is None
+    assert few.count_interval(3, 4) is None
+    assert np.isnan(few.check["count_coverage_after"])
+
+
+def test_margins_never_turn_an_interval_inside_out(made, scenes):
+    from dataclasses import replace
+
+    shrunk = replace(made, area=(-3.0, -3.0), count=-5.0)
+    table = shrunk.apply(scenes[0][0].objects)
+    assert (table["area_low"] <= table["area_high"]).all()
+    low, high = shrunk.count_interval(10, 12)
+    assert low <= high
+
+
+def test_too_little_is_refused_with_the_reason(scenes):
+    results, truths = zip(*scenes[:4], strict=True)
+    with pytest.raises(InputError, match=r"objects in 4 images are too few .* 100 objects or 5 images"):
+        calibrate(results, truths)
+    small = [divseg.fuse(t[None]) for t in (np.eye(4, dtype=int) for _ in range(6))]
+    with pytest.raises(InputError, match="6 objects in 6 images"):
+        calibrate(small, [r.labels for r in small])
+
+
+def test_wrong_input_is_told(scenes, made):
+    results, truths = (list(x) for x in zip(*scenes[:5], strict=True))
+    with pytest.raises(InputError, match="5 results but 4 truths"):
+        calibrate(results, truths[:4])
+    with pytest.raises(InputError, match=r"coverage=1\.5"):
+        calibrate(results, truths, coverage=1.5)
+    with pytest.raises(InputError, match="different methods"):
+        calibrate([*results[:4], divseg.fuse(truths[4][None], method="majority")], truths)
+    with pytest.raises(InputError, match="shape"):
+        calibrate(results, [*truths[:4], truths[4][:9]])
+    with pytest.raises(InputError, match="lacks the columns existence"):
+        made.apply(results[0].objects.drop(columns="existence"))
+    r = results[0]
+    wrong = SimpleNamespace(labels=r.labels, objects=r.objects[1:], counts=r.counts, method=r.method)
+    with pytest.raises(InputError, match="do not belong together"):
+        calibrate([wrong, *results[1:]], truths)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"format": "other"}', '{"format": "divseg calibration 1", "iou": 0.5}'])
+def test_other_files_are_no_calibration(tmp_path, text):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(InputError, match=r"c\.json"):
+        Calibration.load(tmp_path / "c.json")
+
+
+def test_a_missing_or_bent_file_is_told(tmp_path, made):
+    with pytest.raises(InputError, match="cannot read the calibration"):
+        Calibration.load(tmp_path / "none.json")
+    made.save(tmp_path / "c.json")
+    bent = json.loads((tmp_path / "c.json").read_text())
+    bent["confidence"]["y"][0] = 2.0
+    (tmp_path / "c.json").write_text(json.dumps(bent))
+    with pytest.raises(InputError, match=r"c\.json"):
+        Calibration.load(tmp_path / "c.json")
