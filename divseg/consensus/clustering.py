@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from divseg.consensus.contraction import contract
 from divseg.consensus.exact import solve_small_components
 from divseg.consensus.graph import object_graph
-from divseg.consensus.hypotheses import Fused, fuse_masks, min_members
+from divseg.consensus.hypotheses import Fused, fuse_masks, least_support
 from divseg.consensus.local_search import improve
 from divseg.consensus.prototypes import prototypes
 from divseg.consensus.samples import LabelStack
@@ -50,9 +50,10 @@ def fuse_clustering(
         Components of the graph with at most this number of objects are solved exactly (integer programme).
     """
     cluster = cluster_objects(stack, links=links, seed=seed, exact_below=exact_below)
-    sizes = np.bincount(cluster)
     # a hypothesis may begin as a part of all its members
-    enough = sizes >= (min_members(stack.n_samples, existence) + 1) // 2
+    count, weight = least_support(stack, existence)
+    enough = np.bincount(cluster, stack.object_units) >= (weight + 1) // 2
+    enough &= np.bincount(cluster) >= (count + 1) // 2
     members = np.flatnonzero(enough[cluster]) if len(cluster) else np.empty(0, np.int64)
     rank = np.cumsum(enough) - 1
     masks = prototypes(stack, rank[cluster[members]], members).runs

@@ -39,15 +39,15 @@ class Evidence:
 
     @cached_property
     def existence(self) -> NDArray[np.float64]:
-        """Share of the samples that hold each object, shape (n,)."""
-        return self.held.mean(axis=1)
+        """Share of the weight of the samples that hold each object, shape (n,)."""
+        return self.stack.share(self.held)
 
     @cached_property
     def mean_iou(self) -> NDArray[np.float64]:
         """Mean IoU with the members, NaN without any, shape (n,)."""
-        count = self.held.sum(axis=1)
-        total = self.contacts.member_iou.sum(axis=1)
-        return np.divide(total, count, out=np.full(self.n, np.nan), where=count > 0)
+        weight = self.stack.support(self.held)
+        total = (self.contacts.member_iou * self.stack.units).sum(axis=1)
+        return np.divide(total, weight, out=np.full(self.n, np.nan), where=weight > 0)
 
     def reached(self, threshold: float) -> NDArray[np.bool_]:
         """Whether object j is matched in sample k at an IoU threshold of 0.5 or more, shape (n, K)."""
@@ -55,13 +55,13 @@ class Evidence:
 
     @cached_property
     def hit_rates(self) -> NDArray[np.float64]:
-        """Share of the samples that match each object at each of THRESHOLDS, shape (T, n)."""
-        return np.stack([self.reached(t).mean(axis=1) for t in THRESHOLDS])
+        """Share of the weight of the samples that match each object at each of THRESHOLDS, shape (T, n)."""
+        return np.stack([self.stack.share(self.reached(t)) for t in THRESHOLDS])
 
     @cached_property
     def iou_rate(self) -> NDArray[np.float64]:
         """Expected IoU with the member, 0 where there is none, shape (n,)."""
-        return self.contacts.member_iou.mean(axis=1)
+        return self.stack.mean(self.contacts.member_iou)
 
     @cached_property
     def _covers(self) -> NDArray[np.bool_]:
@@ -70,12 +70,17 @@ class Evidence:
         return 2 * c.shared > self.stack.areas[c.second]
 
     @cached_property
+    def _filled(self) -> int:
+        """Weight units of the samples with any object, at least 1."""
+        return max(int(self.stack.units[self.stack.counts > 0].sum()), 1)
+
+    @cached_property
     def seg_gain(self) -> NDArray[np.float64]:
         """Contribution of each object to the expected SEG; exactly additive over disjoint objects, (n,)."""
         c = self.contacts
         counts = np.maximum(self.stack.counts, 1)[c.sample]
-        total = np.bincount(c.first, np.where(self._covers, c.iou / counts, 0.0), minlength=self.n)
-        return total / max(int(np.count_nonzero(self.stack.counts)), 1)
+        gain = np.where(self._covers, c.iou / counts, 0.0) * self.stack.units[c.sample]
+        return np.bincount(c.first, gain, minlength=self.n) / self._filled
 
     @cached_property
     def det_gain(self) -> NDArray[np.float64]:
@@ -89,11 +94,11 @@ class Evidence:
         np.add.at(covered, (c.first[self._covers], c.sample[self._covers]), 1.0)
         gain = 10 * covered - 5 * np.maximum(covered - 1, 0) - (covered == 0)
         counts = self.stack.counts
-        share = gain / (10 * np.maximum(counts, 1))
-        return np.asarray(share[:, counts > 0].sum(axis=1) / max(int(np.count_nonzero(counts)), 1))
+        share = gain / (10 * np.maximum(counts, 1)) * self.stack.units
+        return np.asarray(share[:, counts > 0].sum(axis=1) / self._filled)
 
     def expected(self) -> dict[str, float]:
-        """Mean scores of the objects, as one label image, with each sample in turn as truth."""
+        """Weighted mean scores of the objects, as one label image, with each sample in turn as truth."""
         counts = self.stack.counts
         both = self.n + counts
         tp = np.stack([self.reached(t).sum(axis=0) for t in THRESHOLDS])
@@ -103,10 +108,10 @@ class Evidence:
         pq = np.divide(2 * iou, both, out=np.full(len(counts), np.nan), where=both > 0)
         scores = {"ap50": ap[0], "ap75": ap[5], "map": ap.mean(axis=0), "f1": f1, "pq": pq}
         seg = float(self.seg_gain.sum()) if counts.any() else np.nan
-        return {"seg": seg} | {name: _mean(values) for name, values in scores.items()}
+        return {"seg": seg} | {name: self._mean(values) for name, values in scores.items()}
 
-
-def _mean(values: NDArray[np.float64]) -> float:
-    """Mean over the samples for which a score is defined."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    def _mean(self, values: NDArray[np.float64]) -> float:
+        """Weighted mean over the samples for which a score is defined."""
+        known = ~np.isnan(values)
+        units = self.stack.units[known]
+        return float((values[known] * units).sum() / units.sum()) if len(units) else float("nan")

@@ -70,7 +70,9 @@ def fuse(
     existence : float, optional
         Keep the objects that at least this share of the samples holds, instead of the choice by target.
     weights : array-like of K numbers, optional
-        Weight of each sample; for methods that vote.
+        Weight of each sample in everything that is counted; only the ratios matter. A weight of 2 acts on
+        the labels as if the sample were there twice, one of 0 as if it were not there. By default all weigh
+        the same.
     markers : label image of the shape of the masks, optional
         One marker for each object; for methods driven by markers.
     seed : int
@@ -88,26 +90,29 @@ def fuse(
         No masks, masks that are no label images or differ in shape, an unknown method, target or option, or
         values out of range.
     """
-    run = METHODS[_known("method", method, METHODS)]
-    _known("target", target, TARGETS)
-    if existence is not None and not 0 <= existence <= 1:
-        raise InputError(f"existence={existence!r} is impossible: give a share of samples between 0 and 1")
+    check_choice(method, target, existence)
+    run = METHODS[method]
     accepted = [name for name in inspect.signature(run).parameters if name != "stack"]
-    given: dict[str, Any] = {"weights": weights, "markers": markers}
-    given = {name: value for name, value in given.items() if value is not None} | options
+    given: dict[str, Any] = options if markers is None else {"markers": markers, **options}
     for name in given:
         if name not in accepted:
             own = [option for option in accepted if option not in COMMON]
             raise InputError(
                 f"method {method!r} has no option {name!r}{_nearest(name, own)} (options: {', '.join(own) or 'none'})"
             )
-    stack = read_stack(masks)
-    if weights is not None:
-        given["weights"] = _checked_weights(weights, stack)
+    stack = read_stack(masks, weights)
     given |= {n: v for n, v in {"target": target, "existence": existence, "seed": seed}.items() if n in accepted}
     trivial = stack.identical and markers is None
     fused = Fused(stack.decode(0)) if trivial else run(stack, **given)
     return _finish(fused, stack, method, existence)
+
+
+def check_choice(method: str, target: str, existence: float | None) -> None:
+    """Raise InputError for an unknown method or target, or an impossible existence."""
+    _known("method", method, METHODS)
+    _known("target", target, TARGETS)
+    if existence is not None and not 0 <= existence <= 1:
+        raise InputError(f"existence={existence!r} is impossible: give a share of samples between 0 and 1")
 
 
 def _finish(fused: Fused, stack: LabelStack, method: str, existence: float | None) -> Consensus:
@@ -120,38 +125,28 @@ def _finish(fused: Fused, stack: LabelStack, method: str, existence: float | Non
         labels[np.concatenate([[False], rare])[draw(runs, stack.volume)]] = 0
         runs = encode(labels)
         evidence = Evidence(runs, stack)
-    counts = np.empty(stack.n_samples, np.int64)
-    counts[stack.order] = stack.counts
+    weights = np.zeros(len(stack.input_counts))
+    weights[stack.order] = stack.weights
     return Consensus(
         labels=draw(runs, stack.volume).reshape(stack.shape),
         objects=object_table(evidence),
         foreground=stack.foreground,
         boundary=stack.boundary,
         n_samples=stack.n_samples,
-        counts=counts,
+        counts=stack.input_counts,
+        weights=weights,
         expected=evidence.expected(),
         alternatives=alternatives_table(fused.hypotheses or Evidence(nothing(), stack), labels, runs),
         method=method,
     )
 
 
-def _known(what: str, name: str, known: Iterable[str]) -> str:
+def _known(what: str, name: str, known: Iterable[str]) -> None:
     names = list(known)
     if name not in names:
         raise InputError(f"unknown {what} {name!r}{_nearest(name, names)} ({what}s: {', '.join(names)})")
-    return name
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), list(names), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _checked_weights(weights: ArrayLike, stack: LabelStack) -> NDArray[np.float64]:
-    """Weights with sum 1 in the order of the stack."""
-    values = np.asarray(weights, dtype=float)
-    if values.shape != (stack.n_samples,):
-        raise InputError(f"weights has shape {values.shape}; give one number for each of the {stack.n_samples} masks")
-    if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
-        raise InputError("weights must be finite, not negative, and not all zero")
-    return (values / values.sum())[stack.order]

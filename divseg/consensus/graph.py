@@ -28,7 +28,8 @@ class ObjectGraph:
     first, second : int64 arrays, shape (E,)
         Linked objects, of different samples.
     weight : float64 array, shape (E,)
-        log(p / (1 - p)) with p the clipped IoU: positive where the two are rather the same.
+        log(p / (1 - p)) with p the clipped IoU, times the weights of both samples: positive where the two are
+        rather the same.
     """
 
     sample: NDArray[np.int64]
@@ -76,8 +77,13 @@ def sample_pairs(n_samples: int, links: int, seed: int) -> NDArray[np.int64]:
 
 
 def object_graph(stack: LabelStack, links: int, seed: int) -> ObjectGraph:
-    """Link the objects of compared samples by the log-odds of their IoU."""
+    """Link the objects of compared samples by the log-odds of their IoU, times the weights of both samples.
+
+    That is the sum over all pairs of copies where a sample counts as many copies as it has weight units. The
+    mean weight is 1, so that equal weights leave the log-odds as they are.
+    """
     pairs = sample_pairs(stack.n_samples, links, seed)
     first, second, iou = iou_edges(stack, pairs, IOU_FLOOR)
     p = np.clip(iou, *CLIP)
-    return ObjectGraph(stack.sample_of, first, second, np.log(p / (1 - p)))
+    weight = stack.object_units * (stack.n_samples / stack.total)
+    return ObjectGraph(stack.sample_of, first, second, np.log(p / (1 - p)) * (weight[first] * weight[second]))

@@ -50,7 +50,7 @@ def fuse_masks(stack: LabelStack, masks: Runs, target: str, existence: float | N
     target, existence
         As in :func:`divseg.consensus.selection.select`.
     """
-    refined = lloyd(stack, masks, min_members(stack.n_samples, existence))
+    refined = lloyd(stack, masks, existence)
     evidence = Evidence(refined.runs, stack)
     conflicts = find_conflicts(refined, evidence)
     chosen = select(evidence, conflicts, target, existence)
@@ -58,50 +58,62 @@ def fuse_masks(stack: LabelStack, masks: Runs, target: str, existence: float | N
     return Fused(labels, evidence)
 
 
-def min_members(n_samples: int, existence: float | None) -> int:
-    """Return the number of samples that must hold a hypothesis; from eight samples on at least two."""
+def least_support(stack: LabelStack, existence: float | None) -> tuple[int, int]:
+    """Return how many samples, and of which weight together, must hold a hypothesis.
+
+    From eight samples on at least two, however much one of them weighs.
+    """
     share = MIN_SUPPORT if existence is None else min(MIN_SUPPORT, existence)
-    lonely = n_samples >= 8 and existence is None
-    return max(2 if lonely else 1, int(np.ceil(share * n_samples - 1e-9)))
+    lonely = stack.n_samples >= 8 and existence is None
+    return 2 if lonely else 1, max(1, int(np.ceil(share * stack.total - 1e-9)))
 
 
-def lloyd(stack: LabelStack, masks: Runs, least: int) -> Prototypes:
+def lloyd(stack: LabelStack, masks: Runs, existence: float | None) -> Prototypes:
     """Reassign the objects of all samples to the masks they match best (IoU > 0.5), and let them vote anew.
 
     Of masks that match mostly the same objects only the one with most of them is kept: the others are the
-    same hypothesis, found twice. Those with fewer than `least` members are dropped.
+    same hypothesis, found twice. Those with too little support (:func:`least_support`) are dropped.
     """
     found = contacts(masks, stack)
     hit = found.iou > 0.5
     cluster, members, iou = found.first[hit], found.second[hit], found.iou[hit]
-    count = np.bincount(cluster, minlength=found.n_first)
-    kept = (count >= least) & ~_repeated(cluster, members, count, stack.n_objects)
+    kept = _supported(stack, cluster, members, found.n_first, existence)
+    kept &= ~_repeated(cluster, members, found.n_first, stack)
     # an object votes for one mask only: in two, a part and a whole would blend into a shape that nobody drew
     voting = np.flatnonzero(kept[cluster])
     order = voting[np.lexsort((cluster[voting], -iou[voting], members[voting]))]
     _, best = np.unique(members[order], return_index=True)
     cluster, members = cluster[order[best]], members[order[best]]
-    kept &= np.bincount(cluster, minlength=found.n_first) >= least
+    kept &= _supported(stack, cluster, members, found.n_first, existence)
     rank = np.cumsum(kept) - 1
     voting = np.flatnonzero(kept[cluster])
     return prototypes(stack, rank[cluster[voting]], members[voting])
 
 
-def _repeated(
-    cluster: NDArray[np.int64], members: NDArray[np.int64], count: NDArray[np.int64], n_objects: int
+def _supported(
+    stack: LabelStack, cluster: NDArray[np.int64], members: NDArray[np.int64], n: int, existence: float | None
 ) -> NDArray[np.bool_]:
-    """Clusters that share more members (Jaccard > SAME) with a kept cluster of at least their size."""
-    n = len(count)
-    table = csr_array((np.ones(len(cluster), np.int64), (cluster, members)), shape=(n, n_objects))
-    shared = coo_array(table @ table.T)
+    """Whether each of the n clusters has enough members, and of enough weight."""
+    count, weight = least_support(stack, existence)
+    enough = np.bincount(cluster, stack.object_units[members], minlength=n) >= weight
+    return enough & (np.bincount(cluster, minlength=n) >= count)
+
+
+def _repeated(cluster: NDArray[np.int64], members: NDArray[np.int64], n: int, stack: LabelStack) -> NDArray[np.bool_]:
+    """Clusters that share more members (weighted Jaccard > SAME) with a kept cluster of at least their weight."""
+    units = stack.object_units[members]
+    weight = np.bincount(cluster, units, minlength=n)
+    shape = (n, stack.n_objects)
+    table = csr_array((np.ones(len(cluster), np.int64), (cluster, members)), shape=shape)
+    shared = coo_array(csr_array((units, (cluster, members)), shape=shape) @ table.T)
     a, b = shared.coords
-    same = (a < b) & (shared.data > SAME * (count[a] + count[b] - shared.data))
+    same = (a < b) & (shared.data > SAME * (weight[a] + weight[b] - shared.data))
     rivals: dict[int, list[int]] = {}
     for i, j in zip(a[same].tolist(), b[same].tolist(), strict=True):
         rivals.setdefault(i, []).append(j)
         rivals.setdefault(j, []).append(i)
     repeated = np.zeros(n, bool)
-    for c in np.lexsort((np.arange(n), -count)).tolist():
+    for c in np.lexsort((np.arange(n), -weight)).tolist():
         if not repeated[c]:
             repeated[rivals.get(c, [])] = True
     return repeated
@@ -121,7 +133,7 @@ def find_conflicts(hypotheses: Prototypes, evidence: Evidence) -> NDArray[np.int
     first, second, part = first[close], second[close], part[close]
     members = evidence.contacts.members
     a, b = members[first], members[second]
-    together = ((a >= 0) & (b >= 0) & (a != b)).sum(axis=1)
-    independent = evidence.existence[first] * evidence.existence[second] * evidence.n_samples
+    together = evidence.stack.support((a >= 0) & (b >= 0) & (a != b))
+    independent = evidence.existence[first] * evidence.existence[second] * evidence.stack.total
     excluded = (part > ENGULF) | (2 * together < independent)
     return np.stack([first[excluded], second[excluded]], axis=1)

@@ -1,4 +1,4 @@
-"""Local search for the multicut problem: moves and swaps of single objects between clusters."""
+"""Local search for the multicut problem: moves, swaps and chains of moves of objects between clusters."""
 
 from __future__ import annotations
 
@@ -13,14 +13,25 @@ from divseg.consensus.graph import ObjectGraph
 
 MAX_ROUNDS = 20
 
+CHAIN = 6
+"""Moves that may follow one that loses."""
+
+SMALL = 64
+"""Objects of a component in which chains are tried: with many samples, moves alone find all that matters."""
+
+MAX_LOSS = 4.0
+"""What the first move of a chain, and a chain on its way, may lose: about one link of identical objects."""
+
 
 def improve(graph: ObjectGraph, cluster: NDArray[np.int64]) -> NDArray[np.int64]:
     """Move objects to better clusters and join clusters until nothing is gained.
 
-    The moves of Kernighan-Lin with joins (Keuper et al., ICCV 2015, algorithm 2) for single objects, without
-    sequences of losing moves: an object goes to the cluster it has the greatest total weight with, or alone;
-    where that cluster holds an object of the same sample, the two swap places if both together gain. The
-    multicut objective never gets worse, and no cluster gets two objects of one sample.
+    An object goes to the cluster it has the greatest total weight with, or alone; where that cluster holds an
+    object of the same sample, the two swap places if both together gain. Where no such move gains, in small
+    components of the graph short chains are tried: a move that loses a little, then the best moves of the
+    objects it concerns, kept if all together gain (the sequences of Kernighan-Lin with joins, Keuper et al.,
+    ICCV 2015, algorithm 2, confined to the neighbours of what has moved). The multicut objective never gets
+    worse, and no cluster gets two objects of one sample.
 
     Parameters
     ----------
@@ -36,16 +47,21 @@ def improve(graph: ObjectGraph, cluster: NDArray[np.int64]) -> NDArray[np.int64]
     offsets, neighbours, weights = _adjacency(graph)
     # objects of one sample are consecutive
     sample_start = np.searchsorted(graph.sample, np.arange(int(graph.sample.max(initial=-1)) + 2))
+    links = (offsets, neighbours, weights)
+    small = np.flatnonzero(_component_sizes(graph.n_objects, graph.first, graph.second) <= SMALL)
     for _ in range(MAX_ROUNDS):
         moved = cluster.copy()
-        changed = _move(moved, graph.sample, sample_start, offsets, neighbours, weights, MAX_ROUNDS)
+        while _move(moved, graph.sample, sample_start, *links, MAX_ROUNDS):
+            moved = renumber(moved)
+            joined = contract(graph.sample, graph.first, graph.second, graph.weight, moved)
+            if joined.max(initial=-1) == moved.max(initial=-1):
+                break
+            moved = joined
         cluster = renumber(moved)
-        if not changed:
+        moved = cluster.copy()
+        if not _chains(moved, graph.sample, sample_start, *links, small, CHAIN, MAX_LOSS):
             break
-        joined = contract(graph.sample, graph.first, graph.second, graph.weight, cluster)
-        if joined.max(initial=-1) == cluster.max(initial=-1):
-            break
-        cluster = joined
+        cluster = renumber(moved)
     return cluster
 
 
@@ -133,4 +149,178 @@ def _move(
             changed = any_change = True
         if not changed:
             break
+    return any_change
+
+
+@njit(cache=True, nogil=True)
+def _component_sizes(n: int, first: Any, second: Any) -> Any:  # pragma: no cover - compiled
+    """Objects that each object is linked with, over any number of links, itself included."""
+    owner = np.arange(n)
+    for e in range(first.size):
+        a, b = first[e], second[e]
+        while owner[a] != a:
+            owner[a] = owner[owner[a]]
+            a = owner[a]
+        while owner[b] != b:
+            owner[b] = owner[owner[b]]
+            b = owner[b]
+        owner[max(a, b)] = min(a, b)
+    sizes = np.zeros(n, np.int64)
+    for i in range(n):
+        owner[i] = owner[owner[i]]
+        sizes[owner[i]] += 1
+    return sizes[owner]
+
+
+@njit(cache=True, nogil=True)
+def _moves(
+    i: int,
+    cluster: Any,
+    members: Any,
+    sample: Any,
+    sample_start: Any,
+    offsets: Any,
+    neighbours: Any,
+    weights: Any,
+    locked: Any,
+    weight_to: Any,
+    targets: Any,
+    gains: Any,
+    twins: Any,
+) -> int:  # pragma: no cover - compiled
+    """Clusters that an object could go to, what that gains, and what takes its place or -1; their number."""
+    here = cluster[i]
+    n_found = 0
+    for p in range(offsets[i], offsets[i + 1]):
+        c = cluster[neighbours[p]]
+        if weight_to[c] == 0.0 and c != here:
+            targets[n_found] = c
+            n_found += 1
+        weight_to[c] += weights[p]
+    stay = weight_to[here]
+    kept = 0
+    for t in range(n_found):
+        c = targets[t]
+        if weight_to[c] == -np.inf:
+            continue
+        gain, twin = weight_to[c] - stay, -1
+        weight_to[c] = -np.inf  # seen
+        for j in range(sample_start[sample[i]], sample_start[sample[i] + 1]):
+            if cluster[j] == c:
+                twin = j
+                gain += _total(j, here, cluster, offsets, neighbours, weights)
+                gain -= _total(j, c, cluster, offsets, neighbours, weights)
+        if twin < 0 or not locked[twin]:
+            targets[kept], gains[kept], twins[kept] = c, gain, twin
+            kept += 1
+    for p in range(offsets[i], offsets[i + 1]):
+        weight_to[cluster[neighbours[p]]] = 0.0
+    own = cluster.size + i
+    if members[own] == 0 and members[here] > 1:
+        targets[kept], gains[kept], twins[kept] = own, -stay, -1
+        kept += 1
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def _chains(
+    cluster: Any,
+    sample: Any,
+    sample_start: Any,
+    offsets: Any,
+    neighbours: Any,
+    weights: Any,
+    tried: Any,
+    depth: int,
+    max_loss: float,
+) -> bool:  # pragma: no cover - compiled
+    """Try a chain of moves from each object in `tried` to every cluster it has a link with; keep those that gain."""
+    n = cluster.size
+    tiny = 1e-9
+    # an object that goes alone founds the cluster n + itself
+    members = np.zeros(2 * n, np.int64)
+    for i in range(n):
+        members[cluster[i]] += 1
+    locked, looked = np.zeros(n, np.bool_), np.full(n, -1, np.int64)
+    weight_to = np.zeros(2 * n)
+    starts, start_gains, start_twins = np.empty(n + 1, np.int64), np.empty(n + 1), np.empty(n + 1, np.int64)
+    targets, gains, twins = np.empty(n + 1, np.int64), np.empty(n + 1), np.empty(n + 1, np.int64)
+    moved, source = np.empty(2 * depth + 4, np.int64), np.empty(2 * depth + 4, np.int64)
+    stamp = 0
+    any_change = False
+    for i in tried:
+        n_starts = _moves(
+            i,
+            cluster,
+            members,
+            sample,
+            sample_start,
+            offsets,
+            neighbours,
+            weights,
+            locked,
+            weight_to,
+            starts,
+            start_gains,
+            start_twins,
+        )
+        for s in range(n_starts):
+            node, target, total, twin = i, starts[s], start_gains[s], start_twins[s]
+            if total < -max_loss:
+                continue
+            n_moved = 0
+            for _ in range(depth + 1):
+                moved[n_moved], source[n_moved] = node, cluster[node]
+                n_moved += 1
+                if twin >= 0:
+                    moved[n_moved], source[n_moved] = twin, target
+                    n_moved += 1
+                    cluster[twin] = cluster[node]
+                    locked[twin] = True
+                else:
+                    members[cluster[node]] -= 1
+                    members[target] += 1
+                cluster[node] = target
+                locked[node] = True
+                if total > tiny:
+                    break
+                # only the gains of neighbours of what has moved have changed
+                stamp += 1
+                best, node = -np.inf, -1
+                for m in range(n_moved):
+                    for q in range(offsets[moved[m]], offsets[moved[m] + 1]):
+                        j = neighbours[q]
+                        if locked[j] or looked[j] == stamp:
+                            continue
+                        looked[j] = stamp
+                        n_targets = _moves(
+                            j,
+                            cluster,
+                            members,
+                            sample,
+                            sample_start,
+                            offsets,
+                            neighbours,
+                            weights,
+                            locked,
+                            weight_to,
+                            targets,
+                            gains,
+                            twins,
+                        )
+                        for t in range(n_targets):
+                            if gains[t] > best:
+                                best, node, target, twin = gains[t], j, targets[t], twins[t]
+                if node < 0 or total + best < -max_loss:
+                    break
+                total += best
+            for m in range(n_moved - 1, -1, -1):
+                locked[moved[m]] = False
+                if total <= tiny:
+                    members[cluster[moved[m]]] -= 1
+                    members[source[m]] += 1
+                    cluster[moved[m]] = source[m]
+            if total > tiny:
+                any_change = True
+                break
     return any_change

@@ -13,7 +13,7 @@ from divseg.consensus.samples import LabelStack
 
 
 def fuse_medoid(stack: LabelStack, *, seed: int, links: int = 24) -> Fused:
-    """Take the sample with the highest mean mAP to a random choice of others.
+    """Take the sample with the highest weighted mean mAP to a random choice of others.
 
     The estimate of a partition by one of its draws (Dahl 2006). Cheap and always a possible segmentation, but
     a poor estimate: it carries the noise of one sample.
@@ -26,11 +26,15 @@ def fuse_medoid(stack: LabelStack, *, seed: int, links: int = 24) -> Fused:
     links : int
         Others that each sample is compared with, see :func:`divseg.consensus.graph.sample_pairs`.
     """
-    return Fused(stack.decode(int(np.argmax(agreement(stack, links, seed)))))
+    score = agreement(stack, links, seed)
+    if not stack.uniform:
+        # copies of a sample agree with it; with equal weights that changes no order
+        score = (stack.weights + (1 - stack.weights) * score).round(9)
+    return Fused(stack.decode(int(np.argmax(score))))
 
 
 def agreement(stack: LabelStack, links: int, seed: int) -> NDArray[np.float64]:
-    """Return the mean mAP of each sample to those it is compared with, shape (K,); two empty ones agree."""
+    """Return the weighted mean mAP of each sample to those it is compared with, shape (K,); two empty ones agree."""
     pairs = sample_pairs(stack.n_samples, links, seed)
     first, second, iou = iou_edges(stack, pairs, 0.5)
     codes = pairs[:, 0] * stack.n_samples + pairs[:, 1]
@@ -40,7 +44,8 @@ def agreement(stack: LabelStack, links: int, seed: int) -> NDArray[np.float64]:
     for threshold in THRESHOLDS:
         tp = np.bincount(pair[iou >= threshold], minlength=len(pairs))
         score += np.divide(tp, both - tp, out=np.ones(len(pairs)), where=both > 0) / len(THRESHOLDS)
-    total = np.bincount(pairs.ravel(), np.repeat(score, 2), minlength=stack.n_samples)
-    met = np.bincount(pairs.ravel(), minlength=stack.n_samples)
+    units = stack.units[pairs[:, ::-1]].ravel()  # each sample is given the weight of the other one
+    total = np.bincount(pairs.ravel(), units * np.repeat(score, 2), minlength=stack.n_samples)
+    met = np.bincount(pairs.ravel(), units, minlength=stack.n_samples)
     # sums in another order differ in the last digits, which must not decide
     return np.asarray((total / np.maximum(met, 1)).round(9))

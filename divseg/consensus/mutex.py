@@ -24,7 +24,7 @@ def fuse_mutex(
 ) -> Fused:
     """Segment the averaged affinities of the samples, and refine the segments by the samples' objects.
 
-    The affinity of two pixels is the share of the samples in which one object holds both, divided by the
+    The affinity of two pixels is the weighted share of the samples in which one object holds both, divided by the
     smaller of their foreground shares, so that a rare object is no boundary. Affinities of face neighbours
     attract, one minus those of distant pixels repels; the mutex watershed (Wolf et al., ECCV 2018,
     algorithm 1) joins pixels in the order of strength unless they repelled each other before.
@@ -77,9 +77,9 @@ def mutex_segments(stack: LabelStack, steps: NDArray[np.int64], foreground: floa
     inside = np.zeros(stack.volume, np.int32)
     together = np.zeros((len(steps), *stack.volume), np.int32)
     for k in range(stack.n_samples):
-        _count_together(stack.decode(k), steps, inside, together)
+        _count_together(stack.decode(k), steps, inside, together, np.int32(stack.units[k]))
     node = np.full(inside.size, -1, np.int64)
-    pixels = np.flatnonzero(inside.ravel() > foreground * stack.n_samples + 1e-9)
+    pixels = np.flatnonzero(inside.ravel() > foreground * stack.total + 1e-9)
     node[pixels] = np.arange(len(pixels))
     first, second, strength, repels = [], [], [], []
     places = np.arange(inside.size).reshape(stack.volume)
@@ -107,20 +107,22 @@ def mutex_segments(stack: LabelStack, steps: NDArray[np.int64], foreground: floa
 
 
 @njit(cache=True, nogil=True)
-def _count_together(labels: Any, steps: Any, inside: Any, together: Any) -> None:  # pragma: no cover - compiled
+def _count_together(
+    labels: Any, steps: Any, inside: Any, together: Any, unit: Any
+) -> None:  # pragma: no cover - compiled
     nz, ny, nx = labels.shape
     for z in range(nz):
         for y in range(ny):
             row, count = labels[z, y], inside[z, y]
             for x in range(nx):
-                count[x] += row[x] != 0
+                count[x] += unit if row[x] != 0 else np.int32(0)
     for s in range(steps.shape[0]):
         dz, dy, dx = steps[s, 0], steps[s, 1], steps[s, 2]
         for z in range(nz - dz):
             for y in range(ny - dy):
                 row, other, count = labels[z, y], labels[z + dz, y + dy], together[s, z, y]
                 for x in range(nx - dx):
-                    count[x] += (row[x] != 0) & (row[x] == other[x + dx])
+                    count[x] += unit if (row[x] != 0) & (row[x] == other[x + dx]) else np.int32(0)
 
 
 @njit(cache=True, nogil=True)

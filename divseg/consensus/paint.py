@@ -17,9 +17,9 @@ MAX_ROUNDS = 5
 def paint(hypotheses: Prototypes, chosen: NDArray[np.bool_], volume: tuple[int, int, int]) -> NDArray[np.int32]:
     """Give every pixel to the chosen hypothesis with most votes there.
 
-    A vote count is the share of all samples in which the pixel belongs to the object, times K: existence
-    times vote share. Only the greatest connected piece of each object is kept, and objects left with less
-    than half of their mask are dropped and their pixels given to the others.
+    A vote is the weight of the samples in which the pixel belongs to the object: existence times vote share.
+    Only the greatest connected piece of each object is kept, and objects left with less than half of their
+    mask are dropped and their pixels given to the others.
 
     Parameters
     ----------

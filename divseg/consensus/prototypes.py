@@ -25,6 +25,8 @@ class Votes:
         Where the members of each cluster begin in `members`.
     members : int64 array, shape (M,)
         Objects of the stack.
+    weight : int32 array, shape (M,)
+        Weight of the vote of each.
     boxes : int64 array, shape (C, 6)
         Crop of each cluster: z, y, x minima, then exclusive maxima.
     offsets : int64 array, shape (C + 1,)
@@ -37,6 +39,7 @@ class Votes:
 
     first: NDArray[np.int64]
     members: NDArray[np.int64]
+    weight: NDArray[np.int32]
     boxes: NDArray[np.int64]
     offsets: NDArray[np.int64]
     counts: NDArray[np.int32]
@@ -67,9 +70,9 @@ class Prototypes:
     Attributes
     ----------
     votes : Votes
-        Of the members, each of weight 1.
+        Of the members, each with the weight units of its sample.
     least : int64 array, shape (C,)
-        The mask is where at least so many members vote.
+        The mask is where the votes are at least this.
     runs : Runs
         The masks; they may overlap.
     """
@@ -100,12 +103,12 @@ def cast_votes(
     members : int64 array, shape (M,)
         Objects of the stack.
     weight : int32 array, shape (M,), optional
-        Weight of each member, 1 where absent.
+        Weight of each member; the weight units of its sample by default.
     """
     n = int(cluster_of.max(initial=-1)) + 1
     order = np.lexsort((members, cluster_of))
     members = members[order]
-    weight = np.ones(len(members), np.int32) if weight is None else weight[order]
+    weight = stack.object_units[members].astype(np.int32) if weight is None else weight[order]
     first = np.concatenate([[0], np.cumsum(np.bincount(cluster_of, minlength=n))])
     boxes = np.empty((n, 6), np.int64)
     if n:
@@ -115,13 +118,13 @@ def cast_votes(
     counts = np.zeros(int(offsets[-1]), np.int32)
     runs = (*stack.object_runs, stack.starts, stack.lengths)
     _vote(first, members, weight, *runs, boxes, offsets, *stack.volume[1:], counts)
-    return Votes(first, members, boxes, offsets, counts, stack.volume)
+    return Votes(first, members, weight, boxes, offsets, counts, stack.volume)
 
 
 def prototypes(stack: LabelStack, cluster_of: NDArray[np.int64], members: NDArray[np.int64]) -> Prototypes:
     """Let the members of each cluster vote, and choose each mask for greatest mean IoU with the members.
 
-    Among the superlevel sets {votes >= t} the one with the greatest mean IoU to the members is taken: for a
+    Among the superlevel sets {votes >= t} the one with the greatest weighted mean IoU to the members is taken: for a
     loss by IoU the Bayes mask is a superlevel set of the vote share, at a level below one half that differs
     from object to object (Nowozin, CVPR 2014; Dai & Li, JMLR 2023).
 
@@ -131,9 +134,19 @@ def prototypes(stack: LabelStack, cluster_of: NDArray[np.int64], members: NDArra
         As in :func:`cast_votes`.
     """
     votes = cast_votes(stack, cluster_of, members)
-    runs = (*stack.object_runs, stack.starts, stack.lengths)
-    geometry = (votes.boxes, votes.offsets, *stack.volume[1:])
-    least = _best_level(votes.first, votes.members, stack.areas, *runs, *geometry, votes.counts, MAX_LEVELS)
+    least = _best_level(
+        votes.first,
+        votes.members,
+        votes.weight,
+        stack.areas,
+        *stack.object_runs,
+        stack.starts,
+        stack.lengths,
+        votes.boxes,
+        votes.offsets,
+        *stack.volume[1:],
+        votes.counts,
+    )
     return Prototypes(votes, least, votes.masks(least))
 
 
@@ -182,6 +195,7 @@ def _vote(
 def _best_level(
     first: Any,
     members: Any,
+    weight: Any,
     areas: Any,
     run_offsets: Any,
     run_index: Any,
@@ -192,20 +206,24 @@ def _best_level(
     ny: int,
     nx: int,
     votes: Any,
-    max_levels: int,
 ) -> Any:  # pragma: no cover - compiled
-    """Return the least vote count of the superlevel set with the greatest mean IoU to the members."""
+    """Return the least vote of the superlevel set with the greatest weighted mean IoU to the members."""
     n = first.size - 1
     least = np.ones(n, np.int64)
+    level = np.empty(np.diff(offsets).max() if n else 0, np.uint8)
     for c in range(n):
-        count = first[c + 1] - first[c]
-        n_levels = min(count, max_levels)
-        level = np.empty(count + 1, np.int64)
-        for v in range(count + 1):
-            level[v] = (v * n_levels + count - 1) // count
+        total = weight[first[c] : first[c + 1]].sum()
+        n_levels = min(total, MAX_LEVELS)
         size = np.zeros(n_levels + 2, np.int64)
-        for at in range(offsets[c], offsets[c + 1]):
-            size[level[votes[at]]] += 1
+        base = offsets[c]
+        # neighbours mostly have the same vote
+        vote, step = np.int64(0), np.int64(0)
+        for at in range(base, offsets[c + 1]):
+            if votes[at] != vote:
+                vote = np.int64(votes[at])
+                step = (vote * n_levels + total - 1) // total
+            level[at - base] = step
+            size[step] += 1
         for s in range(n_levels - 1, 0, -1):
             size[s] += size[s + 1]
         score = np.zeros(n_levels + 1)
@@ -214,18 +232,18 @@ def _best_level(
             inside[:] = 0
             for p in range(run_offsets[members[m]], run_offsets[members[m] + 1]):
                 r = run_index[p]
-                at = _place(starts[r], boxes[c], offsets[c], ny, nx)
+                at = _place(starts[r], boxes[c], 0, ny, nx)
                 for q in range(at, at + lengths[r]):
-                    inside[level[votes[q]]] += 1
+                    inside[level[q]] += 1
             shared = 0
             for s in range(n_levels, 0, -1):
                 shared += inside[s]
-                score[s] += shared / (size[s] + areas[members[m]] - shared)
+                score[s] += weight[m] * (shared / (size[s] + areas[members[m]] - shared))
         best = n_levels
         for s in range(n_levels - 1, 0, -1):
-            if score[s] > score[best] + 1e-12 * count:
+            if score[s] > score[best] + 1e-12 * total:
                 best = s
-        least[c] = (best - 1) * count // n_levels + 1
+        least[c] = (best - 1) * total // n_levels + 1
     return least
 
 

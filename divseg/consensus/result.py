@@ -14,7 +14,9 @@ class Consensus:
     """One label image fused from K samples, with what the samples say about each of its objects.
 
     Shares of samples are posterior frequencies: they tell how the samples agree, and are no calibrated
-    probabilities of being right, since errors that all samples share do not show in them.
+    probabilities of being right, since errors that all samples share do not show in them. Where samples have
+    weights, every share is one of their weight, every mean is weighted, and standard deviations and quantiles
+    are those of a weighted sample (Kish's effective number of samples takes the place of their number).
 
     Attributes
     ----------
@@ -31,7 +33,7 @@ class Consensus:
         ``mean_iou``
             Mean IoU of the object with its members; NaN without members.
         ``n_members``
-            Number of samples that hold the object.
+            Number of samples that hold the object, whatever they weigh.
         ``area``
             Area in ``labels``.
         ``area_mean area_sd area_q05 area_q50 area_q95``
@@ -56,9 +58,9 @@ class Consensus:
         Share of the samples in which the pixel belongs to an object and has a face neighbour outside it; the
         edge of the image is no boundary.
     n_samples : int
-        Number of samples, empty ones included.
+        Number of samples, empty ones included and those of weight 0 left out.
     counts : int64 array, shape (K,)
-        Objects of each sample, in the order of the input.
+        Objects of each label image, in the order of the input.
     expected : dict of str to float
         Mean score of ``labels`` with each sample in turn as truth: ``seg det ap50 ap75 map f1 pq``. It tells
         how the samples agree, not how right they are. NaN where no sample allows the score.
@@ -70,6 +72,8 @@ class Consensus:
         methods that weigh none.
     method : str
         Name of the fusion method.
+    weights : float64 array, shape (K,)
+        Weight of each label image, with sum 1, in the order of the input.
     """
 
     labels: NDArray[np.int32]
@@ -81,6 +85,7 @@ class Consensus:
     expected: dict[str, float]
     alternatives: pd.DataFrame
     method: str
+    weights: NDArray[np.float64]
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name}={self.expected[name]:.3g}" for name in ("map", "seg"))

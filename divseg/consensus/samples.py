@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from divseg.consensus.weights import weight_units
 from divseg.errors import InputError
 
 
@@ -45,12 +46,12 @@ class Runs:
 
 @dataclass(frozen=True, eq=False)
 class LabelStack:
-    """K label images in a compact form and a canonical order.
+    """K label images in a compact form and a canonical order, each with a weight.
 
     Memory goes with the length of all object outlines, not with the number of pixels. The samples are
     sorted by a hash of their content that knows neither label values nor the place in the image, so that
     nothing computed from the stack depends on the order of the samples, on label values, or on a shift of
-    all samples.
+    all samples. Label images of weight 0 are not in the stack.
 
     Attributes
     ----------
@@ -66,6 +67,10 @@ class LabelStack:
         Pixels of each object.
     order : int64 array, shape (K,)
         Place of each sample in the input.
+    units : int64 array, shape (K,)
+        Weight of each sample in whole units, all 1 where the samples weigh the same.
+    input_counts : int64 array
+        Objects of each label image of the input, those of weight 0 included.
     foreground, boundary : float32 arrays
         Maps of :class:`divseg.consensus.Consensus`.
     identical : bool
@@ -81,6 +86,8 @@ class LabelStack:
     object_offsets: NDArray[np.int64]
     areas: NDArray[np.int64]
     order: NDArray[np.int64]
+    units: NDArray[np.int64]
+    input_counts: NDArray[np.int64]
     foreground: NDArray[np.float32] = field(repr=False)
     boundary: NDArray[np.float32] = field(repr=False)
     identical: bool
@@ -94,6 +101,38 @@ class LabelStack:
     def n_objects(self) -> int:
         """Number of objects in all samples."""
         return len(self.areas)
+
+    @cached_property
+    def total(self) -> int:
+        """Weight units of all samples together."""
+        return int(self.units.sum())
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """Weight of each sample, with sum 1, shape (K,)."""
+        return self.units / self.total
+
+    @cached_property
+    def uniform(self) -> bool:
+        """Whether all samples weigh the same."""
+        return bool((self.units == 1).all())
+
+    def support(self, happens: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Weight units of the samples in which something happens, whole numbers; shape (..., K) to (...)."""
+        return np.asarray(happens.astype(float) @ self.units.astype(float))
+
+    def share(self, happens: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Share of the weight of the samples in which something happens, shape (..., K) to (...)."""
+        return np.asarray(self.support(happens) / self.total)
+
+    def mean(self, values: NDArray[np.number]) -> NDArray[np.float64]:
+        """Weighted mean of a value of each sample, shape (..., K) to (...)."""
+        return np.asarray((values * self.units).sum(axis=-1) / self.total)
+
+    @cached_property
+    def object_units(self) -> NDArray[np.int64]:
+        """Weight units of the sample of each object, shape (N,)."""
+        return self.units[self.sample_of]
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
@@ -130,19 +169,23 @@ class LabelStack:
         return draw(self.sample(k), self.volume)
 
 
-def read_stack(masks: Iterable[ArrayLike] | NDArray[Any]) -> LabelStack:
+def read_stack(masks: Iterable[ArrayLike] | NDArray[Any], weights: ArrayLike | None = None) -> LabelStack:
     """Read label images one by one and keep their runs.
 
     Parameters
     ----------
     masks : iterable of integer arrays, or one integer array
         K label images of one shape (Y, X) or (Z, Y, X); an array has K along its first axis.
+    weights : array-like of K numbers, optional
+        Weight of each, all the same by default. A label image of weight 0 is read and left out.
 
     Raises
     ------
     InputError
-        No masks, wrong dimensions, different shapes, not integers, or negative labels.
+        No masks, wrong dimensions, different shapes, not integers, negative labels, or other weights than one
+        number of at least 0 for each.
     """
+    units = None if weights is None else weight_units(weights)
     if isinstance(masks, np.ndarray) and masks.ndim not in (3, 4):
         raise InputError(
             f"masks is one array of shape {masks.shape}; give K label images as (K, Y, X) or (K, Z, Y, X), or as a list"
@@ -151,6 +194,7 @@ def read_stack(masks: Iterable[ArrayLike] | NDArray[Any]) -> LabelStack:
     volume = (0, 0, 0)
     foreground = boundary = np.empty(0, np.int32)
     samples: list[Runs] = []
+    unit = 1
     for index, mask in enumerate(masks):
         array = check_mask(mask, f"mask {index}")
         if not samples:
@@ -160,12 +204,21 @@ def read_stack(masks: Iterable[ArrayLike] | NDArray[Any]) -> LabelStack:
             raise InputError(
                 f"mask {index} has shape {array.shape} but mask 0 has shape {shape}; all must show the same pixels"
             )
+        if units is not None:
+            if index == len(units):
+                raise InputError(f"weights has shape {units.shape} but there are more masks; give one number for each")
+            unit = int(units[index])
         codes, highest = _as_codes(array.reshape(volume))
-        _count(codes, foreground, boundary)
+        if unit > 0:
+            _count(codes, foreground, boundary, np.int32(unit))
         samples.append(Runs(*_encode(codes, highest)))
     if not samples:
         raise InputError("no masks to fuse: give at least one label image")
-    return _stacked(samples, shape, volume, foreground, boundary)
+    if units is None:
+        units = np.ones(len(samples), np.int64)
+    elif len(samples) < len(units):
+        raise InputError(f"weights has shape {units.shape}; give one number for each of the {len(samples)} masks")
+    return _stacked(samples, units, shape, volume, foreground, boundary)
 
 
 def encode(labels: NDArray[Any]) -> Runs:
@@ -220,25 +273,28 @@ def _as_codes(volume: NDArray[Any]) -> tuple[NDArray[np.int32], int]:
 
 def _stacked(
     samples: list[Runs],
+    units: NDArray[np.int64],
     shape: tuple[int, ...],
     volume: tuple[int, int, int],
     foreground: NDArray[np.int32],
     boundary: NDArray[np.int32],
 ) -> LabelStack:
+    kept = np.flatnonzero(units).tolist()
     # flat indices of all samples change by one constant when everything is shifted
-    origin = min((int(s.starts[0]) for s in samples if len(s.starts)), default=0)
-    digests = []
-    for s in samples:
+    origin = min((int(samples[k].starts[0]) for k in kept if len(samples[k].starts)), default=0)
+    digests = {}
+    for k in kept:
+        s = samples[k]
         digest = hashlib.blake2b((s.starts - origin).tobytes(), digest_size=16)
         digest.update(s.lengths.tobytes())
         digest.update(s.objects.tobytes())
-        digests.append(digest.digest())
-    order = sorted(range(len(samples)), key=lambda k: digests[k])
+        digests[k] = digest.digest()
+    order = sorted(kept, key=lambda k: (digests[k], units[k]))
     ordered = [samples[k] for k in order]
     run_offsets = np.cumsum([0, *(len(s.starts) for s in ordered)], dtype=np.int64)
     object_offsets = np.cumsum([0, *(s.n_objects for s in ordered)], dtype=np.int64)
     objects = np.concatenate([s.objects + np.int32(o) for s, o in zip(ordered, object_offsets[:-1], strict=True)])
-    count = np.float32(len(samples))
+    total = np.float32(units.sum())
     return LabelStack(
         shape,
         volume,
@@ -249,9 +305,11 @@ def _stacked(
         object_offsets,
         np.concatenate([s.areas for s in ordered]),
         np.array(order, np.int64),
-        (foreground / count).astype(np.float32).reshape(shape),
-        (boundary / count).astype(np.float32).reshape(shape),
-        len(set(digests)) == 1,
+        units[order],
+        np.array([s.n_objects for s in samples], np.int64),
+        (foreground / total).astype(np.float32).reshape(shape),
+        (boundary / total).astype(np.float32).reshape(shape),
+        len(set(digests.values())) == 1,
     )
 
 
@@ -296,8 +354,8 @@ def _encode(labels: Any, highest: int) -> tuple[Any, Any, Any, Any]:  # pragma: 
 
 
 @njit(cache=True, nogil=True)
-def _count(labels: Any, foreground: Any, boundary: Any) -> None:  # pragma: no cover - compiled
-    """Count each pixel that is foreground, and each that has a face neighbour outside its object.
+def _count(labels: Any, foreground: Any, boundary: Any, unit: Any) -> None:  # pragma: no cover - compiled
+    """Add `unit` where a pixel is foreground, and where it has a face neighbour outside its object.
 
     Whole rows without branches: the compiler turns them into vector instructions.
     """
@@ -309,23 +367,24 @@ def _count(labels: Any, foreground: Any, boundary: Any) -> None:  # pragma: no c
             up, down = labels[z, max(y - 1, 0)], labels[z, min(y + 1, ny - 1)]
             inside, rim = foreground[z, y], boundary[z, y]
             for x in range(nx):
-                inside[x] += row[x] != 0
+                inside[x] += unit if row[x] != 0 else np.int32(0)
             if nz == 1:
                 for x in range(1, nx - 1):
                     own = row[x]
                     apart = (up[x] != own) | (down[x] != own) | (row[x - 1] != own) | (row[x + 1] != own)
-                    rim[x] += (own != 0) & apart
+                    rim[x] += unit if (own != 0) & apart else np.int32(0)
             else:
                 over, under = labels[max(z - 1, 0), y], labels[min(z + 1, nz - 1), y]
                 for x in range(1, nx - 1):
                     own = row[x]
                     apart = (up[x] != own) | (down[x] != own) | (row[x - 1] != own) | (row[x + 1] != own)
-                    rim[x] += (own != 0) & (apart | (over[x] != own) | (under[x] != own))
+                    apart |= (over[x] != own) | (under[x] != own)
+                    rim[x] += unit if (own != 0) & apart else np.int32(0)
             for x in range(0, nx, max(nx - 1, 1)):
                 own = row[x]
                 apart = up[x] != own or down[x] != own or row[max(x - 1, 0)] != own or row[min(x + 1, nx - 1)] != own
                 apart = apart or labels[max(z - 1, 0), y, x] != own or labels[min(z + 1, nz - 1), y, x] != own
-                rim[x] += own != 0 and apart
+                rim[x] += unit if own != 0 and apart else np.int32(0)
 
 
 @njit(cache=True, nogil=True)

@@ -53,7 +53,7 @@ def select(
     if target == "op_csb":
         return pack((evidence.seg_gain + evidence.det_gain) / 2, conflicts)
     gains, jaccard = _gains(evidence, target)
-    n_mean = float(evidence.stack.counts.mean())
+    n_mean = float(evidence.stack.mean(evidence.stack.counts))
     chosen = pack(gains.mean(axis=0), conflicts)
     best, best_score = chosen, _score(gains, chosen, n_mean, jaccard)
     for _ in range(MAX_STEPS):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from divseg.consensus.evidence import Evidence
 from divseg.consensus.overlaps import Contacts, cross_contacts
 from divseg.consensus.samples import LabelStack, Runs, run_boxes
+from divseg.consensus.weights import effective_number, weighted_quantiles
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -22,6 +23,7 @@ def object_table(evidence: Evidence) -> pd.DataFrame:
     members = evidence.contacts.members
     ndim = len(stack.shape)
     areas = np.where(members >= 0, stack.areas[members] if stack.n_objects else 0, np.nan).astype(float)
+    weights = None if stack.uniform else stack.weights
     p_split, p_merge = topology(evidence.contacts)
     columns: dict[str, NDArray] = {
         "label": np.arange(1, runs.n_objects + 1),
@@ -29,9 +31,9 @@ def object_table(evidence: Evidence) -> pd.DataFrame:
         "mean_iou": evidence.mean_iou,
         "n_members": evidence.held.sum(axis=1),
         "area": runs.areas,
-        **_spread("area", areas),
+        **_spread("area", areas, weights),
         "diameter": diameter(runs.areas, ndim),
-        **_spread("diameter", diameter(areas, ndim)),
+        **_spread("diameter", diameter(areas, ndim), weights),
         "p_split": p_split,
         "p_merge": p_merge,
         **places(runs, stack),
@@ -94,8 +96,8 @@ def topology(found: Contacts) -> tuple[NDArray[np.float64], NDArray[np.float64]]
     inside = 2 * found.shared > own
     held_by = np.bincount(found.second[inside], minlength=found.stack.n_objects)
     merged = inside & (held_by[found.second] >= 2)
-    p_merge = np.bincount(found.first[merged], minlength=n) / n_samples
-    return (pieces >= 2).mean(axis=1), p_merge
+    p_merge = np.bincount(found.first[merged], found.stack.units[found.sample[merged]], minlength=n) / found.stack.total
+    return found.stack.share(pieces >= 2), p_merge
 
 
 def diameter(areas: NDArray, ndim: int) -> NDArray[np.float64]:
@@ -124,8 +126,12 @@ def places(runs: Runs, stack: LabelStack) -> dict[str, NDArray]:
     return columns
 
 
-def _spread(name: str, values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+def _spread(
+    name: str, values: NDArray[np.float64], weights: NDArray[np.float64] | None
+) -> dict[str, NDArray[np.float64]]:
     """Mean, standard deviation and quantiles over the members; NaN where there are too few."""
+    if weights is not None:
+        return _weighted_spread(name, values, weights)
     n = len(values)
     ordered = np.sort(values, axis=1)
     count = np.count_nonzero(~np.isnan(values), axis=1)
@@ -142,6 +148,27 @@ def _spread(name: str, values: NDArray[np.float64]) -> dict[str, NDArray[np.floa
         high = np.minimum(low + 1, np.maximum(count - 1, 0))
         share = at - low
         columns[f"{name}_q{round(100 * q):02d}"] = (1 - share) * ordered[rows, low] + share * ordered[rows, high]
+    return columns
+
+
+def _weighted_spread(
+    name: str, values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """As with as many samples of equal weight as Kish's effective number says."""
+    weight = np.where(np.isnan(values), 0.0, weights)
+    total = weight.sum(axis=1)
+    some = total > 0
+    known = np.nan_to_num(values)
+    mean = np.divide((known * weight).sum(axis=1), total, out=np.full(len(values), np.nan), where=some)
+    variance = np.divide(
+        (weight * (known - mean[:, None]) ** 2).sum(axis=1), total, out=np.zeros(len(values)), where=some
+    )
+    number = effective_number(weight)
+    several = np.count_nonzero(weight, axis=1) > 1
+    scale = np.divide(number, number - 1, out=np.full(len(values), np.nan), where=several)
+    columns = {f"{name}_mean": mean, f"{name}_sd": np.sqrt(variance * scale)}
+    for q, found in zip(QUANTILES, weighted_quantiles(values, weight, QUANTILES), strict=True):
+        columns[f"{name}_q{round(100 * q):02d}"] = found
     return columns
 
 

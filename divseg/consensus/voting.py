@@ -14,6 +14,7 @@ from divseg.consensus.overlaps import contacts
 from divseg.consensus.paint import keep_largest_pieces
 from divseg.consensus.prototypes import Votes, cast_votes
 from divseg.consensus.samples import LabelStack, Runs, check_mask, encode
+from divseg.consensus.weights import UNIT
 from divseg.errors import InputError
 
 SCHEMES = ("flat", "simple")
@@ -22,8 +23,11 @@ COLLISIONS = ("grow", "drop")
 REMOVED_ABOVE = {"grow": 0.2, "drop": 0.1}
 """Objects with a greater part of their pixels in collision are removed."""
 
-UNIT = 2**20
-"""Weights are counted in whole parts of this, so that sums of votes are exact."""
+TIE = 1e-9
+"""Part of all votes that a share of them may lack through rounding."""
+
+NEVER = 2**31 - 1
+"""More votes than there can be."""
 
 SIMPLE_ROUNDS = 4
 
@@ -34,11 +38,11 @@ def fuse_voting(
     target: str,
     existence: float | None,
     seed: int,
-    weights: NDArray[np.float64] | None = None,
     markers: ArrayLike | None = None,
     scheme: str = "flat",
     threshold: float = 0.5,
     collisions: str = "grow",
+    fail_safe: bool | None = None,
 ) -> Fused:
     """Let the samples vote for the pixels of every marker.
 
@@ -52,8 +56,6 @@ def fuse_voting(
     stack : LabelStack
     target, existence, seed
         For the clustering that gives the markers, where none are given.
-    weights : float64 array, shape (K,), optional
-        Weight of each sample in the order of the stack, with sum 1.
     markers : label image, optional
         One marker for each object. By default the objects that ``clustering`` finds.
     scheme : str
@@ -67,6 +69,11 @@ def fuse_voting(
         ``drop``: pixels in collision become background, and objects with more than 10 % of their pixels in
         collision are removed. ``grow``: the bar is 20 %, and the others grow into the collision, pixel by
         pixel where they claim it.
+    fail_safe : bool, optional
+        Where no pixel of a marker gets enough votes, take the object of the sample of greatest weight that voted
+        for it, among equals the one with the greatest mean IoU with the others: no marker is lost for want
+        of votes (the single mask fail-safe of the *Annotations Fusing Tools*). By default so with markers from
+        ``clustering``, which are there with good reason, and not with markers that are given.
     """
     for name, value, known in (("scheme", scheme, SCHEMES), ("collisions", collisions, COLLISIONS)):
         if value not in known:
@@ -79,9 +86,9 @@ def fuse_voting(
         image = check_mask(markers, "markers")
         if image.shape != stack.shape:
             raise InputError(f"markers have shape {image.shape} but the masks have shape {stack.shape}")
-    weight = np.full(stack.n_samples, 1 / stack.n_samples) if weights is None else weights
-    units = np.rint(weight * UNIT).astype(np.int32)
-    votes, least = _ballot(stack, encode(image), units, scheme, threshold)
+    votes, least = _ballot(stack, encode(image), scheme, threshold)
+    if markers is None if fail_safe is None else fail_safe:
+        _insert_single_masks(stack, votes, least)
     labels = np.zeros(stack.volume, np.int32)
     claims = np.zeros(stack.volume, np.int32)
     _claim(votes.counts, least, votes.boxes, votes.offsets, labels, claims)
@@ -90,24 +97,24 @@ def fuse_voting(
     return Fused(labels)
 
 
-def _ballot(
-    stack: LabelStack, markers: Runs, units: NDArray[np.int32], scheme: str, threshold: float
-) -> tuple[Votes, NDArray[np.int64]]:
+def _ballot(stack: LabelStack, markers: Runs, scheme: str, threshold: float) -> tuple[Votes, NDArray[np.int64]]:
     """Votes for each marker that any sample covers, and the votes a pixel needs."""
     found = contacts(markers, stack)
     covers = 2 * found.shared > found.first_areas[found.first]
     covered, cluster = np.unique(found.first[covers], return_inverse=True)
     members = found.second[covers]
-    votes = cast_votes(stack, cluster, members, units[found.sample[covers]])
     if scheme == "flat":
-        return votes, np.full(len(covered), np.ceil(threshold * units.sum() - 1e-6), np.int64)
-    counted = units[stack.sample_of[members]]
+        least = max(int(np.ceil(threshold * stack.total - TIE * stack.total)), 1)
+        return cast_votes(stack, cluster, members), np.full(len(covered), least, np.int64)
+    # fine units for the fractions that the Jaccard index makes of the weights
+    fine, units = round(UNIT / stack.total), stack.object_units[members].astype(np.int32)
+    counted = fine * units
     votes = cast_votes(stack, cluster, members, counted)
     for step in range(SIMPLE_ROUNDS):
         weight = _jaccard(votes.masks(_half(cluster, counted)), stack, cluster, members)
         if step > 0:
             weight[weight < _bar(cluster, weight)[cluster]] = 0
-        counted = np.rint(weight * units[stack.sample_of[members]]).astype(np.int32)
+        counted = np.rint(weight * fine).astype(np.int32) * units
         votes = cast_votes(stack, cluster, members, counted)
     return votes, _half(cluster, counted)
 
@@ -140,6 +147,37 @@ def _bar(cluster: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.
     return np.clip(np.floor(best * 10 + 1e-9) / 10, 0.3, 0.7)
 
 
+def _insert_single_masks(stack: LabelStack, votes: Votes, least: NDArray[np.int64]) -> None:
+    """Give the votes of clusters without any mask to one member each, in place."""
+    cluster_of = votes.cluster_of
+    peak = np.maximum.reduceat(votes.counts, votes.offsets[:-1]) if votes.n else least
+    here = np.flatnonzero((peak < least)[cluster_of])
+    if not len(here):
+        return
+    cluster, members, weight = cluster_of[here], votes.members[here], votes.weight[here]
+    found = contacts(_outlines(stack, members), stack)
+    # the pairs of two members of one cluster
+    codes = cluster * stack.n_objects + members
+    wanted = cluster[found.first] * stack.n_objects + found.second
+    at = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
+    pair = codes[at] == wanted
+    agreement = np.bincount(found.first[pair], found.iou[pair] * weight[at[pair]], minlength=len(members)).round(9)
+    order = np.lexsort((-agreement, -weight, cluster))
+    empty, first = np.unique(cluster[order], return_index=True)
+    for c, member in zip(empty.tolist(), members[order[first]].tolist(), strict=True):
+        low, high = votes.boxes[c, :3], votes.boxes[c, 3:]
+        crop = votes.counts[votes.offsets[c] : votes.offsets[c + 1]].reshape(high - low)
+        single = cast_votes(stack, np.zeros(1, np.int64), np.array([member]))
+        inner = tuple(slice(a, b) for a, b in zip(single.boxes[0, :3] - low, single.boxes[0, 3:] - low, strict=True))
+        crop[:] = 0
+        crop[inner][single.counts.reshape(crop[inner].shape) > 0] = least[c]
+
+
+def _outlines(stack: LabelStack, members: NDArray[np.int64]) -> Runs:
+    """Return the runs of objects of the stack, numbered anew."""
+    return cast_votes(stack, np.arange(len(members)), members).masks(np.ones(len(members), np.int64))
+
+
 def _settle(
     votes: Votes, least: NDArray[np.int64], labels: NDArray[np.int32], claims: NDArray[np.int32], collisions: str
 ) -> None:
@@ -149,7 +187,7 @@ def _settle(
     removed = collided > REMOVED_ABOVE[collisions] * total
     labels[np.concatenate([[False], removed])[labels]] = 0
     if collisions == "grow":
-        while _grow(votes.counts, np.where(removed, UNIT + 1, least), votes.boxes, votes.offsets, labels, claims):
+        while _grow(votes.counts, np.where(removed, NEVER, least), votes.boxes, votes.offsets, labels, claims):
             pass
 
 

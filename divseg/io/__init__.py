@@ -7,6 +7,7 @@ from divseg.io.check import InputReport, check_inputs
 from divseg.io.fingerprint import config_hash, fingerprint
 from divseg.io.image import Image, PixelSize
 from divseg.io.labels import read_labels, write_labels
+from divseg.io.mask_sets import LAYOUTS, MaskSet, MaskSets, find_mask_sets
 from divseg.io.pixels import check_pixels
 from divseg.io.problem import Problem
 from divseg.io.read import as_images, read
@@ -17,10 +18,13 @@ from divseg.io.unit import UnitWriter
 from divseg.io.write import write_image
 
 __all__ = [
+    "LAYOUTS",
     "Image",
     "ImageList",
     "ImageRef",
     "InputReport",
+    "MaskSet",
+    "MaskSets",
     "PixelSize",
     "Problem",
     "RunStore",
@@ -30,6 +34,7 @@ __all__ = [
     "check_inputs",
     "check_pixels",
     "config_hash",
+    "find_mask_sets",
     "fingerprint",
     "pair_truth",
     "read",

@@ -94,3 +94,28 @@ def test_simple_does_not_count_those_that_abstain():
 def test_impossible_options_are_refused(cells, options, words):
     with pytest.raises(InputError, match=words):
         fuse(cells, method="voting", **options)
+
+
+def test_a_marker_without_enough_votes_gets_the_mask_that_agrees_best():
+    masks = [row((0, 6)), row((0, 7)), row((0, 12)), row(), row(), row(), row()]
+    marker = row((0, 4), (16, 20))
+    assert vote(masks, marker) == []
+    assert vote(masks, marker, fail_safe=True) == [(0, 7)], "a marker that no sample holds stays without mask"
+    assert vote(masks, marker, fail_safe=True, weights=[2, 2, 3, 1, 1, 3, 3]) == [(0, 12)], "weight goes before IoU"
+    assert vote(masks, marker, fail_safe=True, weights=[3, 2, 2, 1, 1, 3, 3]) == [(0, 6)]
+    for other in ({"threshold": 2 / 7}, {"scheme": "simple"}):
+        assert vote(masks, marker, fail_safe=True, **other) == vote(masks, marker, **other) == [(0, 7)]
+
+
+def test_inserted_masks_collide_like_others():
+    masks = [row((0, 8)), row((7, 14)), *[row()] * 3]
+    markers = row((0, 6), (9, 14))
+    assert vote(masks, markers, fail_safe=True) == [(0, 8), (8, 14)]
+    assert vote(masks, markers, fail_safe=True, collisions="drop") == [], "an eighth and a seventh in collision"
+
+
+def test_markers_that_clustering_finds_are_not_lost():
+    masks = [row((0, 6)), row((0, 7)), row((0, 6)), row(), row(), row(), row()]
+    assert fuse(masks).labels.any(), "two in five are enough for the greatest expected score"
+    assert fuse(masks, method="voting").labels.any()
+    assert not fuse(masks, method="voting", fail_safe=False).labels.any()
