@@ -9,6 +9,9 @@ displaced boundaries nor any of the errors.
 
 These worlds favour methods that reason about whole objects, since errors happen to whole objects. They say
 nothing about how fusion compares with segmenting the MMSE image: that takes real posterior samples.
+
+Peers (``pip install divseg[peers]``; ``benchmarks/fusion_peers.py``): SimpleITK's STAPLE (ten iterations) and label
+voting on labels aligned by our own clusters, bioimage-cpp's mutex watershed and multicut on averaged affinities.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import Any
 import numpy as np
 
 import divseg
+from benchmarks.fusion_peers import available
 from benchmarks.record import write_result
 from benchmarks.synthetic_world import World, make_world
 from divseg.metrics import evaluate
@@ -51,7 +55,7 @@ METHODS: dict[str, dict[str, Any]] = {
 SCORES = ("seg", "ap50", "ap75", "map")
 
 
-def world_rows(world: World, count: int) -> dict[str, list[float]]:
+def world_rows(world: World, count: int, peers: dict[str, Any]) -> dict[str, list[float]]:
     """Scores, number of objects, own expected mAP and seconds of every method in one world."""
     masks = [m.astype(np.uint16) for m in world.samples(count)]
     rows = {}
@@ -67,6 +71,12 @@ def world_rows(world: World, count: int) -> dict[str, list[float]]:
         seconds = time.perf_counter() - start
         score = evaluate(result.labels, world.truth)
         rows[name] = [getattr(score, s) for s in SCORES] + [score.n_pred, result.expected["map"], seconds]
+    for name, run in peers.items():
+        start = time.perf_counter()
+        labels = run(masks)
+        seconds = time.perf_counter() - start
+        score = evaluate(labels, world.truth)
+        rows[name] = [getattr(score, s) for s in SCORES] + [score.n_pred, np.nan, seconds]
     return rows
 
 
@@ -76,7 +86,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cells", type=int, default=110)
     parser.add_argument("--side", type=int, default=384)
+    parser.add_argument("--no-peers", action="store_true", help="leave the other tools out")
     a = parser.parse_args()
+    peers = {} if a.no_peers else available()
     warm = make_world(cells=9, side=96)
     for options in METHODS.values():
         if "markers" not in options:
@@ -86,7 +98,7 @@ def main() -> None:
         tables, truth = [], []
         for seed in range(a.seeds):
             world = make_world(**settings, cells=a.cells, side=a.side, seed=seed)
-            tables.append(world_rows(world, a.samples))
+            tables.append(world_rows(world, a.samples, peers))
             truth.append(int(world.truth.max()))
         lines = [
             f"## {title}\n",
