@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from divseg.denoise.divnoising import DivNoising as DivNoising
 from divseg.denoise.network import NetworkConfig as NetworkConfig
-from divseg.denoise.training import TrainSettings as TrainSettings
+from divseg.denoise.record import TrainSettings as TrainSettings
+from divseg.denoise.stopping import Until as Until
 
-__all__ = ["DivNoising", "NetworkConfig", "TrainSettings"]
+__all__ = ["DivNoising", "NetworkConfig", "TrainSettings", "Until"]

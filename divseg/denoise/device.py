@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib.util import find_spec
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from divseg.denoise.network import LAYOUT, DivNoisingNet
 from divseg.errors import ConfigError
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -43,9 +50,49 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
 def channels_last(network: Net, device: torch.device) -> Net:
     """Move a network to a device, in the memory layout that convolutions are fastest in."""
     for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        if parameter.ndim in (4, 5):
+            parameter.data = parameter.data.contiguous(memory_format=LAYOUT[parameter.ndim - 2])
     return network.to(device)
+
+
+def trunk(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Return a context in which convolutions work in `dtype`; float32 leaves everything as it is."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def compiled(network: DivNoisingNet, device: torch.device) -> Callable[[Tensor, Tensor | None], Any]:
+    """Return the network compiled by torch.compile.
+
+    Raises
+    ------
+    ConfigError
+        If this machine lacks what the compiler needs.
+    """
+    if device.type == "cpu":
+        compiler = os.environ.get("CXX", "g++" if sys.platform != "win32" else "cl")
+        if shutil.which(compiler) is None:
+            raise ConfigError(
+                f"compile=True needs a C++ compiler, and there is no {compiler!r} on this machine; install one "
+                "(set CXX to its name) or leave compile off"
+            )
+    elif device.type == "cuda" and find_spec("triton") is None:
+        raise ConfigError("compile=True needs the package 'triton' on a GPU; install it or leave compile off")
+    elif device.type == "mps":
+        raise ConfigError("compile=True is not supported on Apple GPUs; leave it off")
+    return torch.compile(network)
+
+
+def sampling_dtype(precision: str = "fp32") -> torch.dtype:
+    """Return the number format of the network's trunk in sampling: ``"fp32"`` or ``"bf16"``.
+
+    Raises
+    ------
+    ConfigError
+        For any other word.
+    """
+    if precision not in ("fp32", "bf16"):
+        raise ConfigError(f"unknown precision {precision!r}: use fp32 or bf16")
+    return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype:

@@ -2,66 +2,39 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from divseg.denoise.data import TrainingData
-from divseg.denoise.device import channels_last, choose_device
+from divseg.denoise.device import channels_last, choose_device, sampling_dtype
 from divseg.denoise.estimates import RunningMoments, moments
+from divseg.denoise.familiar import Familiarity, familiarity
 from divseg.denoise.folder import load_parts, save_model
+from divseg.denoise.intake import TrainingImages, pixels_for
+from divseg.denoise.intake import plane as plane
+from divseg.denoise.intensity import Intensity
 from divseg.denoise.latent import image_key
+from divseg.denoise.likelihood import NoiseChoice, choose_likelihood
 from divseg.denoise.network import DivNoisingNet, NetworkConfig
-from divseg.denoise.noise import NoiseModel, choose_noise, photon_transfer
-from divseg.denoise.sampling import Posterior, check_tile, encode, sample_batches
+from divseg.denoise.noise import NoiseModel, photon_transfer
+from divseg.denoise.record import TrainSettings
+from divseg.denoise.sampler import Sampler
+from divseg.denoise.sampling import Posterior, check_tile, encode
 from divseg.denoise.schedule import Budget
-from divseg.denoise.training import Progress, Trainer, TrainSettings, check_not_collapsed
-from divseg.errors import InputError
-from divseg.io import Image, as_images, check_pixels
+from divseg.denoise.stopping import Until
+from divseg.denoise.tilewise import Estimates, check_levels, estimate_tilewise
+from divseg.denoise.training import Progress, Trainer, check_not_collapsed
+from divseg.denoise.views import AugmentedSampler, view_of
+from divseg.errors import DivsegWarning, InputError, ModelError
 
 DEFAULT_MINUTES = 10.0
-
-
-class _Planes(Sequence[NDArray[np.generic]]):
-    """Images as checked 2-D arrays, loaded one at a time."""
-
-    def __init__(self, images: Any) -> None:
-        self.images = as_images(images)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: Any) -> Any:
-        return plane(self.images[index])
-
-
-def plane(image: Image | NDArray[np.generic], smallest: int = 1) -> NDArray[np.generic]:
-    """Return an image's checked 2-D array.
-
-    Raises
-    ------
-    InputError
-        If the image is not 2-D with one channel, has pixels that are no numbers, or a side of fewer than
-        `smallest` pixels.
-    """
-    if not isinstance(image, Image):
-        image = Image.from_array(np.asarray(image))
-    if image.axes != "YX":
-        raise InputError(
-            f"{image.name}: axes {image.axes} of shape {image.shape}; this version works on 2-D images with one "
-            "channel (choose --channel, or --axes TYX to take the planes of a stack one by one)"
-        )
-    if min(image.shape) < smallest:
-        raise InputError(
-            f"{image.name}: {image.shape[0]}x{image.shape[1]} pixels are smaller than the network's tile of "
-            f"{smallest}x{smallest}; leave it out or crop less"
-        )
-    check_pixels(image)
-    return image.data
 
 
 class DivNoising:
@@ -75,8 +48,8 @@ class DivNoising:
         The torch module.
     noise : NoiseModel
         How a noisy pixel scatters around its clean value, in intensity units.
-    mean, sd : float
-        Normalisation of intensities, from the training images.
+    intensity : Intensity
+        Mean and standard deviation of the training images, channel by channel.
     training : dict
         What training did: steps, seconds, KL per pixel, device.
     history : list of dict
@@ -92,8 +65,8 @@ class DivNoising:
         self,
         network: DivNoisingNet,
         noise: NoiseModel,
-        mean: float,
-        sd: float,
+        mean: float | Sequence[float],
+        sd: float | Sequence[float],
         training: dict[str, Any] | None = None,
         history: list[dict[str, float]] | None = None,
         device: str | torch.device = "auto",
@@ -102,7 +75,7 @@ class DivNoising:
         self.network = channels_last(network, self.device).eval()
         self.noise = noise
         noise.as_module().to(self.device)
-        self.mean, self.sd = mean, sd
+        self.intensity = Intensity.of(mean, sd)
         self.training, self.history = training or {}, history or []
 
     @classmethod
@@ -110,7 +83,7 @@ class DivNoising:
         cls,
         images: Any,
         *,
-        noise: str | NoiseModel = "learned",
+        noise: NoiseChoice = "learned",
         train_steps: int | None = None,
         train_minutes: float | None = None,
         seed: int = 0,
@@ -118,17 +91,22 @@ class DivNoising:
         network: NetworkConfig | None = None,
         settings: TrainSettings | None = None,
         progress: Progress | None = None,
+        checkpoints: str | Path | None = None,
+        resume: bool = False,
     ) -> Self:
         """Train on noisy images alone.
 
         Parameters
         ----------
         images : image, array (Y, X) or (N, Y, X), or sequence of them
-            Noisy images of one kind, camera and setting, of any sizes.
-        noise : str or NoiseModel
+            Noisy images of one kind, camera and setting, of any sizes. Volumes and images with several
+            channels are given as :class:`divseg.io.Image` with axes ZYX, CYX or CZYX.
+        noise : str, NoiseModel, or sequence of them
+            For each channel, or one for all of them.
             ``"learned"``: Poisson-Gaussian, started from the images' photon-transfer curve and co-learned;
             ``"estimated"``: the same, held at the estimate; ``"gaussian,sd=20"``,
-            ``"poisson-gaussian,a=2,b=-180"``: known; or a noise model.
+            ``"poisson-gaussian,a=2,b=-180"``: known; or a noise model. ``"none"``: squared error without
+            a noise model, an ordinary variational autoencoder, as a baseline.
         train_steps, train_minutes : optional
             Budget; the first to run out ends training. Ten minutes where neither is given.
         seed : int
@@ -141,6 +119,12 @@ class DivNoising:
             Settings of the optimiser.
         progress : callable, optional
             Called now and then with a dict of figures: step, progress (0 to 1), loss, kl, seconds.
+        checkpoints : path, optional
+            Folder for a checkpoint and the log, written every ``settings.checkpoint_every`` steps. Give the
+            model folder: :meth:`save` then removes the checkpoint.
+        resume : bool
+            Go on from the checkpoint in `checkpoints`, with the same images and settings. On a CPU with a
+            budget in steps, the model is bit for bit that of a training that was never interrupted.
 
         Returns
         -------
@@ -157,19 +141,31 @@ class DivNoising:
             train_minutes = DEFAULT_MINUTES
         budget = Budget(train_steps, train_minutes)
         settings = settings or TrainSettings()
-        config = network or NetworkConfig()
         chosen = choose_device(device)
-        data = TrainingData(_Planes(images), settings.patch, config.stride)
-        model = choose_noise(noise, lambda: photon_transfer(np.asarray(im, dtype=np.float32) for im in data.images))
+        stack = TrainingImages(images, network)
+        config = stack.config
+        data = TrainingData(stack, settings.patch, config.stride, dims=config.dims, held_out=settings.held_out)
+        model = choose_likelihood(noise, lambda c: photon_transfer(_planes(data, c)), data.intensity.sd)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = DivNoisingNet(config)
-        net.initialise()
-        trainer = Trainer(net, model, data, budget=budget, settings=settings, seed=seed, device=chosen)
+            net.initialise()
+        trainer = Trainer(
+            net,
+            model,
+            data,
+            budget=budget,
+            settings=settings,
+            seed=seed,
+            device=chosen,
+            checkpoints=checkpoints,
+            resume=resume,
+        )
         record = trainer.run(progress)
         check_not_collapsed(record)
         summary = record.to_dict() | {"noise": model.to_dict()}
-        return cls(net, model, data.mean, data.sd, summary, record.history, chosen)
+        mean, sd = data.intensity.plain
+        return cls(net, model, mean, sd, summary, record.history, chosen)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str | torch.device = "auto") -> Self:
@@ -186,60 +182,179 @@ class DivNoising:
         """Write the model to a folder that needs nothing else; returns the folder."""
         return save_model(self, folder)
 
-    def posterior(self, image: Any, *, tile: int | None = None) -> Posterior:
+    @property
+    def mean(self) -> float | list[float]:
+        """Mean of the training images: a number, or one for each of several channels."""
+        return self.intensity.plain[0]
+
+    @property
+    def sd(self) -> float | list[float]:
+        """Standard deviation of the training images: a number, or one for each of several channels."""
+        return self.intensity.plain[1]
+
+    def posterior(self, image: Any, *, tile: int | None = None, precision: str = "fp32") -> Posterior:
         """Encode an image; the posterior can be sampled as often as needed without encoding again."""
-        pixels = plane(image)
-        x = ((pixels.astype(np.float64) - self.mean) / self.sd).astype(np.float32)
-        side = check_tile(tile, self.network.config.stride, self.device)
-        return encode(self.network, x, image_key(pixels), side)
+        pixels = pixels_for(self.network.config, image)
+        return self._encode(pixels, image_key(pixels), tile, precision)
+
+    def _encode(self, pixels: NDArray[np.generic], key: int, tile: int | None, precision: str) -> Posterior:
+        config = self.network.config
+        side = check_tile(tile, config.stride, self.device, config.dims)
+        return encode(self.network, pixels, key, side, self.intensity, sampling_dtype(precision))
 
     def sample(
         self,
         image: Any,
         *,
-        n: int = 32,
+        n: int | Literal["auto"] | Until = 32,
         seed: int = 0,
         batch_size: int | None = None,
         tile: int | None = None,
-    ) -> Iterator[torch.Tensor]:
+        precision: str = "fp32",
+        augment: bool = False,
+    ) -> Iterator[Tensor]:
         """Draw clean images from the posterior, lazily.
 
-        Sample k depends on the model, the image's pixels, `seed` and k alone: not on `n`, `batch_size`,
-        `tile`, or on what else is computed.
+        Sample k depends on the model, the image's pixels, `seed`, `augment` and k alone: not on `n`,
+        `batch_size`, `tile`, or on what else is computed.
 
         Parameters
         ----------
-        image : Image or array, shape (Y, X), or Posterior
+        image : Image or array, shape (Y, X) or as the model was trained, or Posterior
             A noisy image, or what :meth:`posterior` returned for it.
-        n : int
-            Number of samples.
+        n : int, "auto" or Until
+            Number of samples. ``"auto"`` draws until the mean is known well enough; :class:`Until` says
+            how well, and can watch a consensus.
         seed : int
             Seed of the latent noise.
         batch_size : int, optional
-            Samples decoded at once; 1 on a CPU and 16 on a GPU by default.
+            Samples decoded at once; measured on the device by default, and halved where memory runs out.
         tile : int, optional
             Side in pixels of the tiles the network works on; chosen by device by default.
+        precision : str
+            ``"fp32"``, or ``"bf16"`` for the network's trunk: faster where the hardware has it, with
+            differences far below the spread of the samples.
+        augment : bool
+            Test-time augmentation: sample k is drawn from turned and flipped view ``k % 8`` of the image.
 
         Yields
         ------
-        Tensor, shape (B, Y, X), float32
+        Tensor, shape (B, *image.shape), float32
             Samples in the image's intensity units, on the model's device.
-        """
-        if n < 1:
-            raise InputError(f"n={n} samples: at least 1 is needed")
-        size = batch_size if batch_size is not None else (1 if self.device.type == "cpu" else 16)
-        if size < 1:
-            raise InputError(f"batch_size={size} must be at least 1")
-        posterior = image if isinstance(image, Posterior) else self.posterior(image, tile=tile)
-        side = check_tile(tile, self.network.config.stride, self.device)
-        batches = sample_batches(self.network, posterior, n=n, seed=seed, batch_size=size, tile=side)
-        return (batch * self.sd + self.mean for batch in batches)
 
-    def moments(self, image: Any, *, n: int = 32, seed: int = 0, **options: Any) -> RunningMoments:
+        Warns
+        -----
+        DivsegWarning
+            If the image is far from what the model was trained on (not where a posterior is given).
+        """
+        until = _until(n)
+        sampler = self._sampler(image, seed, batch_size, tile, precision, augment)
+        pixels = None if isinstance(image, Posterior) else pixels_for(self.network.config, image)
+        return self._draw(sampler, until, pixels)
+
+    def _sampler(
+        self, image: Any, seed: int, batch: int | None, tile: int | None, precision: str, augment: bool
+    ) -> Sampler | AugmentedSampler:
+        config, dtype = self.network.config, sampling_dtype(precision)
+        side = check_tile(tile, config.stride, self.device, config.dims)
+        if isinstance(image, Posterior):
+            if augment:
+                raise InputError("augment=True needs the image itself: its turned views are encoded too")
+            return Sampler(self.network, image, seed, side, batch, dtype)
+        pixels = pixels_for(config, image)
+        key = image_key(pixels)
+
+        def of_view(view: int) -> Sampler:
+            turned = view_of(pixels, view) if view else pixels
+            return Sampler(self.network, self._encode(turned, key, tile, precision), seed, side, batch, dtype)
+
+        return AugmentedSampler(of_view) if augment else of_view(0)
+
+    def _draw(
+        self, sampler: Sampler | AugmentedSampler, until: int | Until, pixels: NDArray[np.generic] | None
+    ) -> Iterator[Tensor]:
+        """Yield batches in intensity units until there are enough; look at the first sample of an image."""
+        shape = sampler.shape
+        running = RunningMoments() if isinstance(until, Until) else None
+        drawn, stop = 0, until.next_check(0) if isinstance(until, Until) else until
+        while drawn < stop:
+            for normalised in sampler.batches(drawn, stop):
+                batch = self.intensity.restore(normalised)
+                if drawn == 0 and pixels is not None:
+                    self._look(sampler.posterior, pixels, batch[0])
+                drawn += len(batch)
+                if running is not None:
+                    running.add(batch)
+                yield batch.reshape(-1, *shape)
+            if isinstance(until, Until) and running is not None and not until.reached(running, self._variance):
+                stop = until.next_check(drawn)
+
+    def _variance(self, s: Tensor) -> Tensor:
+        return self.noise.variance(s[None])[0]
+
+    def _look(self, posterior: Posterior, pixels: NDArray[np.generic], sample: Tensor) -> None:
+        """Warn where the image is unlike the training images."""
+        limits = self.training.get("loss_range")
+        if limits:
+            found = familiarity(posterior, pixels, sample, self.noise, self.intensity, limits)
+            if found.unlike:
+                warnings.warn(found.message, DivsegWarning, stacklevel=3)
+
+    def familiarity(self, image: Any, *, tile: int | None = None) -> Familiarity:
+        """Compare the image's loss with that of the training images.
+
+        Raises
+        ------
+        ModelError
+            If the model is from a version that did not keep the training images' loss.
+        """
+        limits = self.training.get("loss_range")
+        if not limits:
+            raise ModelError("this model does not hold the loss of its training images; train it with this version")
+        pixels = pixels_for(self.network.config, image)
+        sampler = self._sampler(image, 0, 1, tile, "fp32", False)
+        sample = self.intensity.restore(sampler.draw([0]))[0]
+        return familiarity(sampler.posterior, pixels, sample, self.noise, self.intensity, limits)
+
+    def draw(self, image: Any, which: Sequence[int], *, seed: int = 0, **options: Any) -> NDArray[np.float32]:
+        """Draw chosen samples, by number: the very images that :meth:`sample` yields at those places.
+
+        Parameters
+        ----------
+        image : Image, array or Posterior
+            As for :meth:`sample`.
+        which : sequence of int
+            Numbers of the samples, >= 0.
+        seed : int
+            Seed of the latent noise.
+        **options
+            `batch_size`, `tile`, `precision` and `augment` as for :meth:`sample`.
+
+        Returns
+        -------
+        array, shape (len(which), *image.shape), float32
+        """
+        numbers = [int(k) for k in which]
+        if not numbers or min(numbers) < 0:
+            raise InputError(f"which={list(which)} must name at least one sample, counted from 0")
+        known = {"batch_size": None, "tile": None, "precision": "fp32", "augment": False}
+        if unknown := sorted(set(options) - set(known)):
+            raise InputError(f"unknown option(s) {', '.join(unknown)}; known are {', '.join(known)}")
+        chosen = {**known, **options}
+        sampler = self._sampler(
+            image, seed, chosen["batch_size"], chosen["tile"], chosen["precision"], chosen["augment"]
+        )
+        return self.intensity.restore(sampler.draw(numbers)).reshape(-1, *sampler.shape).cpu().numpy()
+
+    def moments(
+        self, image: Any, *, n: int | Literal["auto"] | Until = 32, seed: int = 0, **options: Any
+    ) -> RunningMoments:
         """Mean (MMSE) and standard deviation over `n` samples, streamed."""
         return moments(self.sample(image, n=n, seed=seed, **options))
 
-    def mmse(self, image: Any, *, n: int = 32, seed: int = 0, **options: Any) -> NDArray[np.float32]:
+    def mmse(
+        self, image: Any, *, n: int | Literal["auto"] | Until = 32, seed: int = 0, **options: Any
+    ) -> NDArray[np.float32]:
         """Minimum-mean-square-error estimate: the mean of `n` samples.
 
         Returns
@@ -248,3 +363,65 @@ class DivNoising:
             In the image's intensity units.
         """
         return self.moments(image, n=n, seed=seed, **options).mean.cpu().numpy()
+
+    def estimate(
+        self,
+        image: Any,
+        *,
+        n: int = 64,
+        seed: int = 0,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        mode: bool = False,
+        bandwidth: float | None = None,
+        batch_size: int | None = None,
+        tile: int | None = None,
+        precision: str = "fp32",
+    ) -> Estimates:
+        """Mean, spread, exact quantiles and, if asked for, the mode, in one pass over the tiles.
+
+        All `n` samples of a tile are held at once and reduced, so memory does not grow with the image.
+
+        Parameters
+        ----------
+        image : Image, array or Posterior
+            As for :meth:`sample`.
+        n, seed, batch_size, tile, precision
+            As for :meth:`sample`; the samples are the same.
+        quantiles : sequence of float
+            Probabilities from 0 to 1.
+        mode : bool
+            Also seek the maximum a posteriori by mean shift (:func:`divseg.denoise.modes.seek_mode`).
+        bandwidth : float, optional
+            Width of the mean-shift kernel relative to the samples' spread; 0.6 by default.
+
+        Returns
+        -------
+        Estimates
+        """
+        if n < 1:
+            raise InputError(f"n={n} samples: at least 1 is needed")
+        if bandwidth is not None and not bandwidth > 0:
+            raise InputError(f"bandwidth={bandwidth} must be above 0")
+        levels = check_levels(quantiles)
+        sampler = self._sampler(image, seed, batch_size, tile, precision, False)
+        if isinstance(sampler, AugmentedSampler):
+            raise InputError("estimates by tiles cannot be augmented")
+        return estimate_tilewise(sampler, self.intensity, n, levels=levels, mode=mode, bandwidth=bandwidth)
+
+
+def _until(n: int | str | Until) -> int | Until:
+    """Check the number of samples."""
+    if isinstance(n, Until):
+        return n
+    if n == "auto":
+        return Until()
+    if isinstance(n, str) or n < 1:
+        raise InputError(f"n={n!r} samples: at least 1 is needed, or 'auto'")
+    return n
+
+
+def _planes(data: TrainingData, channel: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the planes of one channel of all training images."""
+    for image in data.images:
+        pixels = image[channel].astype(np.float32)
+        yield from pixels if data.dims == 3 else [pixels]

@@ -21,32 +21,37 @@ class RunningMoments:
         self._squares: Tensor | None = None
 
     def add(self, batch: Tensor) -> None:
-        """Take in samples of shape (B, Y, X)."""
+        """Take in samples of shape (B, *sides)."""
         n = batch.shape[0]
-        mean = batch.mean(0)
-        squares = (batch - mean).square().sum(0)
-        if self._mean is None or self._squares is None:
-            self.count, self._mean, self._squares = n, mean, squares
-            return
         total = self.count + n
-        delta = mean - self._mean
-        self._mean = self._mean + delta * (n / total)
-        self._squares = self._squares + squares + delta.square() * (self.count * n / total)
+        if self._mean is None or self._squares is None:
+            self._mean = batch.mean(0)
+            self._squares = (batch - self._mean).square_().sum(0)
+        elif n == 1:  # the same with fewer temporary images, which large images ask for
+            delta = batch[0] - self._mean
+            self._mean.add_(delta, alpha=1 / total)
+            self._squares.addcmul_(delta, delta, value=self.count / total)
+        else:
+            mean = batch.mean(0)
+            self._squares.add_((batch - mean).square_().sum(0))
+            delta = mean.sub_(self._mean)
+            self._mean.add_(delta, alpha=n / total)
+            self._squares.addcmul_(delta, delta, value=self.count * n / total)
         self.count = total
 
     @property
     def mean(self) -> Tensor:
-        """Mean of the samples, shape (Y, X)."""
+        """Mean of the samples, shape (*sides)."""
         if self._mean is None:
             raise ValueError("no samples were added")
         return self._mean
 
     @property
     def sd(self) -> Tensor:
-        """Standard deviation of the samples (with n - 1), shape (Y, X); 0 for a single sample."""
+        """Standard deviation of the samples (with n - 1), shape (*sides); 0 for a single sample."""
         if self._squares is None:
             raise ValueError("no samples were added")
-        return (self._squares / max(1, self.count - 1)).sqrt()
+        return (self._squares / max(1, self.count - 1)).sqrt_()
 
 
 def moments(batches: Iterable[Tensor]) -> RunningMoments:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from divseg.denoise.checkpoint import CHECKPOINT, LOG, remove_checkpoint, write_log
+from divseg.denoise.intensity import Intensity
+from divseg.denoise.likelihood import likelihood_from_dict
 from divseg.denoise.network import DivNoisingNet, NetworkConfig
-from divseg.denoise.noise import from_dict
 from divseg.errors import DivsegError, ModelError, OutputError
 from divseg.io import write_bytes, write_text
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from divseg.denoise.divnoising import DivNoising
 
 FORMAT = 1
-CONFIG, WEIGHTS, CARD, LOG = "config.json", "weights.pt", "README.md", "training.jsonl"
+CONFIG, WEIGHTS, CARD = "config.json", "weights.pt", "README.md"
 
 
 def _versions() -> dict[str, str]:
@@ -33,6 +35,25 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def check_model_folder(folder: str | Path) -> Path:
+    """Make a folder for a model, and make sure that it holds nothing else.
+
+    Raises
+    ------
+    OutputError
+        If the folder holds something that is not a divseg model or a training, or cannot be made.
+    """
+    folder = Path(folder)
+    ours = {CONFIG, CHECKPOINT, LOG}
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).is_file() for name in ours):
+        raise OutputError(f"{folder} is not empty and holds no divseg model; choose another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the model folder {folder}: {error.strerror}; choose another") from error
+    return folder
+
+
 def save_model(model: DivNoising, folder: str | Path) -> Path:
     """Write a model folder: ``config.json``, ``weights.pt``, ``training.jsonl`` and a model card.
 
@@ -41,13 +62,7 @@ def save_model(model: DivNoising, folder: str | Path) -> Path:
     OutputError
         If the folder holds something that is not a divseg model, or cannot be written.
     """
-    folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG).is_file():
-        raise OutputError(f"{folder} is not empty and holds no divseg model; choose another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the model folder {folder}: {error.strerror}; choose another") from error
+    folder = check_model_folder(folder)
     buffer = io.BytesIO()
     torch.save({k: v.cpu().contiguous() for k, v in model.network.state_dict().items()}, buffer)
     weights = buffer.getvalue()
@@ -62,9 +77,10 @@ def save_model(model: DivNoising, folder: str | Path) -> Path:
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
     write_bytes(folder / WEIGHTS, weights)
-    write_text(folder / LOG, "".join(json.dumps(row) + "\n" for row in model.history))
+    write_log(folder, model.history)
     write_text(folder / CARD, _card(model, config))
-    write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")  # last: it makes the folder a model
+    write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")  # it makes the folder a model
+    remove_checkpoint(folder)
     return folder
 
 
@@ -91,8 +107,9 @@ def load_parts(folder: str | Path) -> dict[str, Any]:
             )
         shape = {k: v for k, v in config["network"].items() if k != "kind"}
         network = DivNoisingNet(NetworkConfig(**shape))
-        noise = from_dict(config["noise"])
-        mean, sd, training = float(config["mean"]), float(config["sd"]), dict(config["training"])
+        noise = likelihood_from_dict(config["noise"])
+        mean, sd = Intensity.of(config["mean"], config["sd"]).plain
+        training = dict(config["training"])
         digest = config["weights_sha256"]
     except DivsegError as error:
         raise ModelError(f"{folder / CONFIG}: {error}") from error
@@ -131,6 +148,10 @@ def _read_log(path: Path) -> list[dict[str, float]]:
         raise ModelError(f"{path} is damaged ({error}); delete it or restore it") from error
 
 
+def _figures(values: float | list[float]) -> str:
+    return ", ".join(f"{v:.6g}" for v in (values if isinstance(values, list) else [values]))
+
+
 def _card(model: DivNoising, config: dict[str, Any]) -> str:
     t = model.training
     return f"""# DivNoising model
@@ -142,11 +163,12 @@ Load it with `divseg.DivNoising.load(FOLDER)` or `divseg run ... --model FOLDER`
 | --- | --- |
 | network | {json.dumps(config["network"])} |
 | noise model | {model.noise.describe()} |
-| intensities | mean {model.mean:.6g}, standard deviation {model.sd:.6g} |
+| intensities | mean {_figures(model.mean)}, standard deviation {_figures(model.sd)} |
 | trained on | {t.get("images", "?")} images, {t.get("megapixels", float("nan")):.0f} megapixels of crops |
 | steps, seconds | {t.get("steps")}, {t.get("seconds", float("nan")):.0f} |
 | device | {t.get("device")} ({t.get("precision")}) |
-| loss, KL (nats per pixel) | {t.get("loss", float("nan")):.4f}, {t.get("kl_per_pixel", float("nan")):.4f} |
+| validation loss, KL (nats per pixel) | {t.get("loss", float("nan")):.4f}, {t.get("kl_per_pixel", float("nan")):.4f} |
+| loss on training crops; validated on | {t.get("train_loss", float("nan")):.4f}; {t.get("validation", "?")} |
 | latent channels in use | {t.get("active_latents")} |
 | seed, end of training | {t.get("seed")}, {t.get("stopped")} |
 | versions | {json.dumps(config["versions"])} |

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import product
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from divseg.denoise.philox import philox_words
 from divseg.io import fingerprint
 
-BLOCK = 32
-"""Side, in latent positions, of the blocks that are drawn at once."""
+BLOCKS = {2: (32, 32), 3: (16, 16, 16)}
+"""Sides, in latent positions, of the blocks that are drawn at once, by the number of spatial axes."""
+
+CACHE_BYTES = 2**27
+"""Blocks drawn lately are held up to this size, because the halos of neighbouring tiles ask for them again."""
 
 
 def image_key(image: NDArray[np.generic]) -> int:
@@ -16,36 +27,80 @@ def image_key(image: NDArray[np.generic]) -> int:
     return int.from_bytes(bytes.fromhex(fingerprint(image))[:8], "little")
 
 
-def latent_noise(
-    seed: int, key: int, sample: int, channels: int, rows: tuple[int, int], cols: tuple[int, int]
-) -> NDArray[np.float32]:
-    """Draw the standard normal noise of one sample in a window of the latent grid.
+def _normals(words: Tensor, count: int) -> Tensor:
+    """Turn 64-bit words into twice as many standard normal numbers.
 
-    The grid is cut into blocks; each block has a generator of its own, keyed by (seed, image key, sample,
-    block row, block column). A window therefore holds the same numbers whatever its borders are, in
-    whatever order windows and samples are drawn.
+    Box and Muller, "A note on the generation of random normal deviates", Ann. Math. Statist. 29 (1958). The
+    upper half of a word gives the radius, the lower half the angle; the farthest normal is at 6.7.
+    """
+    radius = ((words >> 32) & 0xFFFFFFFF).float().add_(0.5).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
+    angle = (words & 0xFFFFFFFF).float().mul_(2.0 * math.pi * 2.0**-32)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()])[:count]
+
+
+class LatentNoise:
+    """Standard normal noise of the latents of one image, by sample and by place.
+
+    The latent grid is cut into blocks. The numbers of a block come from a counter-based generator (Philox)
+    whose key is made of (seed, image key, sample) and whose counter starts at the block's place. A window
+    therefore holds the same numbers whatever its borders are, in whatever order windows and samples are
+    drawn, and on whatever device (there up to the rounding of logarithm and cosine).
 
     Parameters
     ----------
-    seed, key, sample : int
-        The user's seed, the image's key (:func:`image_key`) and the number of the sample.
+    seed, key : int
+        The user's seed and the image's key (:func:`image_key`), 64 bits each.
     channels : int
         Latent channels.
-    rows, cols : (int, int)
-        First and one past the last latent position, in the coordinates of the whole image, >= 0.
-
-    Returns
-    -------
-    array, shape (channels, rows, cols), float32
+    dims : int
+        Spatial axes, 2 or 3.
+    device : torch.device
+        Where the numbers are wanted.
     """
-    out = np.empty((channels, rows[1] - rows[0], cols[1] - cols[0]), np.float32)
-    for by in range(rows[0] // BLOCK, -(-rows[1] // BLOCK)):
-        for bx in range(cols[0] // BLOCK, -(-cols[1] // BLOCK)):
-            y0, y1 = max(rows[0], by * BLOCK), min(rows[1], (by + 1) * BLOCK)
-            x0, x1 = max(cols[0], bx * BLOCK), min(cols[1], (bx + 1) * BLOCK)
-            words = np.random.SeedSequence([seed, key, sample, by, bx]).generate_state(2, np.uint64)
-            generator = np.random.Generator(np.random.Philox(key=words))
-            block = generator.standard_normal((channels, BLOCK, BLOCK), dtype=np.float32)
-            part = block[:, y0 - by * BLOCK : y1 - by * BLOCK, x0 - bx * BLOCK : x1 - bx * BLOCK]
-            out[:, y0 - rows[0] : y1 - rows[0], x0 - cols[0] : x1 - cols[0]] = part
-    return out
+
+    def __init__(self, seed: int, key: int, channels: int, dims: int, device: torch.device) -> None:
+        self.seed, self.key, self.channels, self.device = seed, key, channels, device
+        self.block = BLOCKS[dims]
+        self._shape = (channels, *self.block)
+        self._count = math.prod(self._shape)
+        self._kept: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
+        self._room = max(1, CACHE_BYTES // (4 * self._count))
+
+    def _draw(self, sample: int, place: tuple[int, ...]) -> Tensor:
+        found = self._kept.pop((sample, *place), None)
+        if found is None:
+            key = np.random.SeedSequence([self.seed, self.key, sample]).generate_state(2, np.uint64).astype(np.uint64)
+            words = philox_words(key, place[::-1], -(-self._count // 2), self.device)
+            found = _normals(words, self._count).reshape(self._shape)
+        self._kept[(sample, *place)] = found
+        if len(self._kept) > self._room:
+            self._kept.popitem(last=False)
+        return found
+
+    def window(self, sample: int, start: Sequence[int], stop: Sequence[int]) -> Tensor:
+        """Draw the noise of one sample in a window of the latent grid.
+
+        Parameters
+        ----------
+        sample : int
+            Number of the sample.
+        start, stop : sequence of int
+            First and one past the last latent position along each spatial axis, in the coordinates of the
+            whole image, >= 0.
+
+        Returns
+        -------
+        Tensor, shape (channels, *(stop - start)), float32
+        """
+        out = torch.empty((self.channels, *(b - a for a, b in zip(start, stop, strict=True))), device=self.device)
+        for place in product(
+            *(range(a // side, -(-b // side)) for a, b, side in zip(start, stop, self.block, strict=True))
+        ):
+            inner: list[slice] = [slice(None)]
+            outer: list[slice] = [slice(None)]
+            for at, a, b, side in zip(place, start, stop, self.block, strict=True):
+                first, last = max(a, at * side), min(b, (at + 1) * side)
+                inner.append(slice(first - at * side, last - at * side))
+                outer.append(slice(first - a, last - a))
+            out[tuple(outer)] = self._draw(sample, place)[tuple(inner)]
+        return out

@@ -26,10 +26,21 @@ class NetworkConfig:
     latents: int = 64
     """Channels of the latent grid."""
     convs: int = 2
-    """3x3 convolutions a level, 2 or 3."""
+    """Convolutions a level, 2 or 3."""
+    channels: int = 1
+    """Channels of the images."""
+    dims: int = 2
+    """Spatial axes: 2 for images (Y, X) with kernels of 3x3, 3 for volumes (Z, Y, X) with 3x3x3."""
 
     def __post_init__(self) -> None:
-        limits = {"depth": (1, 5), "filters": (1, 512), "latents": (1, 1024), "convs": (2, 3)}
+        limits = {
+            "depth": (1, 5),
+            "filters": (1, 512),
+            "latents": (1, 1024),
+            "convs": (2, 3),
+            "channels": (1, 64),
+            "dims": (2, 3),
+        }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
@@ -42,15 +53,21 @@ class NetworkConfig:
 
     @property
     def smallest_side(self) -> int:
-        """Pixels that an image must have along each axis: four latent positions."""
+        """Pixels that an image must have along Y and X: four latent positions."""
         return 4 * self.stride
+
+    @property
+    def smallest_shape(self) -> tuple[int, ...]:
+        """Pixels that an image must have along each spatial axis; volumes may be one latent position thin."""
+        return (self.stride,) * (self.dims - 2) + (self.smallest_side,) * 2
 
     @property
     def encoder_halo(self) -> int:
         """Pixels around a tile that its latents depend on, rounded up to whole latent positions.
 
-        Walks from the latent grid back to the pixels: the 3x3 latent convolution reaches one position,
-        every pooling doubles the reach and adds the pooled partner, every 3x3 convolution adds one pixel.
+        Walks from the latent grid back to the pixels: the latent convolution reaches one position, every
+        pooling doubles the reach and adds the pooled partner, every convolution adds one pixel. The same
+        along every axis.
         """
         reach = 1
         for _ in range(self.depth):
@@ -60,7 +77,7 @@ class NetworkConfig:
     @property
     def decoder_halo(self) -> int:
         """Latent positions around a tile that its pixels depend on, along each axis."""
-        reach = 1  # the last 3x3 convolution, in pixels of the level at hand
+        reach = 1  # the last convolution, in pixels of the level at hand
         for _ in range(self.depth):
             reach = -(-reach // 2) + self.convs
         return reach
@@ -70,16 +87,26 @@ class NetworkConfig:
         return {"kind": "divnoising", **asdict(self)}
 
 
-class _Level(nn.Module):
-    """Two or three 3x3 convolutions with ReLU, named as in the reference implementation."""
+CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
+"""Memory layout in which convolutions are fastest, by the number of spatial axes."""
 
-    def __init__(self, channels_in: int, channels: int, convs: int) -> None:
+
+class _Level(nn.Module):
+    """Two or three convolutions with ReLU, named as in the reference implementation."""
+
+    def __init__(self, channels_in: int, channels: int, config: NetworkConfig) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        if convs == 3:
-            self.conv3 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.convs = convs
+        conv = CONVOLUTION[config.dims]
+        self.conv1 = conv(channels_in, channels, 3, padding=1)
+        self.conv2 = conv(channels, channels, 3, padding=1)
+        if config.convs == 3:
+            self.conv3 = conv(channels, channels, 3, padding=1)
+        self.convs, self.dims = config.convs, config.dims
 
     def features(self, x: Tensor) -> Tensor:
         x = torch.relu_(self.conv1(x))
@@ -89,27 +116,29 @@ class _Level(nn.Module):
 
 class _Down(_Level):
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.max_pool2d(self.features(x), 2)
+        pool = nn.functional.max_pool2d if self.dims == 2 else nn.functional.max_pool3d
+        return pool(self.features(x), 2)
 
 
 class _Up(_Level):
-    def __init__(self, channels_in: int, channels: int, convs: int) -> None:
-        super().__init__(channels_in, channels, convs)
-        self.convtranspose = nn.ConvTranspose2d(channels, channels, 2, stride=2)
+    def __init__(self, channels_in: int, channels: int, config: NetworkConfig) -> None:
+        super().__init__(channels_in, channels, config)
+        self.convtranspose = TRANSPOSED[config.dims](channels, channels, 2, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.convtranspose(self.features(x))
 
 
 class Encoder(nn.Module):
-    """Image (B, 1, Y, X) to mean and log-variance of the latents, each (B, latents, Y/stride, X/stride)."""
+    """Image (B, C, (Z), Y, X) to mean and log-variance of the latents, each (B, latents, grid)."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        widths = [1, *(config.filters * 2**i for i in range(config.depth))]
-        self.down_convs = nn.ModuleList(_Down(a, b, config.convs) for a, b in pairwise(widths))
-        self.convmu = nn.Conv2d(widths[-1], config.latents, 3, padding=1)
-        self.convlogvar = nn.Conv2d(widths[-1], config.latents, 3, padding=1)
+        conv = CONVOLUTION[config.dims]
+        widths = [config.channels, *(config.filters * 2**i for i in range(config.depth))]
+        self.down_convs = nn.ModuleList(_Down(a, b, config) for a, b in pairwise(widths))
+        self.convmu = conv(widths[-1], config.latents, 3, padding=1)
+        self.convlogvar = conv(widths[-1], config.latents, 3, padding=1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Encode normalised images; the log-variance is float32 and clamped."""
@@ -119,27 +148,28 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents (B, latents, Y/stride, X/stride) to a clean image (B, 1, Y, X)."""
+    """Latents (B, latents, grid) to a clean image (B, C, (Z), Y, X)."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         widths = [config.latents, *(config.filters * 2**i for i in reversed(range(config.depth)))]
-        self.up_convs = nn.ModuleList(_Up(a, b, config.convs) for a, b in pairwise(widths))
-        self.convrecon = nn.Conv2d(widths[-1], 1, 3, padding=1)
+        self.up_convs = nn.ModuleList(_Up(a, b, config) for a, b in pairwise(widths))
+        self.convrecon = CONVOLUTION[config.dims](widths[-1], config.channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Decode latents into normalised images."""
+        """Decode latents into normalised images; the last convolution is float32 under autocast too."""
         for up in self.up_convs:
             z = up(z)
-        return self.convrecon(z)
+        with torch.autocast(z.device.type, enabled=False):
+            return self.convrecon(z.to(self.convrecon.weight.dtype))
 
 
 class DivNoisingNet(nn.Module):
     """One-level convolutional VAE of DivNoising (Prakash et al., ICLR 2021, section 3).
 
-    Works on images normalised by the training data's mean and standard deviation. Height and width must
-    be multiples of ``config.stride``. Parameter names follow the reference implementation, so its
-    state dicts load.
+    Works on images normalised by the training data's mean and standard deviation, channel by channel.
+    Every side must be a multiple of ``config.stride``. Parameter names follow the reference
+    implementation, so its state dicts load.
 
     Parameters
     ----------
@@ -162,9 +192,9 @@ class DivNoisingNet(nn.Module):
         ignore them and the posterior collapses onto the prior; it therefore starts narrow.
         """
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d | nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            elif isinstance(module, nn.ConvTranspose2d):
+            elif isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d):
                 # kernel = stride = 2: every output pixel sees each input channel once, and no ReLU follows
                 nn.init.normal_(module.weight, std=module.in_channels**-0.5)
             for name, parameter in module.named_parameters(recurse=False):
@@ -183,15 +213,15 @@ class DivNoisingNet(nn.Module):
 
         Parameters
         ----------
-        x : Tensor, shape (B, 1, Y, X)
+        x : Tensor, shape (B, C, (Z), Y, X)
             Normalised images.
-        eps : Tensor, shape (B, latents, Y/stride, X/stride), optional
+        eps : Tensor, shape (B, latents, *sides / stride), optional
             Standard normal noise for the latents; drawn when absent.
 
         Returns
         -------
         s, mu, logvar : Tensor
-            Normalised clean image (B, 1, Y, X); posterior mean and log-variance.
+            Normalised clean image, shaped like `x`; posterior mean and log-variance.
         """
         mu, logvar = self.encoder(x)
         if eps is None:

@@ -2,115 +2,205 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from divseg.denoise.latent import latent_noise
-from divseg.denoise.network import DivNoisingNet
+from divseg.denoise.device import trunk
+from divseg.denoise.intensity import Intensity
+from divseg.denoise.latent import LatentNoise
+from divseg.denoise.network import LAYOUT, DivNoisingNet
 from divseg.errors import InputError
 
-CPU_TILE = 256
-"""Default tile on a CPU: a decoder's feature maps of this size stay in its caches."""
-GPU_TILE = 2048
+CPU_TILE = {2: 256, 3: 96}
+"""Default tile on a CPU, by spatial axes: a decoder's feature maps of this size stay near its caches."""
+GPU_TILE = {2: 2048, 3: 256}
 """Default tile on a GPU: only images larger than this are cut."""
+
+Spans = tuple[tuple[int, int], ...]
+"""First and one past the last position along each spatial axis."""
 
 
 @dataclass(frozen=True)
 class Posterior:
     """Posterior of the latents of one whole image, and where the image lies in it.
 
-    `mu` and `sd` have shape (latents, Y/stride, X/stride) and cover the image padded below and to the right
-    to whole latent positions; `shape` is the image's own (Y, X).
+    `mu` and `sd` have shape (latents, *grid) and cover the image padded at its far ends to whole latent
+    positions; `shape` is the image's own, with its channel axis where it has one.
     """
 
     mu: Tensor
     sd: Tensor
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     key: int
 
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Latent positions along each spatial axis."""
+        return tuple(self.mu.shape[1:])
 
-def _spans(size: int, tile: int) -> list[tuple[int, int]]:
-    return [(start, min(start + tile, size)) for start in range(0, size, tile)]
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Pixels along each spatial axis."""
+        return self.shape[-len(self.grid) :]
 
 
-def check_tile(tile: int | None, stride: int, device: torch.device) -> int:
+def tile_spans(sides: Sequence[int], tile: int) -> Iterator[Spans]:
+    """Cut a box into tiles, in raster order."""
+    return product(*([(start, min(start + tile, size)) for start in range(0, size, tile)] for size in sides))
+
+
+def widen(spans: Spans, halo: int, sides: Sequence[int]) -> Spans:
+    """Add the halo, as far as there is image."""
+    return tuple((max(0, a - halo), min(size, b + halo)) for (a, b), size in zip(spans, sides, strict=True))
+
+
+def within(spans: Spans, wide: Spans, scale: int = 1) -> tuple[slice, ...]:
+    """Where a tile lies in its widened self, in positions `scale` times as fine."""
+    return tuple(slice((a - o) * scale, (b - o) * scale) for (a, b), (o, _) in zip(spans, wide, strict=True))
+
+
+def _slices(spans: Spans) -> tuple[slice, ...]:
+    return tuple(slice(a, b) for a, b in spans)
+
+
+def check_tile(tile: int | None, stride: int, device: torch.device, dims: int = 2) -> int:
     """Return the tile side in pixels, a multiple of the stride."""
     if tile is None:
-        tile = CPU_TILE if device.type == "cpu" else GPU_TILE
+        tile = (CPU_TILE if device.type == "cpu" else GPU_TILE)[dims]
     if tile < 4 * stride:
         raise InputError(f"tile={tile} is too small: at least {4 * stride} pixels are needed")
     return -(-tile // stride) * stride
 
 
-def encode(network: DivNoisingNet, image: NDArray[np.float32], key: int, tile: int) -> Posterior:
-    """Encode a whole normalised image tile by tile.
+def encode(
+    network: DivNoisingNet,
+    image: NDArray[np.generic],
+    key: int,
+    tile: int,
+    intensity: Intensity | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Posterior:
+    """Encode a whole image tile by tile.
 
-    The image is padded once, by reflection, below and to the right, to a multiple of the stride. Tiles
-    start on multiples of the stride and carry the halo their latents depend on; at the image's border
-    they are cut, not padded, so the network pads there as it would on the whole image.
+    The image is padded once, by reflection, at its far ends, to a multiple of the stride. Tiles start on
+    multiples of the stride and carry the halo their latents depend on; at the image's border they are cut,
+    not padded, so the network pads there as it would on the whole image.
+
+    Parameters
+    ----------
+    network : DivNoisingNet
+    image : array, shape (*sides) or (C, *sides)
+        Any dtype; normalised tile by tile.
+    key : int
+        The image's key, for the latent noise.
+    tile : int
+        Side of the tiles in pixels, a multiple of the stride.
+    intensity : Intensity, optional
+        Normalisation; None where the image is normalised.
+    dtype : torch.dtype
+        Precision of the network's trunk.
     """
     config = network.config
     device = next(network.parameters()).device
-    step, halo = config.stride, config.encoder_halo
-    height, width = image.shape
-    pad = ((0, -height % step), (0, -width % step))
-    if any(after >= size for (_, after), size in zip(pad, image.shape, strict=True)):
-        raise InputError(f"an image of {height}x{width} pixels is too small; at least {step}x{step} is needed")
-    image = np.pad(image, pad, mode="reflect")
-    full = torch.from_numpy(np.ascontiguousarray(image))[None, None]
-    rows, cols = image.shape
-    mu = torch.empty((config.latents, rows // step, cols // step), device=device)
+    step, halo, dims = config.stride, config.encoder_halo, config.dims
+    intensity = intensity or Intensity((0.0,) * config.channels, (1.0,) * config.channels)
+    shape = image.shape
+    pixels = image if image.ndim == dims + 1 else image[None]
+    pad = [(0, 0), *((0, -side % step) for side in pixels.shape[1:])]
+    if any(after >= size for (_, after), size in zip(pad[1:], pixels.shape[1:], strict=True)):
+        size, least = "x".join(map(str, pixels.shape[1:])), "x".join([str(step)] * dims)
+        raise InputError(f"an image of {size} pixels is too small; at least {least} is needed")
+    if any(after for _, after in pad):
+        pixels = np.pad(pixels, pad, mode="reflect")
+    sides = pixels.shape[1:]
+    mu = torch.empty((config.latents, *(side // step for side in sides)), device=device)
     sd = torch.empty_like(mu)
-    with torch.inference_mode():
-        for y0, y1 in _spans(rows, tile):
-            for x0, x1 in _spans(cols, tile):
-                top, left = max(0, y0 - halo), max(0, x0 - halo)
-                part = full[:, :, top : min(rows, y1 + halo), left : min(cols, x1 + halo)].to(device)
-                m, logvar = network.encoder(part.contiguous(memory_format=torch.channels_last))
-                inner = np.s_[0, :, (y0 - top) // step : (y1 - top) // step, (x0 - left) // step : (x1 - left) // step]
-                outer = np.s_[:, y0 // step : y1 // step, x0 // step : x1 // step]
-                mu[outer] = m.float()[inner]
-                sd[outer] = torch.exp(0.5 * logvar[inner])
-    return Posterior(mu, sd, (height, width), key)
+    with torch.inference_mode(), trunk(device, dtype):
+        for spans in tile_spans(sides, tile):
+            wide = widen(spans, halo, sides)
+            part = torch.from_numpy(intensity.normalise(pixels[(slice(None), *_slices(wide))]))[None].to(device)
+            m, logvar = network.encoder(part.contiguous(memory_format=LAYOUT[dims]))
+            coarse = tuple((a // step, b // step) for a, b in spans)
+            inner = (0, slice(None), *within(coarse, tuple((a // step, b // step) for a, b in wide)))
+            outer = (slice(None), *_slices(coarse))
+            mu[outer] = m[inner].float()
+            sd[outer] = torch.exp(0.5 * logvar[inner])
+    return Posterior(mu, sd, shape, key)
 
 
-def decode(network: DivNoisingNet, posterior: Posterior, samples: range, seed: int, tile: int) -> Tensor:
-    """Decode some samples of the posterior over the whole image, tile by tile.
+def latent_field(network: DivNoisingNet, posterior: Posterior, seed: int) -> LatentNoise:
+    """Return the latent noise of an image's samples."""
+    config = network.config
+    return LatentNoise(seed, posterior.key, config.latents, config.dims, posterior.mu.device)
+
+
+def decode_tile(
+    network: DivNoisingNet,
+    posterior: Posterior,
+    noise: LatentNoise,
+    samples: Sequence[int],
+    spans: Spans,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Decode some samples in one tile, given by its spans on the latent grid.
 
     Returns
     -------
-    Tensor, shape (len(samples), Y, X), float32
-        Normalised clean images, on the network's device.
+    Tensor, shape (len(samples), C, *pixels), float32
+        Normalised clean images, cut where the image ends.
     """
     config = network.config
-    device = posterior.mu.device
-    step, halo = config.stride, config.decoder_halo
-    rows, cols = posterior.mu.shape[1:]
-    eps = torch.from_numpy(
-        np.stack([latent_noise(seed, posterior.key, k, config.latents, (0, rows), (0, cols)) for k in samples])
-    ).to(device)
-    out = torch.empty((len(samples), rows * step, cols * step), device=device)
-    with torch.inference_mode():
-        z = eps.mul_(posterior.sd).add_(posterior.mu)
-        for y0, y1 in _spans(rows, tile // step):
-            for x0, x1 in _spans(cols, tile // step):
-                top, left = max(0, y0 - halo), max(0, x0 - halo)
-                part = z[:, :, top : min(rows, y1 + halo), left : min(cols, x1 + halo)]
-                s = network.decoder(part.contiguous(memory_format=torch.channels_last))[:, 0].float()
-                oy, ox = (y0 - top) * step, (x0 - left) * step
-                height, width = (y1 - y0) * step, (x1 - x0) * step
-                out[:, y0 * step : y1 * step, x0 * step : x1 * step] = s[:, oy : oy + height, ox : ox + width]
-    return out[:, : posterior.shape[0], : posterior.shape[1]]
+    step, grid = config.stride, posterior.grid
+    wide = widen(spans, config.decoder_halo, grid)
+    where = (slice(None), *_slices(wide))
+    start, stop = zip(*wide, strict=True)
+    with torch.inference_mode(), trunk(posterior.mu.device, dtype):
+        z = torch.stack([noise.window(k, start, stop) for k in samples])
+        z.mul_(posterior.sd[where]).add_(posterior.mu[where])
+        s = network.decoder(z.contiguous(memory_format=LAYOUT[config.dims])).float()
+    inner = s[(slice(None), slice(None), *within(spans, wide, step))]
+    ends = (side - a * step for (a, _), side in zip(spans, posterior.sides, strict=True))
+    return inner[(slice(None), slice(None), *(slice(0, end) for end in ends))]
 
 
-def sample_batches(
-    network: DivNoisingNet, posterior: Posterior, *, n: int, seed: int, batch_size: int, tile: int
-) -> Iterator[Tensor]:
-    """Yield normalised samples 0 to n - 1 in batches of shape (B, Y, X)."""
-    for start in range(0, n, batch_size):
-        yield decode(network, posterior, range(start, min(n, start + batch_size)), seed, tile)
+def decode(
+    network: DivNoisingNet,
+    posterior: Posterior,
+    samples: Sequence[int],
+    seed: int | LatentNoise,
+    tile: int,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Decode some samples of the posterior over the whole image, tile by tile.
+
+    Parameters
+    ----------
+    network : DivNoisingNet
+    posterior : Posterior
+    samples : sequence of int
+        Numbers of the samples.
+    seed : int or LatentNoise
+        The user's seed, or the latent noise that goes with it.
+    tile : int
+        Side of the tiles in pixels, a multiple of the stride.
+    dtype : torch.dtype
+        Precision of the network's trunk.
+
+    Returns
+    -------
+    Tensor, shape (len(samples), C, *sides), float32
+        Normalised clean images, on the network's device.
+    """
+    noise = seed if isinstance(seed, LatentNoise) else latent_field(network, posterior, seed)
+    step = network.config.stride
+    out = torch.empty((len(samples), network.config.channels, *posterior.sides), device=posterior.mu.device)
+    for spans in tile_spans(posterior.grid, tile // step):
+        place = tuple(slice(a * step, b * step) for a, b in spans)
+        out[(slice(None), slice(None), *place)] = decode_tile(network, posterior, noise, samples, spans, dtype)
+    return out

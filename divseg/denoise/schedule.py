@@ -29,9 +29,9 @@ class Budget:
             raise ConfigError(f"train_minutes={self.minutes} must be a number above 0")
         self._start = time.monotonic()
 
-    def start(self) -> None:
-        """Start the clock."""
-        self._start = time.monotonic()
+    def start(self, used: float = 0.0) -> None:
+        """Start the clock, with `used` seconds on it already."""
+        self._start = time.monotonic() - used
 
     @property
     def seconds(self) -> float:

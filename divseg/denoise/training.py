@@ -2,113 +2,55 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from divseg.denoise.averaging import WeightAverage
+from divseg.denoise.checkpoint import read_checkpoint, write_checkpoint, write_log
 from divseg.denoise.data import TrainingData
-from divseg.denoise.device import channels_last, training_dtype
-from divseg.denoise.network import DivNoisingNet, kl_to_prior
+from divseg.denoise.device import channels_last, compiled, training_dtype, trunk
+from divseg.denoise.elbo import Elbo, active_latents, elbo_terms
+from divseg.denoise.network import LAYOUT, DivNoisingNet
 from divseg.denoise.noise import NoiseModel
+from divseg.denoise.record import TrainingRecord, TrainSettings
 from divseg.denoise.schedule import Budget, kl_weight, learning_rate, noise_share
-from divseg.errors import TrainingError
+from divseg.errors import ConfigError, TrainingError
 
 COLLAPSED_KL = 1e-3
 """Nats per pixel under which the latents carry nothing that a picture could be made of."""
 
-MAX_SKIPPED = 20
-"""Steps in a row with a loss that is no number after which training is given up."""
+RANGE_CROPS = 256
+"""Crops of the training images whose losses tell later whether an image is like them."""
 
 Progress = Callable[[dict[str, Any]], None]
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """Settings of the optimiser; the defaults are what trains best on two CPU cores."""
-
-    batch: int = 8
-    patch: int = 64
-    learning_rate: float = 2e-3
-    kl_warmup: float = 0.3
-    """Share of training over which the weight of the KL term rises to 1."""
-    noise_start: float = 0.5
-    """Share of training before co-learned noise parameters begin to move: while the network still misses
-    structure, they would take it for noise."""
-    averaging: float = 0.998
-    """Decay of the running average of the weights, which is the model that is kept."""
-    clip: float = 1.0
-    """Largest norm of the gradient."""
-    precision: str = "auto"
-    report_every: int = 25
-    validate_every: int = 250
-    patience: int = 12
-    """Validations without progress, once the KL weight is 1, after which the learning rate runs out."""
-
-
-@dataclass
-class TrainingRecord:
-    """What training did: for the model card, the report and the user."""
-
-    steps: int = 0
-    seconds: float = 0.0
-    megapixels: float = 0.0
-    stopped: str = ""
-    kl_per_pixel: float = math.nan
-    loss: float = math.nan
-    active_latents: int = 0
-    skipped_steps: int = 0
-    seed: int = 0
-    device: str = ""
-    precision: str = ""
-    images: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything but the history."""
-        data = asdict(self)
-        del data["history"]
-        return data
-
-
-def elbo_terms(
-    network: DivNoisingNet, noise: NoiseModel, x: Tensor, mean: float, sd: float, eps: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the two terms of the negative evidence lower bound, in nats per pixel.
-
-    Prakash et al. (ICLR 2021), equation 7: the negative log-likelihood of the noisy pixels under the
-    noise model (in normalised units), and the KL divergence of the latents' posterior to their prior.
+class Trainer:
+    """One training run: state between steps and the loop over them.
 
     Parameters
     ----------
     network, noise : DivNoisingNet, NoiseModel
-        The noise model works in intensity units.
-    x : Tensor, shape (B, 1, Y, X)
-        Normalised crops.
-    mean, sd : float
-        Normalisation: intensity = x * sd + mean.
-    eps : Tensor, optional
-        Noise of the latents.
-
-    Returns
-    -------
-    nll, kl : Tensor, scalar
-    per_latent : Tensor, shape (latents,)
-        KL per latent channel and position: which channels are in use.
+        Trained in place.
+    data : TrainingData
+    budget : Budget
+    settings : TrainSettings
+    seed : int
+        Of crops and latent noise.
+    device : torch.device
+    checkpoints : path, optional
+        Folder for a checkpoint and the log, written every ``settings.checkpoint_every`` steps.
+    resume : bool
+        Go on from the checkpoint in that folder.
     """
-    s, mu, logvar = network(x, eps)
-    log_prob = noise.log_prob(x.float() * sd + mean, s.float() * sd + mean)
-    nll = -log_prob.mean() - math.log(sd)
-    kl = kl_to_prior(mu, logvar)
-    return nll, kl.sum() / x.numel(), kl.detach().mean(dim=(0, 2, 3))
-
-
-class Trainer:
-    """One training run: state between steps and the loop over them."""
 
     def __init__(
         self,
@@ -120,39 +62,49 @@ class Trainer:
         settings: TrainSettings,
         seed: int,
         device: torch.device,
+        checkpoints: str | Path | None = None,
+        resume: bool = False,
     ) -> None:
         self.network = channels_last(network, device)
         self.noise = noise
         noise.as_module().to(device)
+        data.keep_on(device)
         self.data, self.budget, self.settings, self.device = data, budget, settings, device
+        self.folder = Path(checkpoints) if checkpoints is not None else None
         self.dtype = training_dtype(device, settings.precision)
+        self._forward = compiled(network, device) if settings.compile else network
         self.rng = np.random.default_rng([seed, 0])
         self.generator = torch.Generator(device).manual_seed(seed)
         groups = [[p for p in module.parameters() if p.requires_grad] for module in (network, noise.as_module())]
         self.parameters = [p for group in groups for p in group]
         self.optimiser = torch.optim.Adam([{"params": group} for group in groups if group])
-        self.average = [p.detach().clone() for p in self.parameters]
+        self.weights = WeightAverage(self.parameters, settings.averaging)
         self.record = TrainingRecord(
             seed=seed,
             device=str(device),
             precision=str(self.dtype).removeprefix("torch."),
             images=len(data.images),
+            validation=data.validation,
         )
         # the same crops and the same latent noise at every validation: what changes is the model
         check = np.random.default_rng([seed, 1])
-        self._check_crops = data.batch(4 * settings.batch, check).to(device)
-        self._check_eps = torch.randn(
-            self._latent_shape(len(self._check_crops)), generator=self.generator, device=device
-        )
+        fixed = torch.Generator(device).manual_seed(seed + 1)
+        self._check = self._crops(data.check_batch(4 * settings.batch, check), fixed)
+        self._seen = self._crops(data.batch(4 * settings.batch, check), fixed)
+        self._best, self._stale, self._skipped = math.inf, 0, 0
+        if resume:
+            self._restore()
 
-    def _latent_shape(self, batch: int) -> tuple[int, ...]:
-        side = self.data.patch // self.network.config.stride
-        return batch, self.network.config.latents, side, side
+    def _crops(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return crops on the device, with latent noise for them."""
+        grid = (side // self.network.config.stride for side in self.data.crop)
+        shape = (len(x), self.network.config.latents, *grid)
+        return x.to(self.device), torch.randn(shape, generator=generator, device=self.device)
 
-    def _terms(self, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return elbo_terms(self.network, self.noise, x, self.data.mean, self.data.sd, eps)
+    def _terms(self, x: Tensor, eps: Tensor) -> Elbo:
+        x = x.contiguous(memory_format=LAYOUT[self.data.dims])
+        with trunk(self.device, self.dtype):
+            return elbo_terms(self._forward, self.noise, x, self.data.intensity, eps)
 
     def step(self, progress: float) -> dict[str, float] | None:
         """Take one optimiser step; return its figures, or None where the loss was no number."""
@@ -162,114 +114,148 @@ class Trainer:
             self.optimiser.param_groups, (lr, lr * noise_share(progress, s.noise_start)), strict=False
         ):
             group["lr"] = rate
-        x = self.data.batch(s.batch, self.rng).to(self.device)
-        eps = torch.randn(self._latent_shape(s.batch), generator=self.generator, device=self.device)
-        nll, kl, per_latent = self._terms(x, eps)
+        x, eps = self._crops(self.data.batch(s.batch, self.rng), self.generator)
+        terms = self._terms(x, eps)
         beta = kl_weight(progress, s.kl_warmup)
-        loss = nll + beta * kl
+        nll, kl = terms.nll.mean(), terms.kl.mean()
+        loss = nll + beta * terms.floored_kl(s.free_bits) + self.noise.penalty()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, s.clip)
         self.record.steps += 1
-        self.record.megapixels += x.numel() / 1e6
+        self.record.megapixels += x.numel() / x.shape[1] / 1e6
         if not torch.isfinite(norm):
             return None
         self.optimiser.step()
-        decay = min(s.averaging, self.record.steps / (self.record.steps + 10.0))
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1.0 - decay)
+        self.weights.update(self.record.steps)
         return {
             "loss": float((nll + kl).detach()),
             "nll": float(nll.detach()),
             "kl": float(kl.detach()),
             "beta": beta,
             "lr": lr,
-            "active": int((per_latent > 1e-2).sum()),
+            "active": active_latents(terms.per_latent.detach()),
         }
+
+    def _losses(self, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss and KL of each crop, and KL of each latent channel."""
+        size = self.settings.batch
+        with torch.no_grad():
+            parts = [self._terms(a, e) for a, e in zip(x.split(size), eps.split(size), strict=True)]
+        joined = (torch.cat([getattr(p, name) for p in parts]) for name in ("loss", "kl", "per_latent"))
+        loss, kl, per_latent = joined
+        return loss, kl, per_latent
 
     def validate(self) -> tuple[float, float, int]:
         """Return loss, KL per pixel and latents in use of the averaged weights on the fixed crops."""
-        with torch.no_grad(), self.averaged():
-            terms = [
-                self._terms(x, e)
-                for x, e in zip(
-                    self._check_crops.split(self.settings.batch),
-                    self._check_eps.split(self.settings.batch),
-                    strict=True,
-                )
-            ]
-        nll = float(torch.stack([t[0] for t in terms]).mean())
-        kl = float(torch.stack([t[1] for t in terms]).mean())
-        active = int((torch.stack([t[2] for t in terms]).mean(0) > 1e-2).sum())
-        return nll + kl, kl, active
-
-    def averaged(self) -> _Swap:
-        """Return a context in which the network holds its averaged weights."""
-        return _Swap(self.parameters, self.average)
+        with self.weights:
+            loss, kl, per_latent = self._losses(*self._check)
+        return float(loss.mean()), float(kl.mean()), active_latents(per_latent)
 
     def run(self, progress: Progress | None = None) -> TrainingRecord:
         """Train until the budget is used or nothing improves, and leave the averaged weights in place."""
         record, s = self.record, self.settings
-        self.budget.start()
+        self.budget.start(record.seconds)
         self.network.train()
-        best, stale, skipped = math.inf, 0, 0
         record.stopped = "budget used"
         while (share := self.budget.progress(record.steps)) < 1.0:
             figures = self.step(share)
-            skipped = 0 if figures else skipped + 1
-            record.skipped_steps += figures is None
-            if skipped > MAX_SKIPPED:
-                raise TrainingError(
-                    f"training broke down at step {record.steps}: the loss was no number {skipped} times in a "
-                    "row; lower the learning rate, or check the images for extreme values"
-                )
+            self._count_skipped(figures is None)
             if figures and (record.steps % s.report_every == 0 or record.steps == 1):
-                row = {"step": record.steps, "megapixels": record.megapixels, "seconds": self.budget.seconds}
-                row |= figures
-                if record.steps % s.validate_every == 0:
-                    loss, _, _ = self.validate()
-                    row["val_loss"] = loss
-                    if share > s.kl_warmup:
-                        stale = 0 if loss < best - 1e-4 else stale + 1
-                        best = min(best, loss)
-                record.history.append(row)
-                if progress:
-                    progress({**row, "progress": share})
-                if stale >= s.patience:
+                self._report(figures, share, progress)
+                if self._stale >= s.patience:
                     record.stopped = "no more progress"
                     break
-        self.averaged().keep()
+            if self.folder is not None and record.steps % s.checkpoint_every == 0:
+                self._save(self.folder)
+        self._finish()
+        return record
+
+    def _count_skipped(self, skipped: bool) -> None:
+        self._skipped = self._skipped + 1 if skipped else 0
+        self.record.skipped_steps += skipped
+        if self._skipped > self.settings.max_skipped:
+            raise TrainingError(
+                f"training broke down at step {self.record.steps}: the loss was no number {self._skipped} times in a "
+                "row; lower the learning rate, or check the images for extreme values"
+            )
+
+    def _report(self, figures: dict[str, float], share: float, progress: Progress | None) -> None:
+        record, s = self.record, self.settings
+        row = {"step": record.steps, "megapixels": record.megapixels, "seconds": self.budget.seconds}
+        row |= {"skipped": record.skipped_steps} | figures
+        if record.steps % s.validate_every == 0:
+            loss, kl, active = self.validate()
+            row |= {"val_loss": loss, "val_kl": kl, "val_active": active}
+            if share > s.kl_warmup:
+                self._stale = 0 if loss < self._best - 1e-4 else self._stale + 1
+                self._best = min(self._best, loss)
+        record.history.append(row)
+        if progress:
+            progress({**row, "progress": share})
+
+    def _finish(self) -> None:
+        record = self.record
+        self.weights.keep()
         record.seconds = self.budget.seconds
         self.network.eval()
         loss, kl, record.active_latents = self.validate()
         record.loss, record.kl_per_pixel = round(loss, 5), round(kl, 7)
         if not math.isfinite(record.loss):
             raise TrainingError("training broke down: the loss of the final model is no number")
-        return record
+        record.train_loss = round(float(self._losses(*self._seen)[0].mean()), 5)
+        crops = self.data.batch(RANGE_CROPS, np.random.default_rng([record.seed, 2]))
+        losses = self._losses(*self._crops(crops, self.generator))[0]
+        record.loss_range = [round(v, 5) for v in np.quantile(losses.cpu().numpy(), [0.01, 0.5, 0.99]).tolist()]
 
+    def identity(self) -> dict[str, Any]:
+        """Say what this run is: one with another identity cannot go on from its checkpoint."""
+        data, noise = self.data, self.noise.to_dict()
+        return {
+            "settings": asdict(self.settings),
+            "seed": self.record.seed,
+            "train_steps": self.budget.steps,
+            "train_minutes": self.budget.minutes,
+            "network": self.network.config.to_dict(),
+            "noise": noise.get("kind"),
+            "images": [len(data.images), data.pixels, *map(list, (data.intensity.mean, data.intensity.sd, data.crop))],
+        }
 
-class _Swap:
-    """Exchange parameters for their averages within a context, or for good."""
+    def _save(self, folder: Path) -> None:
+        """Write the checkpoint and the log."""
+        record = self.record
+        record.seconds = self.budget.seconds
+        module = self.noise.as_module()
+        state = {
+            "parameters": [p.detach().cpu() for p in self.parameters],
+            "average": [a.cpu() for a in self.weights.average],
+            "noise": {name: value.detach().cpu() for name, value in module.state_dict().items()},
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "record": asdict(record),
+            "stopping": [self._best, self._stale, self._skipped],
+        }
+        write_checkpoint(folder, self.identity(), state)
+        write_log(folder, record.history)
 
-    def __init__(self, parameters: Sequence[Tensor], average: Sequence[Tensor]) -> None:
-        self.parameters, self.average = parameters, average
-
-    def keep(self) -> None:
+    def _restore(self) -> None:
+        """Take over the state of the checkpoint."""
+        if self.folder is None:
+            raise ConfigError("resume=True needs checkpoints=, the folder that the checkpoints were written to")
+        state = read_checkpoint(self.folder, self.identity())
+        self.noise.as_module().load_state_dict(state["noise"])
         with torch.no_grad():
-            for p, a in zip(self.parameters, self.average, strict=True):
-                p.copy_(a)
-
-    def _exchange(self) -> None:
-        with torch.no_grad():
-            for p, a in zip(self.parameters, self.average, strict=True):
-                held = p.detach().clone()
-                p.copy_(a)
-                a.copy_(held)
-
-    def __enter__(self) -> None:
-        self._exchange()
-
-    def __exit__(self, *_: object) -> None:
-        self._exchange()
+            for p, value in zip(self.parameters, state["parameters"], strict=True):
+                p.copy_(value)
+            for a, value in zip(self.weights.average, state["average"], strict=True):
+                a.copy_(value)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"])
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        self.record = TrainingRecord(**state["record"])
+        self.record.resumed += 1
+        self._best, self._stale, self._skipped = state["stopping"]
 
 
 def check_not_collapsed(record: TrainingRecord) -> None:

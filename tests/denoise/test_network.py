@@ -59,3 +59,49 @@ def test_narrow_start():
 def test_impossible_shapes(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
         NetworkConfig(**bad)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_shapes_of_the_family(depth, dims):
+    config = NetworkConfig(depth, filters=4, latents=3, convs=2 + dims % 2, channels=2, dims=dims)
+    network = DivNoisingNet(config)
+    network.initialise()
+    x = torch.randn(2, 2, *([2 * config.stride] * dims))
+    s, mu, logvar = network(x)
+    assert s.shape == x.shape
+    assert mu.shape == logvar.shape == (2, 3, *([2] * dims))
+    assert -5.0 < float(logvar.detach().mean()) < -3.0
+    assert 0.01 < float(s.detach().std()) < 3.0  # neither silent nor exploding
+
+
+def reference_keys(depth, convs):
+    """Names and shapes of the reference implementation's state dict (32 filters, 64 latents)."""
+    shapes, width = {}, 1
+    for i in range(depth):
+        for j in range(convs):
+            out = 32 * 2**i
+            shapes[f"encoder.down_convs.{i}.conv{j + 1}"] = (out, width, 3, 3)
+            width = out
+    shapes["encoder.convmu"] = shapes["encoder.convlogvar"] = (64, width, 3, 3)
+    width = 64
+    for i in range(depth):
+        out = 32 * 2 ** (depth - 1 - i)
+        for j in range(convs):
+            shapes[f"decoder.up_convs.{i}.conv{j + 1}"] = (out, width, 3, 3)
+            width = out
+        shapes[f"decoder.up_convs.{i}.convtranspose"] = (out, out, 2, 2)
+    shapes["decoder.convrecon"] = (1, width, 3, 3)
+    return shapes
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize("convs", [2, 3])
+def test_state_dicts_of_the_reference_load(depth, convs):
+    shapes = reference_keys(depth, convs)
+    state = {f"{name}.weight": torch.randn(shape) for name, shape in shapes.items()}
+    state |= {
+        f"{name}.bias": torch.randn(shape[1] if "transpose" in name else shape[0]) for name, shape in shapes.items()
+    }
+    network = DivNoisingNet(NetworkConfig(depth, convs=convs))
+    assert network.load_state_dict(state).missing_keys == []

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from divseg.denoise.network import DivNoisingNet, NetworkConfig
-from divseg.denoise.sampling import check_tile, decode, encode, sample_batches
+from divseg.denoise.sampler import Sampler
+from divseg.denoise.sampling import check_tile, decode, encode
 from divseg.errors import InputError
 
 
@@ -26,7 +27,7 @@ def test_tiled_equals_whole(config, tile):
     assert float((whole.sd - tiled.sd).abs().max()) <= 1e-5
     a = decode(net, whole, range(2), 0, 4096)
     b = decode(net, tiled, range(2), 0, tile)
-    assert a.shape == (2, 513, 641)
+    assert a.shape == (2, 1, 513, 641)
     assert float((a - b).abs().max()) <= 1e-5
 
 
@@ -35,9 +36,9 @@ def test_sample_does_not_depend_on_batch_or_number(batch):
     net = network(NetworkConfig(filters=8, latents=8))
     posterior = encode(net, image((50, 61)), 7, 256)
     alone = torch.cat([decode(net, posterior, range(k, k + 1), 3, 256) for k in range(8)])
-    together = torch.cat(list(sample_batches(net, posterior, n=8, seed=3, batch_size=batch, tile=256)))
+    together = torch.cat(list(Sampler(net, posterior, 3, 256, batch).batches(0, 8)))
     assert float((alone - together).abs().max()) <= 1e-5
-    few = torch.cat(list(sample_batches(net, posterior, n=3, seed=3, batch_size=batch, tile=256)))
+    few = torch.cat(list(Sampler(net, posterior, 3, 256, batch).batches(0, 3)))
     assert float((few - together[:3]).abs().max()) <= 1e-5
 
 
@@ -53,7 +54,7 @@ def test_seed_and_key_change_the_sample():
 def test_any_size_keeps_its_shape(shape):
     net = network(NetworkConfig(filters=4, latents=4))
     out = decode(net, encode(net, image(shape), 1, 64), range(1), 0, 64)
-    assert out.shape == (1, *shape)
+    assert out.shape == (1, 1, *shape)
     assert torch.isfinite(out).all()
 
 
@@ -63,3 +64,31 @@ def test_impossible_tiles_and_images():
     assert check_tile(97, 4, torch.device("cpu")) == 100
     with pytest.raises(InputError, match="too small"):
         encode(network(NetworkConfig(3, filters=4, latents=4)), image((3, 40)), 1, 64)
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (NetworkConfig(1, filters=4, latents=3, dims=3), (13, 27, 38)),
+        (NetworkConfig(2, filters=4, latents=3, convs=3, dims=3, channels=2), (2, 21, 40, 33)),
+        (NetworkConfig(3, filters=4, latents=3, channels=3), (3, 70, 101)),
+    ],
+)
+def test_tiled_equals_whole_in_volumes_and_channels(config, shape):
+    net, noisy = network(config), image(shape)
+    whole, tiled = encode(net, noisy, 7, 4096), encode(net, noisy, 7, 4 * config.stride)
+    assert float((whole.mu - tiled.mu).abs().max()) <= 1e-5
+    a, b = decode(net, whole, [4, 9], 0, 4096), decode(net, tiled, [4, 9], 0, 4 * config.stride)
+    assert a.shape == (2, config.channels, *shape[-config.dims :])
+    assert float((a - b).abs().max()) <= 1e-5
+
+
+def test_half_precision_is_near_and_no_less_repeatable():
+    net = network()
+    single = encode(net, image((64, 64)), 7, 256)
+    half = encode(net, image((64, 64)), 7, 256, dtype=torch.bfloat16)
+    a = decode(net, single, range(4), 0, 256)
+    b = decode(net, half, range(4), 0, 256, torch.bfloat16)
+    assert b.dtype == torch.float32
+    assert 0 < float((a - b).abs().mean()) < 0.1 * float(a.std(0).mean())
+    assert torch.equal(b, decode(net, half, range(4), 0, 256, torch.bfloat16))

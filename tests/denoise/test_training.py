@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,11 +7,14 @@ import torch
 from scipy import ndimage as ndi
 
 from divseg.denoise.data import TrainingData
+from divseg.denoise.elbo import elbo_terms
+from divseg.denoise.intensity import Intensity
 from divseg.denoise.network import DivNoisingNet, NetworkConfig
-from divseg.denoise.noise import Gaussian
+from divseg.denoise.noise import Gaussian, PoissonGaussian
+from divseg.denoise.record import TrainingRecord, TrainSettings
 from divseg.denoise.schedule import Budget
-from divseg.denoise.training import Trainer, TrainingRecord, TrainSettings, check_not_collapsed, elbo_terms
-from divseg.errors import TrainingError
+from divseg.denoise.training import Trainer, check_not_collapsed
+from divseg.errors import ConfigError, TrainingError
 
 SMALL = NetworkConfig(filters=8, latents=8)
 QUICK = TrainSettings(batch=4, patch=32, report_every=5, validate_every=10)
@@ -45,13 +49,16 @@ def test_elbo_of_a_perfect_reconstruction():
     """With s = x the likelihood term is that of the noise model at its centre, in normalised units."""
     network, noise = DivNoisingNet(SMALL).eval(), Gaussian(20.0)
     x = torch.randn(2, 1, 16, 16)
-    _, kl, per_latent = elbo_terms(network, noise, x, mean=100.0, sd=40.0)
-    assert per_latent.shape == (8,)
-    assert float(kl.detach()) == pytest.approx(float(per_latent.sum()) / SMALL.stride**2, rel=1e-5)
+    units = Intensity((100.0,), (40.0,))
+    terms = elbo_terms(network, noise, x, units)
+    assert terms.per_latent.shape == (2, 8)
+    expected = terms.per_latent.sum(1) / SMALL.stride**2
+    torch.testing.assert_close(terms.kl, expected)
+    torch.testing.assert_close(terms.floored_kl(0.0), expected.mean())
     network.decoder.convrecon.weight.data.zero_()
     network.decoder.convrecon.bias.data.fill_(0.3)
-    nll, _, _ = elbo_terms(network, noise, torch.full_like(x, 0.3), mean=100.0, sd=40.0)
-    assert float(nll.detach()) == pytest.approx(0.5 * math.log(2 * math.pi * 0.5**2), abs=1e-4)
+    nll = elbo_terms(network, noise, torch.full_like(x, 0.3), units).nll
+    assert nll.tolist() == pytest.approx([0.5 * math.log(2 * math.pi * 0.5**2)] * 2, abs=1e-4)
 
 
 def test_training_lowers_the_loss_and_reports():
@@ -80,7 +87,7 @@ def test_same_seed_same_model():
 def test_the_average_is_kept():
     t = trainer(steps=30)
     t.run()
-    for p, a in zip(t.parameters, t.average, strict=True):
+    for p, a in zip(t.parameters, t.weights.average, strict=True):
         assert torch.equal(p, a)
 
 
@@ -126,3 +133,61 @@ def test_kl_survives_on_dim_images():
         device=torch.device("cpu"),
     )
     assert t.run().kl_per_pixel > 1e-3
+
+
+def test_free_bits_are_a_floor_for_each_latent_channel():
+    network = DivNoisingNet(SMALL)
+    terms = elbo_terms(network, Gaussian(20.0), torch.randn(3, 1, 16, 16), Intensity((0.0,), (1.0,)))
+    kl = terms.per_latent.detach().mean(0)
+    above, below = float(kl.max()) + 1.0, float(kl.min()) / 2
+    assert terms.floored_kl(above).item() == pytest.approx(8 * above / SMALL.stride**2, rel=1e-5)
+    assert terms.floored_kl(below).item() == pytest.approx(terms.kl.mean().item(), rel=1e-5)
+    terms.floored_kl(above).backward()
+    assert not network.encoder.convlogvar.bias.grad.any()  # under the floor nothing pushes to the prior
+
+
+def test_the_noise_models_penalty_is_trained_on():
+    class Anchored(PoissonGaussian):
+        def penalty(self):
+            return 1e3 * (self.log_ends - 7.0).square().sum()
+
+    settings = replace(QUICK, noise_start=0.0, learning_rate=0.05)
+    noise = Anchored(0.1, 400.0, low=0.0, high=100.0, trainable=True)
+    trainer(steps=200, settings=settings, noise=noise).run()
+    assert noise.log_ends.tolist() == pytest.approx([7.0, 7.0], abs=0.2)
+
+
+def test_validation_and_training_losses_and_their_range():
+    record = trainer(steps=40).run()
+    assert record.validation == "training crops"  # 64x64 pixels have no crop of 32x32 to spare
+    low, middle, high = record.loss_range
+    assert low < middle < high
+    assert low - 0.2 < record.loss < high + 0.2
+    assert low < record.train_loss < high
+
+
+def test_a_few_bad_steps_are_counted_and_survived():
+    t = trainer(steps=30)
+    good, calls = t._terms, []
+
+    def sometimes(x, eps):
+        calls.append(1)
+        return good(x * math.nan if len(calls) in (3, 4, 9) else x, eps)
+
+    t._terms = sometimes
+    record = t.run()
+    assert record.skipped_steps == 3
+    assert record.history[-1]["skipped"] == 3
+    assert math.isfinite(record.loss)
+
+
+def test_compiling_without_a_compiler_is_said(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ConfigError, match="no-such-compiler"):
+        trainer(settings=replace(QUICK, compile=True))
+
+
+@pytest.mark.parametrize("bad", [{"batch": 0}, {"learning_rate": 0.0}, {"free_bits": -1.0}, {"patience": 0}])
+def test_impossible_settings(bad):
+    with pytest.raises(ConfigError, match=next(iter(bad))):
+        TrainSettings(**bad)

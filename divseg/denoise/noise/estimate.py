@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from divseg.denoise.noise.limits import LimitFinder
 from divseg.errors import InputError
 
 BLOCK = 8
@@ -32,6 +33,17 @@ class PhotonTransfer:
     signal: NDArray[np.float64]
     variance: NDArray[np.float64]
     weight: NDArray[np.float64]
+    floor: float | None = None
+    ceiling: float | None = None
+    """Limits of the detector, where the images reach them."""
+    least: float | None = None
+    """Variance of the darkest pixels, where it was measured: the noise does not fall below it."""
+
+    @property
+    def scatter(self) -> float:
+        """Root mean square of the relative deviation of the bins from the line: how far it can be trusted."""
+        model = np.maximum(self.a * self.signal + self.b, 1e-12)
+        return float(np.sqrt(np.average(np.square(self.variance / model - 1.0), weights=self.weight)))
 
     @property
     def sd(self) -> float:
@@ -39,16 +51,19 @@ class PhotonTransfer:
         return float(np.sqrt(np.average(self.variance, weights=self.weight)))
 
 
-def _block_points(image: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and noise variance of the image's blocks."""
+def _block_points(image: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean, noise variance, smallest and largest pixel of the image's blocks, shape (4, blocks)."""
     image = image.astype(np.float64)
     rows, cols = (image.shape[0] - 2) // BLOCK, (image.shape[1] - 2) // BLOCK
     residual = ndi.convolve(image, _KERNEL, mode="reflect")[1:-1, 1:-1]
     shape = (rows, BLOCK, cols, BLOCK)
     cut = np.s_[: rows * BLOCK, : cols * BLOCK]
-    mean = image[1:-1, 1:-1][cut].reshape(shape).mean(axis=(1, 3))
+    blocks = image[1:-1, 1:-1][cut].reshape(shape)
     variance = np.square(residual[cut]).reshape(shape).mean(axis=(1, 3))
-    return mean.ravel(), variance.ravel()
+    if not variance.size:
+        return np.empty((4, 0))
+    found = (blocks.mean(axis=(1, 3)), variance, blocks.min(axis=(1, 3)), blocks.max(axis=(1, 3)))
+    return np.stack([f.ravel() for f in found])
 
 
 def _median_bias() -> float:
@@ -69,9 +84,10 @@ def photon_transfer(images: Iterable[NDArray[np.floating]], *, bins: int = 24) -
     """Estimate signal-dependent noise from noisy images, with no clean image and no calibration.
 
     Blocks of 8x8 pixels give pairs of mean and noise variance (mean square of the second difference
-    along both axes). In each bin of the mean the median block is taken, so that blocks with structure,
-    which can only add variance, do not count; a line is fitted through the bins, weighted by their
-    blocks and reweighted once where a bin lies far above the line.
+    along both axes, divided by its gain where the noise of neighbours alternates). In each bin of the
+    mean the median block is taken, so that blocks with structure, which can only add variance, do not count;
+    a line is fitted through the bins, weighted by their blocks and reweighted where a bin lies far above the
+    line. Blocks with pixels at a limit of the detector are left out where enough others remain.
 
     Parameters
     ----------
@@ -95,15 +111,31 @@ def photon_transfer(images: Iterable[NDArray[np.floating]], *, bins: int = 24) -
     Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding 64 (1996), for
     the kernel; Foi et al. (2008), section III, for the transfer curve.
     """
-    points = [_block_points(np.asarray(im)) for im in images]
-    mean = np.concatenate([m for m, _ in points]) if points else np.empty(0)
-    var = np.concatenate([v for _, v in points]) if points else np.empty(0)
+    limits = LimitFinder()
+    points = [np.empty((4, 0))]
+    correlations: list[tuple[float, float]] = []
+    sizes: list[int] = []
+    for image in images:
+        array = np.asarray(image)
+        limits.add(array)
+        points.append(_block_points(array))
+        correlations.append(neighbour_correlation(array))
+        sizes.append(array.size)
+    mean, var, smallest, largest = np.concatenate(points, axis=1)
+    floor, ceiling = limits.find()
+    whole = np.ones(mean.shape, bool)
+    whole &= smallest > (-np.inf if floor is None else floor)
+    whole &= largest < (np.inf if ceiling is None else ceiling)
+    if whole.sum() >= 16:
+        mean, var = mean[whole], var[whole]
     if mean.size < 16:
         raise InputError(
             f"noise cannot be estimated from {mean.size} blocks of {BLOCK}x{BLOCK} pixels; "
             "give larger or more images, or state the noise (for example --noise gaussian,sd=20)"
         )
     bins = int(max(1, min(bins, mean.size // 16)))
+    x, y = np.average(correlations, axis=0, weights=sizes)
+    var = var / kernel_gain(float(x), float(y), sum(sizes))
     order = np.argsort(mean, kind="stable")
     # equal counts over most of the range, but the brightest blocks get finer bins: they steer the slope
     share = 1.0 - np.geomspace(1.0, max(0.02, 16.0 / mean.size), bins + 1)[:-1] if bins > 1 else np.zeros(1)
@@ -118,7 +150,8 @@ def photon_transfer(images: Iterable[NDArray[np.floating]], *, bins: int = 24) -
     variance = np.maximum(variance, 1e-6 * variance.max())
     a, b = _fit_line(signal, variance, weight)
     low, high = float(signal[0]), float(signal[-1])
-    return PhotonTransfer(a, b, low, max(high, low + 1e-6 * (1 + abs(low))), signal, variance, weight)
+    high = max(high, low + 1e-6 * (1 + abs(low)))
+    return PhotonTransfer(a, b, low, high, signal, variance, weight, floor=floor, ceiling=ceiling)
 
 
 def _fit_line(
@@ -143,6 +176,16 @@ def _fit_line(
     if a * signal[0] + b < floor:
         b = floor - a * float(signal[0])
     return a, b
+
+
+def kernel_gain(x: float, y: float, pixels: int) -> float:
+    """Return by what factor the second difference raises the variance of noise that alternates.
+
+    With correlation r of neighbours along an axis (and none further apart) it is ``1 - 4 r / 3``. Only
+    negative correlations count, those that can be told from chance: positive ones may be structure.
+    """
+    least = max(0.03, 5.0 / max(1, pixels) ** 0.5)
+    return float(np.prod([1.0 - 4.0 / 3.0 * r if r < -least else 1.0 for r in (x, y)]))
 
 
 def neighbour_correlation(image: NDArray[np.generic]) -> tuple[float, float]:

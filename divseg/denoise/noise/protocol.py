@@ -27,6 +27,9 @@ class NoiseModel(Protocol):
     def sample(self, s: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw noisy values for the clean values `s`."""
 
+    def penalty(self) -> Tensor | float:
+        """Return what training adds to the loss per pixel: 0, unless co-learned parameters are anchored."""
+
     def to_dict(self) -> dict[str, Any]:
         """Kind and parameters as plain numbers; the inverse of :func:`divseg.noise.from_dict`."""
 

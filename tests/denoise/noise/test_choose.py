@@ -1,12 +1,16 @@
 import numpy as np
 import pytest
+import torch
 
 from divseg.denoise.noise import Gaussian, PhotonTransfer, PoissonGaussian, choose_noise
-from divseg.errors import ConfigError
+from divseg.denoise.noise.choose import anchor_strength, noise_key, parse_noise
+from divseg.errors import ConfigError, ModelError
 
 
-def transfer():
-    return PhotonTransfer(2.0, 5.0, 0.0, 100.0, *[np.array([10.0, 90.0])] * 3)
+def transfer(excess=0.0):
+    signal = np.array([10.0, 90.0])
+    variance = (2.0 * signal + 5.0) * np.array([1.0 - excess, 1.0 + excess])
+    return PhotonTransfer(2.0, 5.0, 0.0, 100.0, signal, variance, np.ones(2), floor=0.0)
 
 
 def never():
@@ -42,3 +46,55 @@ def test_learned_and_estimated():
 def test_bad_words(spec, message):
     with pytest.raises(ConfigError, match=message):
         choose_noise(spec, transfer)
+
+
+def test_a_file_is_a_word_for_the_noise(tmp_path):
+    path = Gaussian(7.0).save(tmp_path / "Camera.json")
+    assert parse_noise(str(path)) == ("file", {})
+    assert choose_noise(str(path), never).sd == 7
+    before = noise_key(str(path))
+    Gaussian(8.0).save(path)
+    assert noise_key(str(path)) != before  # the file's content counts, not its name alone
+    assert noise_key("learned") == "learned"
+    with pytest.raises(ModelError, match="there is no noise model file"):
+        parse_noise(str(tmp_path / "absent.npz"))
+    with pytest.raises(ModelError, match="cannot read"):
+        noise_key(str(tmp_path / "absent.npz"))
+
+
+def test_the_detector_limits_of_the_images_are_kept():
+    assert choose_noise("learned", transfer).floor == 0.0
+    assert choose_noise("gaussian", transfer).floor == 0.0
+
+
+def test_co_learned_noise_is_anchored_by_how_sure_the_estimate_is():
+    clean, rough = anchor_strength(transfer()), anchor_strength(transfer(0.4))
+    assert clean == pytest.approx((0.2 / 0.03) ** 2)
+    assert rough < 0.3
+    model = choose_noise("learned", transfer)
+    assert model.anchor_strength == clean
+    assert float(model.penalty().detach()) == 0.0
+    model.log_ends.data += 0.1
+    assert float(model.penalty().detach()) == pytest.approx(clean * 0.125 * 2 * 0.01, rel=1e-4)
+    assert choose_noise("estimated", transfer).penalty() == 0.0
+
+
+def test_the_anchor_balances_misled_residuals():
+    """Residuals with 20 % too much variance: free parameters follow them, anchored ones hardly."""
+    s = torch.linspace(0, 100, 4000)
+    x = s + torch.randn(4000, generator=torch.Generator().manual_seed(0)) * (1.2 * (2 * s + 5)).sqrt()
+    slopes = []
+    for strength in (0.0, anchor_strength(transfer())):
+        model = PoissonGaussian(2.0, 5.0, low=0.0, high=100.0, trainable=True).anchored(strength)
+        optimiser = torch.optim.LBFGS(model.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+        def loss(model=model, optimiser=optimiser):
+            optimiser.zero_grad()
+            value = model.penalty() - model.log_prob(x, s).mean()
+            value.backward()
+            return value
+
+        optimiser.step(loss)
+        slopes.append(model.a)
+    assert slopes[0] == pytest.approx(2.4, rel=0.05)
+    assert slopes[1] == pytest.approx(2.0, rel=0.02)

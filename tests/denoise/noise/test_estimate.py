@@ -61,3 +61,31 @@ def test_neighbour_correlation():
     assert abs(x) < 0.02
     assert neighbour_correlation(np.zeros((50, 50))) == (0.0, 0.0)
     assert neighbour_correlation(np.zeros((5, 5))) == (0.0, 0.0)
+
+
+def test_alternating_noise_is_not_overestimated():
+    """Neighbours with negative correlation, as some line scanners have: the second difference sees more."""
+    rng = np.random.default_rng(0)
+    white = rng.normal(0, 20, (400, 402))
+    noisy = blobs((400, 401)) + white[:, 1:] - 0.15 * white[:, :-1]
+    assert photon_transfer([noisy]).sd ** 2 == pytest.approx(400 * (1 + 0.15**2), rel=0.04)
+
+
+def test_blocks_at_the_limits_do_not_count():
+    """Clipping takes variance away: the line through all blocks would sink."""
+    images = []
+    for i in range(4):
+        rng = np.random.default_rng(i)
+        clean = 2.0 * blobs(seed=i)
+        images.append(np.clip(np.rint(clean + rng.normal(0, 25, clean.shape)), 0, 255))
+    found = photon_transfer(images)
+    assert (found.floor, found.ceiling) == (0, 255)
+    assert found.sd == pytest.approx(25, rel=0.05)
+    assert found.scatter < 0.1
+
+
+def test_scatter_says_how_far_the_line_can_be_trusted():
+    rng = np.random.default_rng(0)
+    smooth = [blobs() + rng.normal(0, 20, (256, 256))]
+    texture = [x + 60 * (blobs(seed=5) > 120) * (rng.random((256, 256)) > 0.5) for x in smooth]
+    assert photon_transfer(smooth).scatter < 0.08 < photon_transfer(texture).scatter

@@ -1,0 +1,138 @@
+"""``divseg noise-model``: measure the noise of a camera, once, for all images taken with its settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from divseg.cli import options as o
+from divseg.cli.app import guard
+from divseg.cli.show import Show
+
+if TYPE_CHECKING:
+    from divseg.denoise.noise import PixelNoise
+
+noise_model = typer.Typer(
+    no_args_is_help=True,
+    help="Measure the noise of a camera, for `--noise FILE` of run and train; read files of PN2V and CAREamics.",
+)
+
+Out = Annotated[
+    Path,
+    typer.Option(help="File to write: .json, or .npz as PN2V, DivNoising and CAREamics read it."),
+]
+Kind = Annotated[str, typer.Option(help="poisson-gaussian, mixture or histogram.")]
+Bins = Annotated[int, typer.Option(help="Bins of a histogram.")]
+Gaussians = Annotated[int, typer.Option(help="Gaussians of a mixture.")]
+Coefficients = Annotated[int, typer.Option(help="Coefficients of a mixture's polynomials in the signal.")]
+
+
+@noise_model.command("measure")
+@guard
+def measure_command(
+    frames: Annotated[str, typer.Argument(metavar="FRAMES", help="Calibration frames: file, folder or glob.")],
+    out: Out,
+    kind: Kind = "poisson-gaussian",
+    scene: Annotated[
+        str,
+        typer.Option(help="smooth: frames without detail; static: frames of one scene; auto: smooth for one frame."),
+    ] = "auto",
+    bins: Bins = 256,
+    gaussians: Gaussians = 3,
+    coefficients: Coefficients = 2,
+    axes: o.Axes = None,
+    channel: o.Channel = None,
+) -> int:
+    """Measure noise from calibration frames.
+
+    One frame without detail from dark to bright (a defocused field diaphragm, say), or several frames of one
+    scene that does not change, taken with the camera settings of the images.
+    """
+    from divseg.noise_tasks import measure_noise
+
+    with Show():
+        model = measure_noise(
+            frames,
+            out,
+            axes=axes,
+            channel=channel,
+            kind=kind,
+            scene=scene,
+            bins=bins,
+            n_gaussian=gaussians,
+            n_coeff=coefficients,
+        )
+    _tell(model, out)
+    return 0
+
+
+@noise_model.command("bootstrap")
+@guard
+def bootstrap_command(
+    noisy: Annotated[str, typer.Argument(metavar="NOISY", help="Noisy images: file, folder or glob.")],
+    denoised: Annotated[
+        str,
+        typer.Argument(metavar="DENOISED", help="Their denoised versions, by any program; or a model folder."),
+    ],
+    out: Out,
+    kind: Kind = "poisson-gaussian",
+    bins: Bins = 256,
+    gaussians: Gaussians = 3,
+    coefficients: Coefficients = 2,
+    axes: o.Axes = None,
+    channel: o.Channel = None,
+    device: o.Device = None,
+) -> int:
+    """Measure noise from noisy images and their denoised versions.
+
+    Works without calibration frames. With a model folder in place of DENOISED the images are denoised with it.
+    """
+    from divseg.noise_tasks import bootstrap_noise
+
+    with Show():
+        model = bootstrap_noise(
+            noisy,
+            denoised,
+            out,
+            axes=axes,
+            channel=channel,
+            device=device or "auto",
+            kind=kind,
+            bins=bins,
+            n_gaussian=gaussians,
+            n_coeff=coefficients,
+        )
+    _tell(model, out)
+    return 0
+
+
+@noise_model.command("show")
+@guard
+def show_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Noise model: .json, .npz or .npy.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the plots (default: beside the file).", show_default=False)
+    ] = None,
+) -> int:
+    """Describe a noise model and plot it.
+
+    Draws variance against signal, and the likelihood at a few signals, with the data it was fitted to.
+    """
+    from divseg.noise_tasks import show_noise
+
+    model, plots = show_noise(file, out)
+    print(model.describe())
+    if model.evidence is not None:
+        print(f"measured from {model.evidence.source}")
+        for note in model.evidence.notes:
+            print(f"note: {note}")
+    for path in plots:
+        print(path)
+    return 0
+
+
+def _tell(model: PixelNoise, out: Path) -> None:
+    print(f"{out}: {model.describe()}")
+    print(f"use it with --noise {out}; see it with `divseg noise-model show {out}`")

@@ -1,0 +1,142 @@
+"""The noise of all channels of an image as one likelihood, and the baseline without a noise model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from divseg.denoise.noise import Gaussian, NoiseModel, PhotonTransfer, choose_noise, from_dict
+from divseg.errors import ConfigError, ModelError
+
+NoiseChoice = str | NoiseModel | Sequence[str | NoiseModel]
+"""The user's word for the noise: for all channels, or for one channel after the other."""
+
+
+class NoNoiseModel(Gaussian):
+    """Squared error in place of a noise model: an ordinary variational autoencoder, kept as a baseline.
+
+    The decoder's likelihood is normal with the standard deviation of the training images, so the loss is
+    half the squared error of normalised images plus the KL divergence. Samples show the latents' spread
+    alone; how much noise there is, the model is never told.
+    """
+
+    kind = "none"
+
+    def describe(self) -> str:
+        """One line for logs and reports."""
+        return "no noise model (squared error): an ordinary variational autoencoder"
+
+
+class ChannelNoise(nn.Module):
+    """A noise model for each channel, independent of one another.
+
+    Parameters
+    ----------
+    models : sequence of NoiseModel
+        In the order of the channels, which are axis 1 of all tensors (B, C, (Z), Y, X).
+    """
+
+    kind = "channels"
+
+    def __init__(self, models: Sequence[NoiseModel]) -> None:
+        super().__init__()
+        self.models = list(models)
+        self.held = nn.ModuleList(model.as_module() for model in models)
+
+    def _each(self, x: Tensor) -> list[Tensor]:
+        if x.ndim < 2 or x.shape[1] != len(self.models):
+            raise ConfigError(f"{len(self.models)} noise models do not fit images of shape {tuple(x.shape)}")
+        return list(x.unbind(1))
+
+    def log_prob(self, x: Tensor, s: Tensor) -> Tensor:
+        """Log-density of the observed `x` given the clean `s`, element by element."""
+        parts = zip(self.models, self._each(x), self._each(s), strict=True)
+        return torch.stack([model.log_prob(a, b) for model, a, b in parts], dim=1)
+
+    def variance(self, s: Tensor) -> Tensor:
+        """Variance of the noise at the clean values `s`."""
+        parts = zip(self.models, self._each(s), strict=True)
+        return torch.stack([model.variance(a) for model, a in parts], dim=1)
+
+    def sample(self, s: Tensor, generator: Generator | None = None) -> Tensor:
+        """Draw noisy values for the clean values `s`."""
+        parts = zip(self.models, self._each(s), strict=True)
+        return torch.stack([model.sample(a, generator) for model, a in parts], dim=1)
+
+    def penalty(self) -> Tensor | float:
+        """Mean of the channels' penalties: like the loss, per pixel of all channels."""
+        return sum(model.penalty() for model in self.models) / len(self.models)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Kind and parameters as plain numbers."""
+        return {"kind": self.kind, "channels": [model.to_dict() for model in self.models]}
+
+    def describe(self) -> str:
+        """One line for logs and reports."""
+        return "; ".join(f"channel {c}: {model.describe()}" for c, model in enumerate(self.models))
+
+    def as_module(self) -> nn.Module:
+        """Return the model itself, which is a torch module."""
+        return self
+
+
+def choose_likelihood(noise: NoiseChoice, transfer: Callable[[int], PhotonTransfer], sd: Sequence[float]) -> NoiseModel:
+    """Return the noise model of all channels that the user's word stands for.
+
+    Parameters
+    ----------
+    noise : str, NoiseModel, or sequence of them
+        One for all channels (each gets its own), or one for each channel. ``"none"`` is the baseline without
+        a noise model.
+    transfer : callable
+        Gives the photon-transfer estimate of a channel; called where it is needed.
+    sd : sequence of float
+        Standard deviation of each channel's pixels.
+
+    Raises
+    ------
+    ConfigError
+        If a ready noise model, or a list of another length, is given for several channels.
+    """
+    channels = len(sd)
+    if isinstance(noise, ChannelNoise):
+        noise = noise.models
+    if isinstance(noise, str):
+        words: Sequence[str | NoiseModel] = [noise] * channels
+    elif isinstance(noise, Sequence):
+        words = noise
+    else:
+        words = [noise]
+    if len(words) != channels:
+        raise ConfigError(
+            f"{len(words)} noise model(s) for images of {channels} channel(s): give one for each channel, or a name"
+        )
+    models = [_choose(word, c, transfer, sd[c]) for c, word in enumerate(words)]
+    return models[0] if channels == 1 else ChannelNoise(models)
+
+
+def _choose(word: str | NoiseModel, channel: int, transfer: Callable[[int], PhotonTransfer], sd: float) -> NoiseModel:
+    if isinstance(word, str) and word.strip().lower() == NoNoiseModel.kind:
+        return NoNoiseModel(sd)
+    return choose_noise(word, lambda: transfer(channel))
+
+
+def likelihood_from_dict(data: dict[str, Any]) -> NoiseModel:
+    """Rebuild the noise model of all channels from its ``to_dict``.
+
+    Raises
+    ------
+    ModelError
+        If the kind is unknown or a number is missing.
+    """
+    try:
+        if data["kind"] == ChannelNoise.kind:
+            return ChannelNoise([likelihood_from_dict(part) for part in data["channels"]])
+        if data["kind"] == NoNoiseModel.kind:
+            return NoNoiseModel(data["sd"])
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"damaged noise model {data!r}: {error}") from error
+    return from_dict(data)

@@ -1,0 +1,87 @@
+"""What training is told, and what it tells."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from divseg.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of the optimiser; the defaults are what trains best on two CPU cores."""
+
+    batch: int = 8
+    patch: int = 64
+    """Side of the crops in pixels; of volumes half of it along Y and X, a quarter along Z."""
+    learning_rate: float = 2e-3
+    kl_warmup: float = 0.3
+    """Share of training over which the weight of the KL term rises to 1."""
+    free_bits: float = 0.0
+    """Nats per latent channel and position that the KL term does not punish."""
+    noise_start: float = 0.5
+    """Share of training before co-learned noise parameters begin to move: while the network still misses
+    structure, they would take it for noise."""
+    averaging: float = 0.998
+    """Decay of the running average of the weights, which is the model that is kept."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    precision: str = "auto"
+    """Format of the network's trunk: auto, fp32 or bf16."""
+    compile: bool = False
+    """Compile the network: pays off in long trainings; needs a C++ compiler (CPU) or Triton (GPU)."""
+    held_out: bool = True
+    """Keep a part of the images for validation, where they are many or large enough."""
+    report_every: int = 25
+    validate_every: int = 250
+    checkpoint_every: int = 1000
+    """Steps between checkpoints, where a folder for them is given."""
+    patience: int = 12
+    """Validations without progress, once the KL weight is 1, after which training ends."""
+    max_skipped: int = 20
+    """Steps in a row with a loss that is no number after which training is given up."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "patch", "report_every", "validate_every", "checkpoint_every", "patience"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"training setting {name}={getattr(self, name)!r} must be at least 1")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ConfigError(f"training setting learning_rate={self.learning_rate!r} must be above 0")
+        if not self.free_bits >= 0:
+            raise ConfigError(f"training setting free_bits={self.free_bits!r} must be 0 or more")
+
+
+@dataclass
+class TrainingRecord:
+    """What training did: for the model card, the report and the user."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    megapixels: float = 0.0
+    stopped: str = ""
+    kl_per_pixel: float = math.nan
+    loss: float = math.nan
+    """Negative evidence lower bound in nats per pixel on the validation crops."""
+    train_loss: float = math.nan
+    """The same on crops that were trained on."""
+    validation: str = ""
+    """What the validation crops are: held-out images, held-out corners, or training crops."""
+    loss_range: list[float] = field(default_factory=list)
+    """1st, 50th and 99th percentile of the loss over crops of the training images."""
+    active_latents: int = 0
+    skipped_steps: int = 0
+    resumed: int = 0
+    """Times that training went on from a checkpoint."""
+    seed: int = 0
+    device: str = ""
+    precision: str = ""
+    images: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the history."""
+        data = asdict(self)
+        del data["history"]
+        return data

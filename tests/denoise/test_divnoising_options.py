@@ -1,0 +1,171 @@
+"""What DivNoising offers beyond plain samples: other axes, automatic numbers, augmentation, warnings, resuming."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import divseg
+from divseg.denoise import NetworkConfig, TrainSettings, Until
+from divseg.denoise.noise import Gaussian
+from divseg.errors import ConfigError, DivsegWarning, InputError, ModelError
+from divseg.io import Image
+
+SMALL = NetworkConfig(filters=8, latents=8)
+QUICK = TrainSettings(batch=4, patch=32, report_every=5, validate_every=10)
+
+
+def images(n=3, shape=(64, 72)):
+    out = []
+    for i in range(n):
+        rng = np.random.default_rng(i)
+        clean = np.where(rng.random((8, 9)) < 0.4, 160.0, 40.0).repeat(8, 0).repeat(8, 1)[: shape[0], : shape[1]]
+        out.append((100 + clean + rng.normal(0, 20, clean.shape)).astype(np.float32))
+    return out
+
+
+def fit(data, **options):
+    chosen = {"noise": "gaussian,sd=20", "train_steps": 120, "network": SMALL, "settings": QUICK} | options
+    return divseg.DivNoising.fit(data, seed=0, device="cpu", **chosen)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fit(images())
+
+
+def test_automatic_number_depends_on_the_tolerance_not_on_the_batch(model):
+    noisy = images()[0]
+    counts = [
+        sum(len(b) for b in model.sample(noisy, n=Until(tolerance=t), batch_size=size))
+        for t, size in ((0.4, 1), (0.1, 1), (0.1, 7))
+    ]
+    assert counts[0] == 8 < counts[1] == counts[2] < 256
+    moments = model.moments(noisy, n=Until(tolerance=0.1))
+    assert moments.count == counts[1]
+    assert float(moments.sd.square().mean()) ** 0.5 / moments.count**0.5 <= 0.1 * 20.0
+
+
+def test_automatic_number_waits_for_the_consensus(model):
+    asked = []
+    until = Until(tolerance=1.0, also=lambda n: asked.append(n) or (1.0 if n < 24 else 0.0))
+    assert sum(len(b) for b in model.sample(images()[0], n=until)) == 24
+    assert asked == [8, 16, 24]
+
+
+def test_chosen_samples_are_those_of_the_stream(model):
+    noisy = images()[0]
+    for options in ({}, {"augment": True}):
+        every = torch.cat(list(model.sample(noisy, n=10, seed=2, **options))).numpy()
+        chosen = model.draw(noisy, [9, 0], seed=2, **options)
+        np.testing.assert_allclose(chosen, every[[9, 0]], atol=1e-3)
+    with pytest.raises(InputError, match="at least one"):
+        model.draw(noisy, [])
+    with pytest.raises(InputError, match="unknown option"):
+        model.draw(noisy, [0], batches=3)
+
+
+def test_augmented_samples_differ_in_all_but_the_first_view(model):
+    noisy = images()[0]
+    plain = torch.cat(list(model.sample(noisy, n=9)))
+    turned = torch.cat(list(model.sample(noisy, n=9, augment=True)))
+    assert turned.shape == plain.shape
+    same = [torch.allclose(a, b, atol=1e-2) for a, b in zip(plain, turned, strict=True)]
+    assert same == [k % 8 == 0 for k in range(9)]
+    with pytest.raises(InputError, match="image itself"):
+        model.sample(model.posterior(noisy), n=1, augment=True)
+
+
+def test_estimates_agree_with_the_stream(model):
+    noisy = images()[1]
+    found = model.estimate(noisy, n=12, quantiles=(0.0, 1.0), mode=True)
+    moments = model.moments(noisy, n=12)
+    np.testing.assert_allclose(found.mean, moments.mean.numpy(), atol=1e-2)
+    np.testing.assert_allclose(found.sd, moments.sd.numpy(), atol=1e-2)
+    assert found.levels == (0.0, 1.0)
+    assert (found.quantiles[0] <= found.mode + 1e-2).all()
+    assert (found.mode <= found.quantiles[1] + 1e-2).all()
+    for bad in ({"quantiles": (1.5,)}, {"n": 0}, {"bandwidth": 0.0}):
+        with pytest.raises(InputError):
+            model.estimate(noisy, **bad)
+
+
+def test_half_precision_is_an_option(model):
+    noisy = images()[0]
+    single, half = (model.mmse(noisy, n=4, precision=p) for p in ("fp32", "bf16"))
+    assert 0 < np.abs(single - half).mean() < 2.0
+    with pytest.raises(ConfigError, match="precision"):
+        model.sample(noisy, n=1, precision="fp8")
+
+
+def test_unfamiliar_images_are_warned_about_once(model):
+    noisy = images()[0]
+    assert not model.familiarity(noisy).unlike
+    noisier = noisy + np.random.default_rng(9).normal(0, 30, noisy.shape).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.mmse(noisy, n=2)
+        model.mmse(images(5)[4], n=2)  # of the same kind, not trained on
+    with pytest.warns(DivsegWarning, match="unlike those that the model was trained on") as caught:
+        model.mmse(noisier, n=3, batch_size=1)
+    assert len(caught) == 1
+    assert model.familiarity(noisier).loss > model.familiarity(noisy).loss + 0.5
+    smooth = np.full_like(noisy, 120.0) + np.random.default_rng(0).normal(0, 1, noisy.shape).astype(np.float32)
+    assert "less noise" in model.familiarity(smooth).message
+
+
+def test_familiarity_does_not_depend_on_tiles_and_needs_the_training_range(model, tmp_path):
+    noisy = images()[0]
+    assert model.familiarity(noisy, tile=16).loss == pytest.approx(model.familiarity(noisy).loss, abs=1e-4)
+    old = divseg.DivNoising.load(model.save(tmp_path / "m"), device="cpu")
+    assert old.familiarity(noisy).loss == pytest.approx(model.familiarity(noisy).loss, abs=1e-5)
+    del old.training["loss_range"]
+    old.mmse(noisy, n=1)
+    with pytest.raises(ModelError, match="train it with this version"):
+        old.familiarity(noisy)
+
+
+def test_channels_with_a_noise_model_each(tmp_path):
+    pairs = zip(images(3), images(3)[::-1], strict=True)
+    stacks = [Image.from_array(np.stack([a, 3 * b]), axes="CYX") for a, b in pairs]
+    model = fit(stacks, noise=["gaussian,sd=20", Gaussian(60.0)])
+    again = divseg.DivNoising.load(model.save(tmp_path / "m"), device="cpu")
+    samples = torch.cat(list(again.sample(stacks[0], n=3, tile=32)))
+    assert samples.shape == (3, 2, 64, 72)
+    torch.testing.assert_close(samples, torch.cat(list(model.sample(np.asarray(stacks[0]), n=3))), atol=1e-2, rtol=1e-4)
+    assert len(model.mean) == 2
+    assert "channel 1" in model.noise.describe()
+    assert again.noise.to_dict() == model.noise.to_dict()
+    estimates = again.estimate(stacks[0], n=4)
+    assert estimates.mean.shape == (2, 64, 72)
+    for c in range(2):
+        assert np.corrcoef(estimates.mean[c].ravel(), stacks[0].data[c].ravel())[0, 1] > 0.2
+    with pytest.raises(InputError, match="2 channel"):
+        model.mmse(Image.from_array(images(1)[0]), n=1)
+    with pytest.raises(ConfigError, match="give one for each channel"):
+        fit(stacks, noise=[Gaussian(1.0)])
+    with pytest.raises(ConfigError, match="1 noise model"):
+        fit(stacks, noise=Gaussian(1.0))
+
+
+def test_volumes():
+    volume = np.stack([images(1)[0] + np.random.default_rng(z).normal(0, 5, (64, 72)) for z in range(9)])
+    image = Image.from_array(volume.astype(np.float32), axes="ZYX")
+    network = NetworkConfig(1, filters=6, latents=4)
+    model = fit([image], network=network, noise="estimated", train_steps=40)
+    assert model.network.config.dims == 3
+    moments = model.moments(image, n=3, augment=True)
+    assert moments.mean.shape == (9, 64, 72)
+    tiled = model.mmse(volume.astype(np.float32), n=3, tile=16, augment=True)
+    np.testing.assert_allclose(tiled, moments.mean.numpy(), atol=1e-2)
+    with pytest.raises(InputError, match="axes"):
+        model.mmse(images(1)[0], n=1)
+
+
+def test_without_a_noise_model(tmp_path):
+    model = fit(images(), noise="none")
+    assert model.noise.to_dict()["sd"] == pytest.approx(model.sd)
+    assert "ordinary variational autoencoder" in model.noise.describe()
+    again = divseg.DivNoising.load(model.save(tmp_path / "m"), device="cpu")
+    np.testing.assert_array_equal(again.mmse(images()[0], n=2), model.mmse(images()[0], n=2))
