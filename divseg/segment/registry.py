@@ -23,11 +23,14 @@ FACTORIES: Mapping[str, str] = MappingProxyType(
         "sauvola": _THRESHOLDING,
         "hysteresis": _THRESHOLDING,
         "fixed": _THRESHOLDING,
+        "stardist": "divseg.segment.stardist.segmenter:StarDistSegmenter",
         "python": "divseg.segment.user:UserSegmenter",
     }
 )
 """Module and class of each method, imported on first use. The class makes itself with ``from_spec(method, pairs)``;
-what follows a colon in the method (``python:module:function``) is its own affair."""
+what follows a colon in the method (``stardist:nuclei``, ``python:module:function``) is its own affair."""
+
+_WITH_COLON = ("stardist", "python")
 
 
 def segmenter(spec: str) -> Segmenter:
@@ -38,7 +41,8 @@ def segmenter(spec: str) -> Segmenter:
     spec : str
         A method and its options, such as ``"otsu,smooth=1,split=distance,min_size=30"``: one of ``otsu``, ``li``,
         ``triangle``, ``yen``, ``isodata``, ``local``, ``sauvola``, ``hysteresis``, ``fixed`` (options:
-        :mod:`divseg.segment.options`), or ``python:module:function`` for a function of your own.
+        :mod:`divseg.segment.options`); ``stardist:NAME_OR_FOLDER`` for a StarDist model (options:
+        :mod:`divseg.segment.stardist.options`); or ``python:module:function`` for a function of your own.
 
     Returns
     -------
@@ -49,17 +53,15 @@ def segmenter(spec: str) -> Segmenter:
     ------
     ConfigError
         Unknown method or option (with the known ones and the nearest of them), or an impossible value.
+    ModelError
+        A StarDist model that is not there, incomplete or damaged.
     """
     if not isinstance(spec, str):
         raise ConfigError(f"a segmenter is named by a string such as 'otsu,smooth=1', not by a {type(spec).__name__}")
     method, pairs = split_spec(spec)
     family, colon, rest = method.partition(":")
     family = family.strip().lower()
-    if family == "stardist":
-        raise ConfigError(
-            f"segmenter {method!r}: this version has no StarDist segmenter yet; there are {', '.join(FACTORIES)}"
-        )
-    if family not in FACTORIES or (colon and family != "python"):
+    if family not in FACTORIES or (colon and family not in _WITH_COLON):
         raise unknown_method(method, FACTORIES)
     module, _, name = FACTORIES[family].partition(":")
     made: Segmenter = getattr(importlib.import_module(module), name).from_spec(f"{family}{colon}{rest}", pairs)

@@ -13,7 +13,7 @@ from divseg.segment.registry import FACTORIES
 
 
 def test_every_method_has_its_door():
-    assert set(FACTORIES) == {*METHODS, "python"}
+    assert set(FACTORIES) == {*METHODS, "stardist", "python"}
     assert divseg.segmenter is segmenter
 
 
@@ -40,9 +40,8 @@ def test_the_name_makes_the_same_segmenter():
         ("otus", r"unknown segmenter 'otus'; did you mean 'otsu'\? \(known: otsu, li, triangle"),
         ("cellpose", "known: otsu"),
         ("otsu:nuclei", "unknown segmenter 'otsu:nuclei'"),
-        ("stardist:2D_versatile_fluo", "no StarDist segmenter yet; there are otsu, li, .*python"),
-        ("StarDist:x,prob=0.5", "no StarDist segmenter yet"),
-        ("stardist", "no StarDist segmenter yet"),
+        ("stardist", "write stardist:NAME_OR_FOLDER"),
+        ("StarDist:,prob=0.5", "write stardist:NAME_OR_FOLDER"),
         ("", "has no method"),
         ("otsu,smoth=1", "did you mean 'smooth'"),
         ("python", "write python:module:function"),

@@ -1,0 +1,157 @@
+"""How fast are K samples segmented? The whole job to labels, beside a loop of TensorFlow StarDist, in one run.
+
+    DIVSEG_DATA=... python -m benchmarks.stardist_speed --model NAME_OR_FOLDER [--samples 64] [--rounds 3]
+    DIVSEG_DATA=... python -m benchmarks.stardist_speed --model NAME_OR_FOLDER --memory 1000
+
+The samples are one 512x512 image of bbbc039 with noise of its own in each, smoothed. Both begin with raw
+intensities. TensorFlow (``normalize`` and ``predict_instances`` for each image, as in StarDist's examples) is left out
+where it is not installed. The parties take turns, and the least time of each is told; user and system time of all
+processes stands beside the wall clock, as other work on the machine disturbs it less. The first call of each, which
+loads and compiles, is not counted.
+
+``--memory`` segments that many images one by one and tells the resident size on the way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from tifffile import imread
+
+import divseg
+from benchmarks.record import data_root, write_result
+from divseg.segment.stardist.segmenter import StarDistSegmenter
+
+Segment = Callable[[NDArray[np.float32]], list[NDArray[np.integer]]]
+
+
+def samples(count: int, seed: int = 0) -> NDArray[np.float32]:
+    image = imread(sorted((data_root() / "bbbc039/images").iterdir())[3])[:512, :512].astype(np.float32)
+    return np.stack(list(one_by_one(image, count, seed)))
+
+
+def one_by_one(image: NDArray[np.float32], count: int, seed: int) -> Iterator[NDArray[np.float32]]:
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        noise = rng.normal(0, 0.3 * image.std(), image.shape).astype(np.float32)
+        yield gaussian_filter(image + noise, 1)
+
+
+def parties(folder: str, options: str) -> Iterator[tuple[str, Segment]]:
+    """Yield each way of doing the job under its name."""
+    if importlib.util.find_spec("tensorflow"):
+        from csbdeep.utils import normalize
+        from stardist.models import StarDist2D
+
+        path = Path(folder)
+        with contextlib.redirect_stdout(io.StringIO()):
+            model = StarDist2D(None, name=path.name, basedir=str(path.parent))
+        yield (
+            "TensorFlow StarDist, `predict_instances` in a loop",
+            lambda x: [model.predict_instances(normalize(image, 1, 99.8))[0] for image in x],
+        )
+    name = f"stardist:{folder}{options}"
+    alone = divseg.segmenter(f"{name},processes=0")
+    yield "divseg, one process", lambda x: list(alone(x))
+    pooled = divseg.segmenter(name)
+    yield "divseg", lambda x: list(pooled(x))
+
+
+def processor_time() -> float:
+    """Seconds of all cores, in this process and in those that have ended or still run under it."""
+    used = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    for child in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
+        for pid in child.read_text().split():
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                used += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return used
+
+
+def speed(folder: str, options: str, count: int, rounds: int) -> str:
+    stack = samples(count)
+    contestants = list(parties(folder, options))
+    first: list[NDArray[Any]] = []
+    best: dict[str, tuple[float, float]] = {}
+    for _, segment in contestants:
+        segment(stack[:12])
+    time.sleep(5)  # until the processes are there
+    for _ in range(rounds):
+        for name, segment in contestants:
+            busy, start = processor_time(), time.perf_counter()
+            labels = segment(stack)
+            taken = (time.perf_counter() - start, processor_time() - busy)
+            print(f"{name}: {taken[0]:.1f} s, {taken[1]:.1f} core-s, load {os.getloadavg()[0]:.1f}", flush=True)
+            best[name] = tuple(map(min, taken, best.get(name, taken)))  # type: ignore[assignment]
+            first = first or labels
+            assert all(np.array_equal(a, b) for a, b in zip(first, labels, strict=True)), f"{name}: other labels"
+    wall, core = best[contestants[0][0]]
+    rows = [
+        "| | s | per image, ms | times as fast | core-seconds | times less |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, (w, c) in best.items():
+        rows.append(f"| {name} | {w:.1f} | {w / count * 1e3:.0f} | {wall / w:.2f} | {c:.1f} | {core / c:.2f} |")
+    objects = np.mean([labels.max() for labels in first])
+    text = (
+        f"{count} samples of 512x512 with {objects:.0f} objects each; identical labels; least of {rounds} rounds.\n\n"
+    )
+    return text + "\n".join(rows)
+
+
+def resident() -> float:
+    """Resident size of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def memory(folder: str, options: str, count: int) -> str:
+    image = samples(1)[0][:256, :256]
+    segment = divseg.segmenter(f"stardist:{folder}{options}")
+    assert isinstance(segment, StarDistSegmenter)
+    rows = ["| images | resident, MiB |", "| --- | --- |"]
+    for done, labels in enumerate(segment(one_by_one(image, count, 1)), start=1):
+        assert labels.max() > 0
+        if done in (10, 100, 300, 1000, 3000) or done == count:
+            rows.append(f"| {done} | {resident():.0f} |")
+    segment.close()
+    return f"256x256 images, one by one from an iterator.\n\n{chr(10).join(rows)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--options", default=",device=cpu", help="further options of the segmenter, with a comma first")
+    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", type=int, default=0)
+    o = parser.parse_args()
+    if o.memory:
+        body = memory(o.model, o.options, o.memory)
+        write_result(
+            "stardist_memory",
+            "Memory over many images",
+            f"python -m benchmarks.stardist_speed --memory {o.memory}",
+            body,
+        )
+    else:
+        body = speed(o.model, o.options, o.samples, o.rounds)
+        write_result("stardist_speed", "K samples to labels", "python -m benchmarks.stardist_speed", body)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,339 @@
+"""StarDist's networks in torch, with the weights that Keras trained.
+
+The architectures are those of Schmidt et al., Cell Detection with Star-convex Polygons, MICCAI 2018 (U-Net) and
+Weigert et al., Star-convex Polyhedra for 3D Object Detection, WACV 2020 (ResNet), as built by CSBDeep and StarDist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from divseg.errors import ModelError
+from divseg.segment.stardist.config import ModelConfig
+from divseg.segment.stardist.weights import LayerWeights, WeightFile
+
+STRIP_BYTES = 8 * 2**20
+"""Largest activation of a strip: what stays in a CPU's cache, and what malloc hands out again without new pages."""
+
+_NORM_EPSILON = 1e-3  # of Keras' batch normalisation
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda x: x,
+    "relu": torch.relu_,
+    "relu6": F.relu6,
+    "elu": F.elu,
+    "selu": F.selu,
+    "softplus": F.softplus,
+    "softsign": F.softsign,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "swish": F.silu,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "exponential": torch.exp,
+}
+"""Keras' activations that need no parameters. ``leaky_relu`` is not one: its slope depends on Keras' version."""
+
+
+class Conv(nn.Module):
+    """Convolution with Keras' ``same`` padding, batch normalisation folded into its weights, and an activation.
+
+    Attributes
+    ----------
+    name : str, optional
+        Keras name where StarDist gives one.
+    normed : bool
+        Whether a batch normalisation follows.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, ...],
+        activation: str = "linear",
+        name: str | None = None,
+        stride: tuple[int, ...] | None = None,
+        normed: bool = False,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.name, self.normed, self.has_bias = name, normed, bias
+        self.stride = stride or (1,) * len(kernel)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, *kernel), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(outputs), requires_grad=False)
+        # lengths are divisible by strides: k - s pixels are missing in all, the odd one at the end
+        missing = [max(k - s, 0) for k, s in zip(kernel, self.stride, strict=True)]
+        self.padding: tuple[int, ...] = tuple(m // 2 for m in missing)
+        self.uneven: list[int] | None = None
+        if any(m % 2 for m in missing):
+            self.uneven = [p for m in reversed(missing) for p in (m // 2, m - m // 2)]
+            self.padding = (0,) * len(kernel)
+        self.convolve = {2: F.conv2d, 3: F.conv3d}[len(kernel)]
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve and activate."""
+        if self.uneven:
+            x = F.pad(x, self.uneven)
+        return self.activation(self.convolve(x, self.weight, self.bias, self.stride, self.padding))
+
+
+class Residual(nn.Module):
+    """Block of convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
+
+    def __init__(self, config: ModelConfig, inputs: int, outputs: int, stride: tuple[int, ...]) -> None:
+        super().__init__()
+        norm, act = config.batch_norm, config.activation
+        self.convs = nn.Sequential()
+        for i in range(config.convs):
+            kind = "linear" if i == config.convs - 1 else act  # the last is activated after the addition
+            step = None if i else stride
+            self.convs.append(Conv(outputs if i else inputs, outputs, config.kernel, kind, None, step, norm, not norm))
+        changes = max(stride) > 1 or inputs != outputs
+        ones = (1,) * config.ndim
+        self.shortcut = Conv(inputs, outputs, ones, "linear", None, stride, False, not norm) if changes else None
+        self.activation = ACTIVATIONS[act]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add what the convolutions find to the input."""
+        return self.activation(self.convs(x) + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class UNet(nn.Module):
+    """CSBDeep's U-Net: pooling down, nearest-neighbour upsampling, skip connections."""
+
+    def __init__(self, config: ModelConfig, inputs: int) -> None:
+        super().__init__()
+        c = config
+        self.pool = c.pool
+        self.pooling = {2: F.max_pool2d, 3: F.max_pool3d}[c.ndim]
+        widths = [int(c.filters * c.expansion**n) for n in range(c.depth + 1)]
+
+        def chain(n_in: int, outputs: list[int], names: list[str], last: str) -> nn.Sequential:
+            sizes = [n_in, *outputs]
+            acts = [c.activation] * (len(outputs) - 1) + [last]
+            return nn.Sequential(
+                *(
+                    Conv(sizes[i], sizes[i + 1], c.kernel, acts[i], c.prefix + names[i], None, c.batch_norm)
+                    for i in range(len(outputs))
+                )
+            )
+
+        up_names = [*range(c.convs - 1), c.convs]  # CSBDeep leaves one number out
+        self.down = nn.ModuleList()
+        for n in range(c.depth):
+            names = [f"down_level_{n}_no_{i}" for i in range(c.convs)]
+            self.down.append(chain(inputs, [widths[n]] * c.convs, names, c.activation))
+            inputs = widths[n]
+        below = [widths[max(0, n - 1)] for n in range(c.depth + 1)]
+        names = [f"middle_{i}" for i in up_names]
+        self.middle = chain(inputs, [widths[c.depth]] * (c.convs - 1) + [below[c.depth]], names, c.activation)
+        inputs = below[c.depth]
+        self.up = nn.ModuleList()
+        for n in reversed(range(c.depth)):
+            names = [f"up_level_{n}_no_{i}" for i in up_names]
+            last = c.activation if n else c.last_activation
+            self.up.append(chain(inputs + widths[n], [widths[n]] * (c.convs - 1) + [below[n]], names, last))
+            inputs = below[n]
+        self.outputs = inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Go down and up again."""
+        skipped = []
+        for level in self.down:
+            x = level(x)
+            skipped.append(x)
+            x = self.pooling(x, self.pool)
+        x = self.middle(x)
+        for level, skip in zip(self.up, reversed(skipped), strict=True):
+            x = F.interpolate(x, size=skip.shape[2:], mode="nearest")
+            x = level(torch.cat([x, skip], 1))
+        return x
+
+
+class StarDistNet(nn.Module):
+    """Object probabilities and distances to the boundary, on the model's grid.
+
+    Images come as (B, C, Y, X) or (B, C, Z, Y, X), normalised, with lengths divisible by ``config.divisor``.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        stem: list[nn.Module] = []
+        step = [1] * c.ndim
+        inputs = c.n_channels
+        if c.backbone == "unet":
+            while tuple(step) != c.grid:
+                pool = tuple(1 + (g > s) for g, s in zip(c.grid, step, strict=True))
+                step = [s * p for s, p in zip(step, pool, strict=True)]
+                for _ in range(c.convs):
+                    stem.append(Conv(inputs, c.filters, c.kernel, c.activation))
+                    inputs = c.filters
+                stem.append({2: nn.MaxPool2d, 3: nn.MaxPool3d}[c.ndim](pool))
+            self.stem = nn.Sequential(*stem)
+            self.body: nn.Module = UNet(c, inputs)
+            inputs = self.body.outputs
+        else:
+            self.stem = nn.Sequential(Conv(inputs, c.filters, (7,) * c.ndim), Conv(c.filters, c.filters, (3,) * c.ndim))
+            blocks, inputs, width = [], c.filters, c.filters
+            for _ in range(c.depth):
+                pool = tuple(1 + (g > s) for g, s in zip(c.grid, step, strict=True))
+                step = [s * p for s, p in zip(step, pool, strict=True)]
+                width = width * 2 if max(pool) > 1 else width
+                blocks.append(Residual(c, inputs, width, pool))
+                inputs = width
+            self.body = nn.Sequential(*blocks)
+        ones = (1,) * c.ndim
+        self.features = Conv(inputs, c.features, c.kernel, c.activation, "features") if c.features else nn.Identity()
+        inputs = c.features or inputs
+        self.prob = Conv(inputs, 1, ones, "linear", "prob")
+        self.dist = Conv(inputs, c.n_rays, ones, "linear", "dist")
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probabilities (B, 1, ...) and distances (B, n_rays, ...), both float32 and at least 0 and 1e-3."""
+        radius = self.config.kernel[0] // 2
+        if self.config.backbone == "unet" and len(self.stem):
+            reach = sum(self.config.convs * radius * 2**i for i in range(max(self.config.grid).bit_length() - 1))
+            factor = self.config.grid[0]
+            # a strip begins on a grid point
+            x = in_strips(self.stem, x, -(-reach // factor) * factor, factor, self.config.filters)
+        else:
+            x = self.stem(x)
+        x = self.body(x)
+        out = in_strips(self._heads, x, radius, 1, max(self.config.features, x.shape[1]))
+        return torch.sigmoid(out[:, :1]), out[:, 1:].clamp_min(1e-3)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        x = self.features(x)
+        weight = torch.cat([self.prob.weight, self.dist.weight])
+        return self.dist.convolve(x, weight, torch.cat([self.prob.bias, self.dist.bias]))
+
+
+def in_strips(f: Callable[[Tensor], Tensor], x: Tensor, reach: int, factor: int, width: int) -> Tensor:
+    """Apply local layers strip by strip along the first axis, where a CPU gains by it.
+
+    An activation of a whole image leaves the cache, and the allocator gets fresh pages from the system for it each
+    time; both cost as much as the arithmetic of the layers with many pixels.
+
+    Parameters
+    ----------
+    f : callable
+        Layers whose output row r depends on the input rows from ``factor*r - reach`` to ``factor*(r+1) + reach``.
+    x : tensor, shape (B, C, rows, ...)
+    reach, factor : int
+        See `f`; `reach` is a multiple of `factor`.
+    width : int
+        Channels of the widest activation.
+    """
+    rows = x.shape[2]
+    row_bytes = 4 * width * x[:, 0, 0].numel()
+    step = max(STRIP_BYTES // row_bytes // factor, 1) * factor
+    if x.device.type != "cpu" or step >= rows or step < 2 * reach:
+        return f(x)
+    pieces = []
+    for start in range(0, rows, step):
+        low, high = max(0, start - reach), min(rows, start + step + reach)
+        piece = f(x[:, :, low:high])
+        first = (start - low) // factor
+        pieces.append(piece[:, :, first : first + (min(rows, start + step) - start) // factor])
+    return torch.cat(pieces, 2)
+
+
+def build_network(config: ModelConfig, weights: WeightFile) -> StarDistNet:
+    """Build a network and fill in its weights.
+
+    Raises
+    ------
+    ModelError
+        Unknown activation, or weights that are not those of this network.
+    """
+    for activation in (config.activation, config.last_activation):
+        if activation not in ACTIVATIONS:
+            raise ModelError(
+                f"the model's activation {activation!r} is unknown here; divseg has {', '.join(ACTIVATIONS)}"
+            )
+    net = StarDistNet(config)
+    convs = list(_creation_order(net))
+    kernels = [layer for layer in weights.layers if not layer.is_norm]
+    norms = sorted((layer for layer in weights.layers if layer.is_norm), key=lambda layer: layer.number)
+    if weights.named:
+        given = {layer.name: layer for layer in kernels}
+        names = {conv.name for conv in convs if conv.name} | {"features_class", "prob_class"}
+        unnamed = iter(sorted((k for k in kernels if k.name not in names), key=lambda layer: layer.number))
+        chosen = [given.get(conv.name) if conv.name else next(unnamed, None) for conv in convs]
+        left = len(list(unnamed))
+    else:
+        convs = list(_layer_order(net))
+        numbered = sorted(kernels, key=lambda layer: layer.number)
+        wanted = _without_classes(numbered, config)
+        chosen = [*wanted, *[None] * len(convs)][: len(convs)]
+        left = max(len(wanted) - len(convs), 0)
+    normed = [conv for conv in _creation_order(net) if conv.normed]
+    if left or len(norms) != len(normed):
+        raise _misfit(weights, f"{left} layers too many, {len(norms)} of {len(normed)} normalisations")
+    norm_of = dict(zip(normed, norms, strict=True))
+    for conv, layer in zip(convs, chosen, strict=True):
+        _fill(conv, layer, norm_of.get(conv), weights)
+    return net.eval()
+
+
+def _fill(conv: Conv, layer: LayerWeights | None, norm: LayerWeights | None, file: WeightFile) -> None:
+    what = conv.name or "a convolution"
+    if layer is None:
+        raise _misfit(file, f"{what} is missing")
+    kernel = torch.from_numpy(layer.arrays[0])
+    kernel = kernel.movedim((-1, -2), (0, 1))  # Keras: (..., in, out)
+    if kernel.shape != conv.weight.shape or len(layer.arrays) != 1 + conv.has_bias:
+        shapes = [tuple(a.shape) for a in layer.arrays]
+        raise _misfit(file, f"{what} ({layer.name}) has arrays of shapes {shapes} for {tuple(conv.weight.shape)}")
+    bias = torch.from_numpy(layer.arrays[1]) if conv.has_bias else torch.zeros(kernel.shape[0])
+    if norm is not None:
+        if len(norm.arrays) != 4 or any(a.shape != bias.shape for a in norm.arrays):
+            raise _misfit(file, f"normalisation {norm.name} does not fit {what}")
+        gamma, beta, mean, variance = (torch.from_numpy(a).double() for a in norm.arrays)
+        scale = gamma / torch.sqrt(variance + _NORM_EPSILON)
+        bias = beta + (bias.double() - mean) * scale
+        kernel = kernel.double() * scale.reshape(-1, *[1] * (kernel.ndim - 1))
+    conv.weight.copy_(kernel)
+    conv.bias.copy_(bias)
+
+
+def _creation_order(net: StarDistNet) -> Iterator[Conv]:
+    """Yield convolutions in the order in which StarDist makes them, which Keras' own names count."""
+    for part in (net.stem, net.body, net.features, net.prob, net.dist):
+        yield from (m for m in part.modules() if isinstance(m, Conv))
+
+
+def _layer_order(net: StarDistNet) -> Iterator[Conv]:
+    """Yield convolutions in the order of Keras' ``model.layers``: by depth, shortcuts before what they run beside."""
+    convs = list(_creation_order(net))
+    for i, conv in enumerate(convs):
+        follower = convs[i + 1] if i + 1 < len(convs) else None
+        # without a normalisation the shortcut stands as deep as the last convolution of its block
+        if follower is not None and follower in _shortcuts(net) and not conv.normed:
+            convs[i], convs[i + 1] = follower, conv
+    return iter(convs)
+
+
+def _shortcuts(net: StarDistNet) -> list[nn.Module]:
+    return [m.shortcut for m in net.modules() if isinstance(m, Residual) and m.shortcut is not None]
+
+
+def _without_classes(layers: list[LayerWeights], config: ModelConfig) -> list[LayerWeights]:
+    """Drop the layers of a multi-class head: it is made of the last ones, each behind its single-class twin."""
+    if config.n_classes is None:
+        return layers
+    heads = 3
+    if config.features:
+        return [*layers[: -heads - 2], *layers[-heads - 2 : -heads - 1], *layers[-heads:-1]]
+    return layers[:-1]
+
+
+def _misfit(file: WeightFile, why: str) -> ModelError:
+    return ModelError(f"{file.path} has not the weights of the network in config.json beside it: {why}")

@@ -1,0 +1,214 @@
+"""From a batch of images to object candidates, on the device."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from divseg.errors import ConfigError
+from divseg.segment.stardist.network import StarDistNet
+
+BORDER = 2
+"""Grid pixels along the edge of the padded image that give no candidates, as in StarDist."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Pixels of one image that may be the centre of an object, in the image's raster order.
+
+    Attributes
+    ----------
+    prob : float32 array, shape (n,)
+        Object probability.
+    dist : float32 array, shape (n, n_rays)
+        Distance to the boundary along each ray, in pixels.
+    points : int64 array, shape (n, ndim)
+        Pixels.
+    """
+
+    prob: NDArray[np.float32]
+    dist: NDArray[np.float32]
+    points: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.prob)
+
+
+def choose_device(word: str) -> torch.device:
+    """Return the device of a user's word; ``auto`` is a CUDA GPU where there is one, otherwise the CPU.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device.
+    """
+    if word == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(word)
+    except RuntimeError:
+        raise ConfigError(f"segmenter option device={word}: use auto, cpu, cuda, cuda:N or mps") from None
+    usable = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not usable.get(device.type, False):
+        raise ConfigError(f"segmenter option device={word}: this machine has no such usable device; use auto or cpu")
+    return device
+
+
+@contextlib.contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """Without autograd, and without TF32: ten bits of mantissa would not give StarDist's labels."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        if device.type == "cuda":
+            stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
+        yield
+
+
+def pad_to(x: Tensor, divisor: tuple[int, ...]) -> Tensor:
+    """Pad (B, C, ...) at the ends by reflection, to lengths divisible by `divisor`; any length, as ``numpy.pad``."""
+    for axis, (length, div) in enumerate(zip(x.shape[2:], divisor, strict=True), start=2):
+        missing = -length % div
+        if missing:
+            index = np.pad(np.arange(length), (0, missing), mode="reflect")
+            x = x.index_select(axis, torch.from_numpy(index).to(x.device))
+    return x
+
+
+def predict_dense(net: StarDistNet, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return probabilities (B, ...) and distances (B, ..., n_rays) on the grid, as StarDist's ``predict``.
+
+    Parameters
+    ----------
+    net : StarDistNet
+    x : tensor, shape (B, C, Y, X) or (B, C, Z, Y, X)
+        Normalised images on the network's device.
+    """
+    with exact(x.device):
+        prob, dist = net(_layout(pad_to(x, net.config.divisor)))
+        inside = tuple(slice(-(-n // g)) for n, g in zip(x.shape[2:], net.config.grid, strict=True))
+        return prob[:, 0][(slice(None), *inside)], dist.movedim(1, -1)[(slice(None), *inside)]
+
+
+def predict_candidates(net: StarDistNet, x: Tensor, threshold: float, tile: int) -> list[Candidates]:
+    """Predict a batch and keep the pixels above a probability.
+
+    Parameters
+    ----------
+    net : StarDistNet
+    x : tensor, shape (B, C, Y, X) or (B, C, Z, Y, X)
+        Normalised images on the network's device.
+    threshold : float
+        Object probability that a candidate exceeds.
+    tile : int
+        Longest side that goes through the network at once, without the halo; longer images are predicted tile by
+        tile, with the same result.
+    """
+    c = net.config
+    shape = x.shape[2:]
+    with exact(x.device):
+        padded = pad_to(x, c.divisor)
+        full = padded.shape[2:]
+        found = []
+        for spans in tiles(tuple(full), tile, c.divisor, c.halo):
+            outer = tuple(slice(s.low, s.high) for s in spans)
+            prob, dist = net(_layout(padded[(slice(None), slice(None), *outer)]))
+            inner = tuple(
+                slice((s.start - s.low) // g, (s.stop - s.low) // g) for s, g in zip(spans, c.grid, strict=True)
+            )
+            prob = prob[:, 0][(slice(None), *inner)]
+            # last axis rays: candidates are then rows of memory
+            dist = dist.movedim(1, -1)[(slice(None), *inner)]
+            offset = [s.start // g for s, g in zip(spans, c.grid, strict=True)]
+            found.append(_above(prob, dist, threshold, offset, full, shape, c.grid))
+        return _by_image(found, len(x), c.grid, tiled=len(found) > 1)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Pixels from start to stop that a tile answers for, and from low to high that it looks at."""
+
+    start: int
+    stop: int
+    low: int
+    high: int
+
+
+def tiles(
+    shape: tuple[int, ...], tile: int, divisor: tuple[int, ...], halo: tuple[int, ...]
+) -> Iterator[tuple[Span, ...]]:
+    """Yield tiles that cover an image, cut at multiples of `divisor` with a halo that hides the cuts.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Lengths of the padded image, multiples of `divisor`.
+    tile : int
+        Longest side of what a tile answers for.
+    divisor, halo : tuple of int
+        Of the network.
+    """
+    axes = []
+    for length, div, reach in zip(shape, divisor, halo, strict=True):
+        margin = -(-reach // div) * div
+        count = -(-length // max(tile // div * div, div))
+        step = -(-length // (count * div)) * div
+        axes.append(
+            [
+                Span(a, min(a + step, length), max(a - margin, 0), min(a + step + margin, length))
+                for a in range(0, length, step)
+            ]
+        )
+    yield from itertools.product(*axes)
+
+
+def _layout(x: Tensor) -> Tensor:
+    """Put channels last in memory, where convolutions are fastest."""
+    return x.contiguous(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)
+
+
+def _above(
+    prob: Tensor,
+    dist: Tensor,
+    threshold: float,
+    offset: list[int],
+    full: torch.Size,
+    shape: torch.Size,
+    grid: tuple[int, ...],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (index, prob, dist) of pixels above the threshold; index has the image and the grid pixel."""
+    mask = prob > float(np.float32(threshold))
+    for axis, (first, whole, length, g) in enumerate(zip(offset, full, shape, grid, strict=True), start=1):
+        at = torch.arange(first, first + mask.shape[axis], device=mask.device)
+        # neither near the edge of the padded image nor on padding
+        keep = (at >= BORDER) & (at < whole // g - BORDER) & (at * g < length)
+        mask &= keep.reshape([-1 if a == axis else 1 for a in range(mask.ndim)])
+    index = mask.nonzero()
+    rows = dist[tuple(index.T)]
+    finite = torch.isfinite(rows).all(1)
+    if not bool(finite.all()):  # intensities far outside the percentiles overflow; StarDist's NMS would not end
+        index, rows = index[finite], rows[finite]
+    chosen = prob[tuple(index.T)]
+    index = index + torch.tensor([0, *offset], device=index.device)
+    return index.cpu(), chosen.cpu(), rows.cpu()
+
+
+def _by_image(
+    found: list[tuple[Tensor, Tensor, Tensor]], images: int, grid: tuple[int, ...], tiled: bool
+) -> list[Candidates]:
+    index, prob, dist = (torch.cat(parts).numpy() if tiled else parts[0].numpy() for parts in zip(*found, strict=True))
+    if tiled:
+        order = np.lexsort(index.T[::-1])
+        index, prob, dist = index[order], prob[order], dist[order]
+    ends = np.searchsorted(index[:, 0], np.arange(images + 1))
+    points = index[:, 1:] * np.asarray(grid)
+    return [
+        Candidates(prob[a:b].astype(np.float32, copy=False), dist[a:b], points[a:b])
+        for a, b in itertools.pairwise(ends)
+    ]

@@ -1,0 +1,80 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from divseg.errors import ConfigError
+from divseg.segment.stardist import network as network_module
+from divseg.segment.stardist.config import read_config
+from divseg.segment.stardist.network import build_network
+from divseg.segment.stardist.predict import choose_device, pad_to, predict_candidates, predict_dense, tiles
+from divseg.segment.stardist.weights import find_weights, read_weights
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 2, 8, 16]), st.sampled_from([1, 4, 32]))
+def test_padding_is_numpys_reflection(height, width, div_y, div_x):
+    x = np.arange(2 * height * width, dtype=np.float32).reshape(1, 2, height, width)
+    ends = [(0, -height % div_y), (0, -width % div_x)]
+    np.testing.assert_array_equal(
+        pad_to(torch.from_numpy(x), (div_y, div_x)), np.pad(x, [(0, 0), (0, 0), *ends], mode="reflect")
+    )
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 100), st.integers(0, 40), st.sampled_from([2, 8]))
+def test_tiles_cover_each_pixel_once(rows, columns, tile, halo, div):
+    shape = (rows * div, columns * div)
+    count = np.zeros(shape, int)
+    for spans in tiles(shape, tile, (div, div), (halo, halo)):
+        count[tuple(slice(s.start, s.stop) for s in spans)] += 1
+        for s, length in zip(spans, shape, strict=True):
+            assert all(v % div == 0 for v in (s.start, s.stop, s.low, s.high))
+            assert s.stop - s.start <= max(tile, div)
+            assert s.low == 0 or s.start - s.low >= halo
+            assert s.high == length or s.high - s.stop >= halo
+    assert (count == 1).all()
+
+
+@pytest.mark.parametrize("name", ["unet2d", "grid2", "channels2", "unet3d"])
+def test_strips_change_nothing(models, monkeypatch, name):
+    net = build_network(read_config(models.folder / name), read_weights(find_weights(models.folder / name)))
+    shape = [5 * d if net.config.ndim == 3 else 16 * d for d in net.config.divisor]
+    x = torch.from_numpy(np.random.default_rng(0).random((2, net.config.n_channels, *shape), np.float32))
+    whole = predict_dense(net, x)
+    calls = []
+    in_strips = network_module.in_strips
+    monkeypatch.setattr(network_module, "in_strips", lambda *a: (calls.append(a), in_strips(*a))[1])
+    for rows, size in itertools.product((8, 13), (1, 2)):
+        monkeypatch.setattr(network_module, "STRIP_BYTES", 4 * rows * x[:, 0, 0].numel() * net.config.filters)
+        for ours, theirs in zip(predict_dense(net, x[:size]), whole, strict=True):
+            torch.testing.assert_close(ours, theirs[:size], rtol=0, atol=1e-5)
+    assert calls
+
+
+def test_candidates_keep_off_the_edge_and_the_padding(models):
+    net = build_network(read_config(models.folder / "grid2"), read_weights(find_weights(models.folder / "grid2")))
+    x = torch.rand(1, 1, 41, 50)
+    found = predict_candidates(net, x, 1e-9, 4096)[0]
+    # two grid pixels of the padded image (48, 56) are left out; padding gives none
+    assert (found.points.min(0) == 4).all()
+    assert (found.points.max(0) == [40, 48]).all()
+    assert len(found) == 19 * 23
+
+
+def test_overflow_gives_no_candidates(models):
+    net = build_network(read_config(models.folder / "unet2d"), read_weights(find_weights(models.folder / "unet2d")))
+    x = torch.rand(1, 1, 32, 32)
+    x[0, 0, 10, 10] = 3e38
+    found = predict_candidates(net, x, 1e-9, 4096)[0]
+    assert 0 < len(found) < 28 * 28
+    assert np.isfinite(found.dist).all()
+
+
+@pytest.mark.parametrize("word", ["cuda:77", "gpu0"])
+def test_devices_that_are_not_there(word):
+    assert choose_device("cpu").type == "cpu"
+    if word == "gpu0" or not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match=f"device={word}"):
+            choose_device(word)
