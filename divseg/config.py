@@ -29,7 +29,7 @@ class RunConfig(BaseModel):
     channel: int | None = Field(default=None, ge=0)
     """Channel to work on, counted from 0, where files have several."""
     noise: str = "learned"
-    """learned, estimated, gaussian[,sd=..] or poisson-gaussian[,a=..,b=..]."""
+    """learned, estimated, gaussian[,sd=..], poisson-gaussian[,a=..,b=..], or a noise model's file (.json, .npz)."""
     train_steps: int | None = Field(default=None, ge=1)
     """Budget of training in optimiser steps; gives the same model every time on one machine."""
     train_minutes: float | None = Field(default=None, gt=0)
@@ -43,7 +43,7 @@ class RunConfig(BaseModel):
     tile: int | None = Field(default=None, ge=16)
     """Side in pixels of the tiles the network works on; the results do not depend on it."""
     segmenter: str = "otsu,smooth=1,split=distance"
-    """Segmenter of every sample: a method with its options."""
+    """Segmenter of every sample: a method with its options, or auto: the thresholding that the samples support best."""
     group: int = Field(default=1, ge=1)
     """Segment the means of groups of this many samples instead of single samples."""
     method: str = "clustering"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from divseg.metrics import Calibration
 
 
-def check_settings(config: RunConfig) -> Segmenter:
-    """Raise ConfigError for settings that would stop a run later on; return the segmenter.
+def check_settings(config: RunConfig) -> Segmenter | None:
+    """Raise ConfigError for settings that would stop a run later on; return the segmenter, None for ``auto``.
 
     Names are checked where they are known: each room owns its own.
     """
@@ -34,7 +34,7 @@ def check_settings(config: RunConfig) -> Segmenter:
                 near = difflib.get_close_matches(name, table, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ConfigError(f"unknown {setting} {name!r} (known: {', '.join(table)}){hint}")
-    return segmenter(config.segmenter)
+    return None if config.segmenter == "auto" else segmenter(config.segmenter)
 
 
 def load_calibration(config: RunConfig) -> Calibration | None:

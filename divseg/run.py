@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from divseg.choose_segmenter import choose_for_run
 from divseg.config import RunConfig
 from divseg.errors import ConfigError, DivsegError, DivsegWarning, InputError, OutputError
 from divseg.io import (
@@ -129,11 +130,12 @@ class _Run:
         found: InputReport,
         store: RunStore,
         config: RunConfig,
-        segment: Segmenter,
+        segment: Segmenter | None,
         tell: Reporter,
     ) -> None:
         self.source, self.found, self.store = source, found, store
-        self.config, self.segment, self.tell = config, segment, tell
+        self.config, self.tell = config, tell
+        self._segment = segment
         self.failures: list[dict[str, str]] = failure_rows(found.problems)
         self.failed = {row["file"] for row in self.failures}
         self.started = time.monotonic()
@@ -145,6 +147,9 @@ class _Run:
     def go(self, model_folder: str | Path | None) -> RunResult:
         """Train or load, process, and write tables and report, also where Ctrl-C came in between."""
         model = self.model(model_folder)
+        if self._segment is None:
+            refs, weights = self.found.images.refs, fingerprint_model(self.store.model)
+            self._segment = choose_for_run(self.store, model, refs, self.config.seed, weights, self.tell)
         key = self.unit_key(model)
         try:
             self.images(model, key)
@@ -156,6 +161,13 @@ class _Run:
         if self.interrupted:
             raise KeyboardInterrupt
         return result
+
+    @property
+    def segment(self) -> Segmenter:
+        """The segmenter, once it is chosen."""
+        if self._segment is None:
+            raise ConfigError("the segmenter is not chosen yet")
+        return self._segment
 
     # --- model
 
@@ -184,12 +196,14 @@ class _Run:
 
     def _training_key(self) -> str:
         """Return a hash of what the trained model depends on: settings, and which files there are."""
+        from divseg.denoise.noise.choose import noise_key
+
         c = self.config
         files = []
         for ref in self.found.images.refs:
             stat = ref.path.stat()
             files.append([ref.name, ref.shape, stat.st_size, stat.st_mtime_ns])
-        settings = [c.noise, c.train_steps, c.train_minutes, c.seed, c.axes, c.channel]
+        settings = [noise_key(c.noise), c.train_steps, c.train_minutes, c.seed, c.axes, c.channel]
         return config_hash({"settings": settings, "files": files})
 
     def _usable(self) -> ImageList:
@@ -357,8 +371,10 @@ def _check(image: Image) -> None:
     plane(image, NetworkConfig().smallest_side)
 
 
-def train(images: ImageList, config: RunConfig, tell: Reporter) -> DivNoising:
-    """Train on images with the settings of a run."""
+def train(
+    images: ImageList, config: RunConfig, tell: Reporter, *, checkpoints: Path | None = None, resume: bool = False
+) -> DivNoising:
+    """Train on images with the settings of a run, with checkpoints in a folder where one is given."""
     from divseg.denoise import DivNoising
 
     tell.say(f"training on {len(images)} images")
@@ -370,6 +386,8 @@ def train(images: ImageList, config: RunConfig, tell: Reporter) -> DivNoising:
         seed=config.seed,
         device=config.device,
         progress=tell.training,
+        checkpoints=checkpoints,
+        resume=resume,
     )
     t = model.training
     tell.say(

@@ -16,6 +16,7 @@ from divseg.versions import versions
 if TYPE_CHECKING:
     from divseg.denoise import DivNoising
     from divseg.metrics import Calibration
+    from divseg.metrics.calibrator import Outcome
 
 DEMO = RunConfig(train_steps=4000, samples=32, segmenter="local,smooth=1,split=distance,min_size=20")
 """Settings of the demo: about four minutes on two CPU cores."""
@@ -44,14 +45,24 @@ def run_demo(out: str | Path, *, train_minutes: float | None = None, reporter: R
     return run_folder(images, Path(out) / "run", config, truth=masks, reporter=reporter)
 
 
-def train_folder(source: Any, out: str | Path, config: RunConfig, *, reporter: Reporter | None = None) -> DivNoising:
-    """Train on the images of a folder and write a model folder."""
+def train_folder(
+    source: Any, out: str | Path, config: RunConfig, *, resume: bool = False, reporter: Reporter | None = None
+) -> DivNoising:
+    """Train on the images of a folder and write a model folder with a plot of the training.
+
+    Checkpoints are written to the folder while training runs; with `resume` a training that was cut off goes
+    on from the last one.
+    """
+    from divseg.denoise.folder import check_model_folder
+    from divseg.report.training import write_training_plot
+
     reporter = reporter or LogReporter()
     found = check_inputs(source, axes=config.axes, channel=config.channel, out=out)
     for line in found.lines():
         reporter.say(line)
-    model = train(found.images, config, reporter)
+    model = train(found.images, config, reporter, checkpoints=check_model_folder(out), resume=resume)
     model.save(out)
+    write_training_plot(out)
     return model
 
 
@@ -91,33 +102,41 @@ def calibrate_run(folder: str | Path, truth: str | Path, out: str | Path, *, iou
     InputError
         No run folder, no truth for it, or too few objects or images.
     """
+    from divseg.metrics.calibrator import fit_outcomes
+    from divseg.report.folder import read_results
+
+    outcomes = run_outcomes(folder, truth, iou=iou)
+    config = read_results(folder).run.get("config", {})
+    settings = {name: config.get(name) for name in ("segmenter", "samples", "group", "method", "target", "existence")}
+    made = fit_outcomes(outcomes, method=str(config.get("method", "")), iou=iou, settings=settings)
+    made.save(out)
+    return made
+
+
+def run_outcomes(folder: str | Path, truth: str | Path, *, iou: float = 0.5) -> list[Outcome]:
+    """Compare every image of a run folder that has truth with it, for calibration; see :func:`calibrate_run`."""
     from divseg.io import read_labels
-    from divseg.metrics.calibrator import fit_outcomes, outcome
+    from divseg.metrics.calibrator import outcome
     from divseg.report.folder import read_results
 
     results = read_results(folder)
     if "objects" in results.missing or "images" in results.missing:
         raise InputError(f"{folder} holds no finished run: objects.csv or images.csv is missing")
-    folder = Path(folder)
-    images = check_inputs(folder / "labels", truth=truth)
-    outcomes = []
+    found = check_inputs(Path(folder) / "labels", truth=truth)
     by_image = dict(tuple(results.objects.groupby(results.objects["image"].astype(str))))
     spreads = {
         str(row["image"]): (float(row["count_q05"]), float(row["count_q95"]))
         for row in results.images.to_dict("records")
     }
-    for ref in images.images.refs:
-        if ref.name in images.truth and ref.name in spreads:
-            labels, true = read_labels(ref.path), images.truth[ref.name].load()
+    outcomes = []
+    for ref in found.images.refs:
+        if ref.name in found.truth and ref.name in spreads:
+            labels, true = read_labels(ref.path), found.truth[ref.name].load()
             objects = by_image.get(ref.name, results.objects.iloc[:0])
             outcomes.append(outcome(labels, objects, true, *spreads[ref.name], iou=iou))
     if not outcomes:
         raise InputError(f"{truth}: no truth for any image of {folder}; file names must agree")
-    config = results.run.get("config", {})
-    settings = {name: config.get(name) for name in ("segmenter", "samples", "group", "method", "target", "existence")}
-    made = fit_outcomes(outcomes, method=str(config.get("method", "")), iou=iou, settings=settings)
-    made.save(out)
-    return made
+    return outcomes
 
 
 def describe_installation() -> dict[str, Any]:

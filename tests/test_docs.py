@@ -14,32 +14,47 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def snippets(language):
-    """All code blocks of one language, as test parameters."""
+    """All code blocks of one language, as test parameters: text, package that it needs or "", files beside it.
+
+    A block that begins with ``# name.py`` is also a file that the reader saves: the others of its page find it.
+    """
     found = []
     for page in PAGES:
-        blocks = re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
-        found += [pytest.param(text, id=f"{page.name}-{i}") for i, text in enumerate(blocks)]
+        blocks = re.findall(r"^```(\w+)(?: needs=(\w+))?\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+        files = {name[1]: text for *_, text in blocks if (name := re.match(r"# (\w+\.py)\n", text))}
+        mine = [(text, needs, files) for kind, needs, text in blocks if kind == language]
+        found += [pytest.param(*values, id=f"{page.name}-{i}") for i, values in enumerate(mine)]
     return found
+
+
+def prepare(folder, needs, files):
+    """Save the page's files; skip where a package that is not divseg's own is absent."""
+    if needs:
+        pytest.importorskip(needs, reason=f"the snippet needs {needs}, which is not installed")
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def test_there_are_snippets_and_only_of_kinds_that_run():
     assert snippets("python")
     assert snippets("sh")
     for page in PAGES:
-        fences = re.findall(r"^```(\w*)", page.read_text(encoding="utf-8"), re.M)
-        assert set(fences) <= {"", "python", "sh", "toml"}
+        fences = re.findall(r"^```(.*)", page.read_text(encoding="utf-8"), re.M)
+        assert {fence.split(" needs=")[0] for fence in fences} <= {"", "python", "sh", "toml"}
 
 
-@pytest.mark.parametrize("text", snippets("python"))
-def test_python(text, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("text", "needs", "files"), snippets("python"))
+def test_python(text, needs, files, tmp_path, monkeypatch):
+    prepare(tmp_path, needs, files)
     monkeypatch.chdir(tmp_path)
     exec(compile(text, "snippet", "exec"), {"__name__": "snippet"})
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", snippets("sh"))
-def test_shell(text, tmp_path, make_plate):
+@pytest.mark.parametrize(("text", "needs", "files"), snippets("sh"))
+def test_shell(text, needs, files, tmp_path, make_plate):
     """Each command runs as written, but for a small training budget where it trains."""
+    prepare(tmp_path, needs, files)
     for name in ("plate1", "plate2"):
         images, masks = make_plate(tmp_path / "made" / name, n=2, seed=len(name))
         images.rename(tmp_path / name)
@@ -73,3 +88,15 @@ def test_quickstart(capsys, tmp_path):
     out = capsys.readouterr().out
     assert "consensus" in out
     assert "AP50" in out
+
+
+def test_the_page_on_segmenters_names_every_method_and_option():
+    from divseg.segment.options import METHODS
+    from divseg.segment.stardist.models import REGISTRY
+    from divseg.segment.stardist.options import OPTIONS
+
+    page = (ROOT / "docs" / "segmenters.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w:]+)`", page))
+    assert set(METHODS) <= named
+    assert {option for options in (*METHODS.values(), OPTIONS) for option in options} <= named
+    assert {f"stardist:{entry.name}" for entry in REGISTRY} <= named

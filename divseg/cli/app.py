@@ -44,8 +44,8 @@ def _common(
     pass
 
 
-def command(function: Callable[..., int | None]) -> Callable[..., None]:
-    """Register a command; its errors become one line on standard error and an exit code."""
+def guard(function: Callable[..., int | None]) -> Callable[..., None]:
+    """Make a command whose errors become one line on standard error and an exit code."""
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> None:
@@ -58,5 +58,11 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             code = interrupted()
         raise typer.Exit(code or OK)
 
+    return guarded
+
+
+def command(function: Callable[..., int | None]) -> Callable[..., None]:
+    """Register a command of ``divseg``, guarded."""
+    guarded = guard(function)
     app.command(name=function.__name__.removesuffix("_command").replace("_", "-"))(guarded)
     return guarded

@@ -11,10 +11,14 @@ import typer
 from divseg.cli import options as o
 from divseg.cli.app import OK, SOME_FAILED, command
 from divseg.cli.app import app as app
+from divseg.cli.evaluate import evaluate_command
+from divseg.cli.fuse import fuse_command
 from divseg.cli.models import models
+from divseg.cli.noise_model import noise_model
 from divseg.cli.show import Show
 
 app.add_typer(models, name="models")
+app.add_typer(noise_model, name="noise-model")
 
 
 def _config(path: Path | None, **settings: Any) -> Any:
@@ -114,11 +118,12 @@ def train_command(
     train_minutes: o.TrainMinutes = None,
     seed: o.Seed = None,
     device: o.Device = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the model folder.")] = False,
     quiet: o.Quiet = False,
 ) -> int:
     """Train on noisy images, write a model folder.
 
-    The folder is for `divseg run --model`.
+    The folder is for `divseg run --model`. Checkpoints are written to it while training runs.
     """
     from divseg.tasks import train_folder
 
@@ -133,28 +138,13 @@ def train_command(
         device=device,
     )
     with Show(quiet) as show:
-        model = train_folder(source, out, settings, reporter=show)
+        model = train_folder(source, out, settings, resume=resume, reporter=show)
     print(f"{out}: {model.noise.describe()}; {model.training['kl_per_pixel']:.4f} nats per pixel in the latents")
     return 0
 
 
-@command
-def evaluate_command(
-    predicted: Annotated[Path, typer.Argument(metavar="PREDICTED", help="Folder of label images.")],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Folder of ground-truth label images.")],
-    out: Annotated[Path | None, typer.Option(help="CSV file for the scores of every image.")] = None,
-) -> int:
-    """Score label images against ground truth."""
-    from divseg.metrics import evaluate_folders, summarize, to_markdown
-
-    table = evaluate_folders(predicted, truth)
-    table.insert(0, "input", predicted.name)
-    if out is not None:
-        from divseg.io import write_csv
-
-        write_csv(out, table)
-    print(to_markdown(summarize(table)))
-    return 0
+command(fuse_command)
+command(evaluate_command)
 
 
 @command

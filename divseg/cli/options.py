@@ -17,7 +17,8 @@ Channel = Annotated[
 Noise = Annotated[
     str | None,
     typer.Option(
-        help="learned (default), estimated, gaussian[,sd=20] or poisson-gaussian[,a=2,b=-180].",
+        help="learned (default), estimated, gaussian[,sd=20], poisson-gaussian[,a=2,b=-180], or the file of a "
+        "noise model (.json, .npz; see noise-model).",
         show_default=False,
     ),
 ]

@@ -234,6 +234,7 @@ def _noise_words(noise: dict[str, Any]) -> str:
     a, b = noise.get("a"), noise.get("b")
     if kind == "poisson-gaussian" and a is not None and b is not None:
         return f"Poisson-Gaussian, variance = {significant(a)} \u00b7 signal + {significant(b)}"
-    others = flatten({key: value for key, value in noise.items() if key != "kind"})
+    tables = ("kind", "weight", "table")
+    others = flatten({key: value for key, value in noise.items() if key not in tables})
     rest = ", ".join(f"{key} = {words}" for key, words in others if key)
     return f"{kind}, {rest}" if rest else kind
