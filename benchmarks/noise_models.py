@@ -96,7 +96,7 @@ def convallaria() -> list[str]:
         row("photon_transfer", naive.a, percent(naive.a, README_A), naive_b, percent(naive_b, README_B), ""),
         "",
         f"Noise of neighbours: correlation x {x:.3f}, y {y:.3f} "
-        "(the second difference of photon_transfer takes alternating noise for more noise).",
+        "(alternating noise, whose gain by the second difference photon_transfer divides out).",
         "",
         "Fitted to the upper half of the frame, judged on the lower one, a quarter of which is brighter "
         "(log-likelihood in nats per pixel; the histogram's bins are 129 and 32 wide):",

@@ -177,7 +177,7 @@ def _expected(line: PhotonTransfer, low: float, width: float, bins: int) -> NDAr
     with few have no holes.
     """
     edges = low + width * np.arange(bins + 1)
-    centres = edges[:-1, None] + 0.5 * width
+    centres = (edges[:-1, None] + 0.5 * width).astype(np.float64)
     sd = np.sqrt(_variance(line, centres))
     share = np.diff(ndtr((edges[None, :] - centres) / sd), axis=1)
     return np.maximum(8.0, 6.0 * sd / width) * share

@@ -1,0 +1,94 @@
+"""The reference implementation's way of training and sampling, stated again, to measure against.
+
+Read from the public code of DivNoising (juglab/DivNoising): one sample at a time, NCHW memory layout, gradients
+recorded, one copy to the host a sample; training in float32 with batches of 32 patches of 128x128 pixels, Adam at
+1e-3, KL weight 1 from the first step, weights as torch draws them.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+
+from divseg.denoise.elbo import elbo_terms
+from divseg.denoise.intensity import Intensity
+from divseg.denoise.network import DivNoisingNet
+from divseg.denoise.noise import NoiseModel
+
+
+def plain_copy(network: DivNoisingNet, device: torch.device) -> DivNoisingNet:
+    """Return the network in the ordinary memory layout, with gradients on, as the reference leaves it."""
+    twin = copy.deepcopy(network).to(device)
+    for parameter in twin.parameters():
+        parameter.data = parameter.data.contiguous(memory_format=torch.contiguous_format)
+        parameter.requires_grad_(True)
+    return twin
+
+
+def reference_samples(network: DivNoisingNet, noisy: np.ndarray, n: int, intensity: Intensity) -> list[np.ndarray]:
+    """Draw samples as the reference does; sides must be multiples of the network's stride."""
+    device = next(network.parameters()).device
+    x = torch.from_numpy(intensity.normalise(noisy[None]))[None].to(device)
+    mu, logvar = network.encoder(x)
+    samples = []
+    for _ in range(n):
+        z = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+        image = network.decoder(z)
+        samples.append(image.detach().cpu().numpy()[0, 0] * intensity.sd[0] + intensity.mean[0])
+    return samples
+
+
+class ReferenceTraining:
+    """The reference's training recipe on patches that are drawn once and kept, augmented eightfold.
+
+    Parameters
+    ----------
+    images : list of array, shape (Y, X)
+    intensity : Intensity
+    noise : NoiseModel
+    seed : int
+    patches : int
+        Patches drawn before augmentation.
+    """
+
+    def __init__(
+        self,
+        images: list[np.ndarray],
+        intensity: Intensity,
+        noise: NoiseModel,
+        *,
+        seed: int,
+        device: torch.device,
+        batch: int = 32,
+        patch: int = 128,
+        patches: int = 1024,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.network = DivNoisingNet().to(device)
+        self.noise, self.intensity, self.batch, self.device = noise, intensity, batch, device
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=1e-3)
+        rng = np.random.default_rng(seed)
+        stack = np.empty((patches, patch, patch), np.float32)
+        for slot in stack:
+            image = images[rng.integers(len(images))]
+            y, x = (int(rng.integers(s - patch + 1)) for s in image.shape)
+            slot[:] = image[y : y + patch, x : x + patch]
+        turned = [np.rot90(stack, k, axes=(1, 2)) for k in range(4)]
+        every = np.concatenate([*turned, *(t[:, ::-1] for t in turned)])
+        self.patches = intensity.normalise(every[None])[0]
+        self.rng = rng
+        self.pixels = 0
+
+    def step(self) -> tuple[float, float]:
+        """Take one step; return the loss and the KL per pixel."""
+        chosen = self.rng.integers(len(self.patches), size=self.batch)
+        x = torch.from_numpy(self.patches[chosen][:, None]).to(self.device)
+        terms = elbo_terms(self.network, self.noise, x, self.intensity)
+        loss = terms.loss.mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self.pixels += x.numel()
+        return float(loss.detach()), float(terms.kl.detach().mean())
