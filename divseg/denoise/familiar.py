@@ -19,8 +19,8 @@ from divseg.denoise.sampling import Posterior
 ROWS = 2**22
 """Pixels that are looked at together, for memory's sake."""
 
-LEAST_MARGIN = 0.02
-"""Nats per pixel by which the range of the training crops is at least widened."""
+LEAST_MARGIN = 0.1
+"""Nats per pixel by which the range of the training crops is at least widened; half of the noise gives 0.4."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Familiarity:
     loss : float
         Negative evidence lower bound of the image, from one sample.
     low, high : float
-        Bounds of what is familiar: the range of 98 % of the training crops, widened by a tenth on both
-        sides. An image is larger than a crop, so its loss is an average of many crops' and scatters less.
+        Bounds of what is familiar: the range of 98 % of the training crops, widened by its own width below (an image
+        may show little more than background) and by a tenth of it above.
     """
 
     loss: float
@@ -101,8 +101,8 @@ def familiarity(
     shift = sum(map(math.log, intensity.sd)) / len(intensity.sd)
     loss = float(total) / count - shift + float(kl) / padded
     first, _, last = loss_range
-    margin = max(LEAST_MARGIN, 0.1 * (last - first))
-    return Familiarity(loss, first - margin, last + margin)
+    width = last - first
+    return Familiarity(loss, first - max(LEAST_MARGIN, width), last + max(LEAST_MARGIN, width / 10))
 
 
 def _stride(posterior: Posterior) -> int:

@@ -45,5 +45,7 @@ def test_train_is_cut_off_and_goes_on(make_plate, tmp_path, monkeypatch):
 
 def test_a_folder_of_other_things_is_refused_before_training(make_plate, tmp_path):
     images, _ = make_plate(tmp_path / "plate", n=1)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("precious")
     with pytest.raises(OutputError, match="holds no divseg model"):
-        train_folder(images, images, CONFIG)
+        train_folder(images, tmp_path / "other", CONFIG)

@@ -27,7 +27,7 @@ def test_the_log_becomes_a_table_and_a_plot(tmp_path):
     path = write_training_plot(tmp_path)
     with Image.open(path) as picture:
         assert min(picture.size) > 500
-        assert len(set(picture.resize((60, 60)).getdata())) > 20  # something is drawn
+        assert len(picture.convert("L").getcolors()) > 20  # something is drawn
 
 
 @pytest.mark.parametrize(
