@@ -96,7 +96,8 @@ def speed(folder: str, options: str, count: int, rounds: int) -> str:
             labels = segment(stack)
             taken = (time.perf_counter() - start, processor_time() - busy)
             print(f"{name}: {taken[0]:.1f} s, {taken[1]:.1f} core-s, load {os.getloadavg()[0]:.1f}", flush=True)
-            best[name] = tuple(map(min, taken, best.get(name, taken)))  # type: ignore[assignment]
+            wall, core = best.get(name, taken)
+            best[name] = min(wall, taken[0]), min(core, taken[1])
             first = first or labels
             assert all(np.array_equal(a, b) for a, b in zip(first, labels, strict=True)), f"{name}: other labels"
     wall, core = best[contestants[0][0]]

@@ -99,7 +99,7 @@ def fuse_folder(
     found = find_mask_sets(root, layout=layout, ndim=ndim, skip=apart)
     given = MaskWeights(weights, found)
     how = {"method": method, "target": target, "existence": existence, "seed": seed}
-    job = _Job(root, found, RunStore(goal), given, how, tell)
+    job = _Job(root, found, RunStore(goal, "fuse"), given, how, tell)
     return job.go(truth)
 
 
@@ -115,11 +115,6 @@ class _Job:
         how: dict[str, Any],
         tell: Reporter,
     ) -> None:
-        earlier = store.read_run().get("command", "fuse" if len(store.read_run()) == 1 else "run")
-        if earlier != "fuse":
-            raise OutputError(
-                f"{store.folder}: this folder holds the results of divseg {earlier}; choose another --out"
-            )
         self.root, self.found, self.store, self.weights, self.how, self.tell = root, found, store, weights, how, tell
         self.truth: dict[str, TruthRef] = {}
         self.failures = [
@@ -130,7 +125,6 @@ class _Job:
 
     def go(self, truth: str | os.PathLike[str] | None) -> FuseResult:
         """Fuse every image, and write the tables, also where Ctrl-C came in between."""
-        self.store.write_run({"command": "fuse"})
         self._say_what_is_found()
         if truth is not None:
             self._pair(truth)
@@ -280,7 +274,6 @@ class _Job:
             for s in self.found.sets
         ]
         return {
-            "command": "fuse",
             "divseg": versions()["divseg"],
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "config": {

@@ -121,9 +121,9 @@ def _read(weights: str | os.PathLike[str]) -> list[float] | dict[str, Any]:
     return {str(name): weight for name, weight in zip(table["name"], table["weight"], strict=True)}
 
 
-def _number(value: object) -> float:
+def _number(value: Any) -> float:
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
     except (TypeError, ValueError):
         raise InputError(f"the weight {value!r} is no number") from None
     if not (np.isfinite(number) and number >= 0):

@@ -73,8 +73,11 @@ def rebuild_report(folder: str | Path) -> Path:
     path = Path(folder) / "run.json"
     if not path.is_file():
         raise InputError(f"{folder} is no run folder: it has no run.json")
-    inputs = {row["name"]: row for row in json.loads(path.read_text(encoding="utf-8")).get("inputs", [])}
-    config = json.loads(path.read_text(encoding="utf-8")).get("config", {})
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if (command := record.get("command", "run")) != "run":
+        raise InputError(f"{folder} holds the results of divseg {command}, which has no report")
+    inputs = {row["name"]: row for row in record.get("inputs", [])}
+    config = record.get("config", {})
 
     def load(name: str) -> Any:
         images = read(inputs[name]["path"], axes=config.get("axes"), channel=config.get("channel"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -50,7 +50,7 @@ def fuse_command(
     """
     from divseg.fuse_folder import fuse_folder
 
-    given = {"method": method, "target": target, "existence": existence}
+    settings: dict[str, Any] = {"method": method, "target": target, "existence": existence}
     with Show(quiet) as show:
         result = fuse_folder(
             folder,
@@ -61,7 +61,7 @@ def fuse_command(
             seed=seed,
             truth=truth,
             reporter=show,
-            **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+            **{name: value for name, value in settings.items() if value is not None},
         )
     print(result.text)
     return SOME_FAILED if result.n_failed else OK

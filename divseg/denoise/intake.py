@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from divseg.denoise.network import NetworkConfig
 from divseg.errors import InputError
-from divseg.io import Image, as_images, check_pixels
+from divseg.io import Image, as_images, check_pixels, check_plane
 
 
 def plane(image: Image | NDArray[np.generic], smallest: int = 1) -> NDArray[np.generic]:
@@ -23,20 +23,14 @@ def plane(image: Image | NDArray[np.generic], smallest: int = 1) -> NDArray[np.g
         If the image is not 2-D with one channel, has pixels that are no numbers, or a side of fewer than
         `smallest` pixels.
     """
-    if not isinstance(image, Image):
-        image = Image.from_array(np.asarray(image))
-    if image.axes != "YX":
+    pixels = check_plane(image, "this version works on")
+    if min(pixels.shape) < smallest:
+        name = image.name if isinstance(image, Image) else "image"
         raise InputError(
-            f"{image.name}: axes {image.axes} of shape {image.shape}; this version works on 2-D images with one "
-            "channel (choose --channel, or --axes TYX to take the planes of a stack one by one)"
-        )
-    if min(image.shape) < smallest:
-        raise InputError(
-            f"{image.name}: {image.shape[0]}x{image.shape[1]} pixels are smaller than the network's tile of "
+            f"{name}: {pixels.shape[0]}x{pixels.shape[1]} pixels are smaller than the network's tile of "
             f"{smallest}x{smallest}; leave it out or crop less"
         )
-    check_pixels(image)
-    return image.data
+    return pixels
 
 
 def axes_of(config: NetworkConfig, ndim: int) -> str:

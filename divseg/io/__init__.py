@@ -8,7 +8,7 @@ from divseg.io.fingerprint import config_hash, fingerprint
 from divseg.io.image import Image, PixelSize
 from divseg.io.labels import read_labels, write_labels
 from divseg.io.mask_sets import LAYOUTS, MaskSet, MaskSets, find_mask_sets
-from divseg.io.pixels import check_pixels
+from divseg.io.pixels import check_pixels, check_plane
 from divseg.io.problem import Problem
 from divseg.io.read import as_images, read
 from divseg.io.refs import ImageList, ImageRef
@@ -33,6 +33,7 @@ __all__ = [
     "as_images",
     "check_inputs",
     "check_pixels",
+    "check_plane",
     "config_hash",
     "find_mask_sets",
     "fingerprint",

@@ -57,6 +57,32 @@ def check_pixels(image: Image | ArrayLike, name: str | None = None) -> None:
         raise InputError(f"{where}: values from {low} to {high} do not fit 32-bit floats; divide them by a constant")
 
 
+def check_plane(image: Image | ArrayLike, use: str) -> NDArray[Any]:
+    """Return the pixels of a 2-D image with one channel, after :func:`check_pixels`.
+
+    Parameters
+    ----------
+    image : Image or array_like
+        Axes YX.
+    use : str
+        Who asks, for the message: "<use> 2-D images with one channel".
+
+    Raises
+    ------
+    InputError
+        Other axes, or pixels that cannot be worked with.
+    """
+    if not isinstance(image, Image):
+        image = Image.from_array(np.asarray(image))
+    if image.axes != "YX":
+        raise InputError(
+            f"{image.name}: axes {image.axes} of shape {image.shape}; {use} 2-D images with one channel "
+            "(choose --channel, or --axes TYX to take the planes of a stack one by one)"
+        )
+    check_pixels(image)
+    return image.data
+
+
 def _check_finite(data: NDArray[Any], where: str) -> None:
     bad = ~np.isfinite(data)
     count = int(bad.sum())

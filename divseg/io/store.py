@@ -31,7 +31,9 @@ class RunStore(RunLayout):
     Parameters
     ----------
     folder : path
-        Made where it is missing. An existing folder must be empty or of an earlier run.
+        Made where it is missing. An existing folder must be empty or of an earlier run of the same command.
+    command : str
+        Which command of ``divseg`` keeps its results there.
 
     Raises
     ------
@@ -39,8 +41,9 @@ class RunStore(RunLayout):
         If the folder holds something else, or cannot be made.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], command: str = "run") -> None:
         super().__init__(Path(folder).expanduser())
+        self.command = command
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # The list first, run.json after it: a process that starts beside this one writes run.json first
@@ -54,7 +57,9 @@ class RunStore(RunLayout):
                     "choose another --out"
                 )
             self.write_run({})
-        self.read_run()
+        earlier = self.read_run().get("command", "run")
+        if earlier != command:
+            raise OutputError(f"{self.folder}: this folder holds the results of divseg {earlier}; choose another --out")
 
     def write_run(self, record: Mapping[str, Any]) -> None:
         """Write run.json; the keys that mark the folder as a run's are added.
@@ -64,7 +69,9 @@ class RunStore(RunLayout):
         OutputError
             If it cannot be written.
         """
-        write_json(self.run_json, {"divseg_run": SCHEMA, **record})
+        # folders of divseg run have never named their command
+        mark = {} if self.command == "run" else {"command": self.command}
+        write_json(self.run_json, {"divseg_run": SCHEMA, **mark, **record})
 
     def read_run(self) -> dict[str, Any]:
         """Read run.json.

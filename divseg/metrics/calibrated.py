@@ -86,14 +86,32 @@ class Calibration:
         check_columns(objects)
         table = objects.copy()
         table["confidence"] = self.confidence(object_score(objects))
-        if self.area is not None:
-            table["area_low"] = objects["area_q05"].to_numpy(float) * np.exp(-self.area[0])
-            table["area_high"] = objects["area_q95"].to_numpy(float) * np.exp(self.area[1])
-            # margins may be negative where the samples are too cautious: an interval never turns inside out
-            middle = np.sqrt(table["area_low"] * table["area_high"])
-            table["area_low"] = np.minimum(table["area_low"], middle)
-            table["area_high"] = np.maximum(table["area_high"], middle)
+        limits = self.area_intervals(objects["area_q05"].to_numpy(float), objects["area_q95"].to_numpy(float))
+        if limits is not None:
+            table["area_low"], table["area_high"] = limits
         return table
+
+    def area_intervals(
+        self, low: NDArray[np.float64], high: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Prediction intervals of the true areas of objects that are right.
+
+        Parameters
+        ----------
+        low, high : float64 arrays, shape (n,)
+            5 and 95 % quantiles of the areas of the members.
+
+        Returns
+        -------
+        tuple of two float64 arrays, shape (n,), or None
+            None where areas could not be calibrated.
+        """
+        if self.area is None:
+            return None
+        low, high = low * np.exp(-self.area[0]), high * np.exp(self.area[1])
+        # margins may be negative where the samples are too cautious: an interval never turns inside out
+        middle = np.sqrt(low * high)
+        return np.minimum(low, middle), np.maximum(high, middle)
 
     def count_interval(self, low: float, high: float) -> tuple[float, float] | None:
         """Prediction interval of the true number of objects of one image.

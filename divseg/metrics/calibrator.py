@@ -195,7 +195,9 @@ def _measures(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[str, float]:
     before = np.concatenate([o.existence for _, o in pairs])
     after = np.concatenate([c.confidence(o.score) for c, o in pairs])
     area = np.concatenate([np.stack([o.area_low, o.area_high, o.true_area]) for _, o in pairs], axis=1)
-    wide = np.concatenate([_widened(c, o) for c, o in pairs], axis=1)
+    unknown = [np.full((2, len(o.hit)), np.nan) for _, o in pairs]
+    limits = [c.area_intervals(o.area_low, o.area_high) or u for (c, o), u in zip(pairs, unknown, strict=True)]
+    wide = np.concatenate([np.stack(tuple(pair)) for pair in limits], axis=1)
     counts = np.array([[o.count_low, o.count_high, o.n_true] for _, o in pairs]).T
     ranges = np.array([c.count_interval(o.count_low, o.count_high) or (np.nan, np.nan) for c, o in pairs])
     return {
@@ -208,14 +210,6 @@ def _measures(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[str, float]:
         "count_coverage_before": interval_coverage(counts[0], counts[1], counts[2]),
         "count_coverage_after": interval_coverage(ranges[:, 0], ranges[:, 1], counts[2]),
     }
-
-
-def _widened(calibration: Calibration, o: Outcome) -> NDArray[np.float64]:
-    if calibration.area is None:
-        return np.full((2, len(o.hit)), np.nan)
-    columns = {"existence": o.existence, "mean_iou": 1.0, "area_q05": o.area_low, "area_q95": o.area_high}
-    table = calibration.apply(pd.DataFrame({"label": np.arange(len(o.hit)), **columns}))
-    return np.stack([table["area_low"].to_numpy(float), table["area_high"].to_numpy(float)])
 
 
 def _fit(outcomes: Sequence[Outcome], coverage: float) -> tuple[Curve, tuple[float, float] | None, float | None]:

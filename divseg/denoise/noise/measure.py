@@ -18,7 +18,7 @@ from divseg.denoise.noise.limits import LimitFinder
 from divseg.denoise.noise.scatter import MOST, Scatter, from_pair, from_smooth, from_stack, join
 from divseg.denoise.noise.transfer import transfer_line
 from divseg.errors import ConfigError, DivsegWarning, InputError
-from divseg.io import Image, as_images, check_pixels
+from divseg.io import as_images, check_plane
 
 FITTED = ("poisson-gaussian", "mixture", "histogram")
 """Kinds of noise model that can be fitted."""
@@ -282,16 +282,7 @@ def _arrays(frames: Any) -> Iterator[NDArray[np.generic]]:
 
 
 def _plane(image: Any) -> NDArray[np.generic]:
-    """Return the pixels of a 2-D image with one channel."""
-    if not isinstance(image, Image):
-        image = Image.from_array(np.asarray(image))
-    if image.axes != "YX":
-        raise InputError(
-            f"{image.name}: axes {image.axes} of shape {image.shape}; noise is measured in 2-D images with one "
-            "channel (choose --channel, or --axes TYX to take the planes of a stack one by one)"
-        )
-    check_pixels(image)
-    return image.data
+    return check_plane(image, "noise is measured in")
 
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
