@@ -33,8 +33,8 @@ def confidence_figure(objects: pd.DataFrame) -> Figure | None:
     """
     wanted = (
         ("existence", "Existence", "share of samples with the object"),
-        ("mean_iou", "Agreement of the masks", "mean IoU of the object with its samples"),
-        ("confidence", "Calibrated confidence", "probability that the object is right"),
+        ("mean_iou", "Mask agreement", "mean IoU of the object with its samples"),
+        ("confidence", "Confidence", "calibrated probability of being right"),
     )
     present = [(column(objects, name), title, unit) for name, title, unit in wanted]
     present = [entry for entry in present if np.isfinite(entry[0]).any()]
