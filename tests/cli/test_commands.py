@@ -94,16 +94,25 @@ def test_some_failed_is_code_1(plate, tmp_path):
     assert "bad" in (tmp_path / "out" / "failures.csv").read_text()
 
 
+def heed_ctrl_c():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals work differently on Windows")
 def test_ctrl_c_is_code_130(plate, tmp_path):
     words = ["run", str(plate[0]), "--out", str(tmp_path / "out"), "--train-minutes", "5", "--device", "cpu"]
-    process = subprocess.Popen([sys.executable, "-m", "divseg", *words], stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if line.startswith("training "):
-            break
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=60)[1]
+    command = [sys.executable, "-m", "divseg", *words]
+    # a test run in the background may have inherited that Ctrl-C is ignored
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c) as process:
+        try:
+            for line in process.stderr:
+                if line.startswith("training "):
+                    break
+            time.sleep(1.0)
+            process.send_signal(signal.SIGINT)
+            rest = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "interrupted" in rest
     assert "Traceback" not in rest
