@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import get_num_threads, njit
 from numpy.typing import NDArray
 
 from divseg.consensus.samples import LabelStack, Runs
+
+WORTH = 2**18
+"""Runs to be compared from which on the work is shared among threads (as many as NUMBA_NUM_THREADS says)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,15 +77,14 @@ class Contacts:
 
 def contacts(runs: Runs, stack: LabelStack) -> Contacts:
     """Count the pixels that objects, which may overlap one another, share with the objects of every sample."""
-    first, second, shared = _join_all(
-        runs.starts,
-        runs.lengths,
-        runs.objects,
-        runs.n_objects,
-        stack.starts,
-        stack.lengths,
-        stack.objects,
-        stack.run_offsets,
+    a = (runs.starts, runs.lengths, runs.objects, runs.n_objects)
+    b = (stack.starts, stack.lengths, stack.objects)
+
+    def samples(start: int, stop: int) -> tuple[NDArray[Any], ...]:
+        return tuple(_join_all(*a, *b, stack.run_offsets[start : stop + 1]))
+
+    first, second, shared = _in_threads(
+        samples, stack.n_samples, len(stack.starts) + stack.n_samples * len(runs.starts)
     )
     return Contacts(first, second, shared, runs.areas, stack)
 
@@ -111,16 +115,27 @@ def iou_edges(
         Objects of the stack, the first of the pair's first sample.
     iou : float64 array, shape (E,)
     """
-    return _join_pairs(
-        pairs,
-        stack.starts,
-        stack.lengths,
-        stack.objects,
-        stack.run_offsets,
-        stack.object_offsets,
-        stack.areas,
-        floor,
-    )
+    b = (stack.starts, stack.lengths, stack.objects, stack.run_offsets, stack.object_offsets, stack.areas)
+
+    def some(start: int, stop: int) -> tuple[NDArray[Any], ...]:
+        return tuple(_join_pairs(pairs[start:stop], *b, floor))
+
+    runs = 2 * len(pairs) * len(stack.starts) // max(stack.n_samples, 1)
+    first, second, iou = _in_threads(some, len(pairs), runs)
+    return first, second, iou
+
+
+def _in_threads(
+    part: Callable[[int, int], tuple[NDArray[Any], ...]], count: int, runs: int
+) -> tuple[NDArray[Any], ...]:
+    """Join what `part` returns for consecutive ranges of 0..count; the compiled loops let go of the interpreter."""
+    threads = min(get_num_threads(), count)
+    if runs < WORTH or threads < 2:
+        return part(0, count)
+    ends = np.linspace(0, count, threads + 1).astype(int).tolist()
+    with ThreadPoolExecutor(threads) as pool:
+        found = list(pool.map(part, ends[:-1], ends[1:]))
+    return tuple(np.concatenate(columns) for columns in zip(*found, strict=True))
 
 
 def self_contacts(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

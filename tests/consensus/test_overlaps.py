@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from divseg.consensus import overlaps
 from divseg.consensus.overlaps import contacts, cross_contacts, iou_edges, self_contacts
 from divseg.consensus.samples import Runs, encode, read_stack
 
@@ -75,3 +76,18 @@ def test_cross_contacts_with_one_image(masks, image):
     np.add.at(total, first, shared)
     assert total.tolist() == [np.count_nonzero(image[m]) for m in masks]
     assert second.max(initial=-1) < len(np.unique(image))
+
+
+def test_threads_give_the_same_pairs_in_the_same_order(monkeypatch):
+    rng = np.random.default_rng(3)
+    stack = read_stack([rng.integers(0, 5, (12, 14)) for _ in range(7)])
+    pairs = np.argwhere(np.triu(np.ones((7, 7), bool), 1))
+    runs = stack.sample(2)
+    alone = contacts(runs, stack), iou_edges(stack, pairs, 0.0)
+    monkeypatch.setattr(overlaps, "WORTH", 0)
+    monkeypatch.setattr(overlaps, "get_num_threads", lambda: 3)
+    shared = contacts(runs, stack), iou_edges(stack, pairs, 0.0)
+    for name in ("first", "second", "shared"):
+        assert np.array_equal(getattr(alone[0], name), getattr(shared[0], name))
+    assert len(alone[1][0]) > 100
+    assert all(np.array_equal(a, b) for a, b in zip(alone[1], shared[1], strict=True))
