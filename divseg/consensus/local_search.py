@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from divseg.consensus.contraction import contract, renumber
 from divseg.consensus.graph import ObjectGraph
@@ -16,8 +18,8 @@ MAX_ROUNDS = 20
 CHAIN = 6
 """Moves that may follow one that loses."""
 
-SMALL = 64
-"""Objects of a component in which chains are tried: with many samples, moves alone find all that matters."""
+SMALL = 16
+"""Objects of a component in which chains are tried: with more samples than a few, moves alone find all that matters."""
 
 MAX_LOSS = 4.0
 """What the first move of a chain, and a chain on its way, may lose: about one link of identical objects."""
@@ -48,7 +50,11 @@ def improve(graph: ObjectGraph, cluster: NDArray[np.int64]) -> NDArray[np.int64]
     # objects of one sample are consecutive
     sample_start = np.searchsorted(graph.sample, np.arange(int(graph.sample.max(initial=-1)) + 2))
     links = (offsets, neighbours, weights)
-    small = np.flatnonzero(_component_sizes(graph.n_objects, graph.first, graph.second) <= SMALL)
+    n = graph.n_objects
+    _, component = connected_components(
+        coo_array((np.ones(len(graph.first)), (graph.first, graph.second)), shape=(n, n))
+    )
+    small = np.bincount(component, minlength=1)[component] <= SMALL
     for _ in range(MAX_ROUNDS):
         moved = cluster.copy()
         while _move(moved, graph.sample, sample_start, *links, MAX_ROUNDS):
@@ -59,10 +65,23 @@ def improve(graph: ObjectGraph, cluster: NDArray[np.int64]) -> NDArray[np.int64]
             moved = joined
         cluster = renumber(moved)
         moved = cluster.copy()
-        if not _chains(moved, graph.sample, sample_start, *links, small, CHAIN, MAX_LOSS):
+        tried = np.flatnonzero(small & _unsettled(graph, cluster, component))
+        if not _chains(moved, graph.sample, sample_start, *links, tried, CHAIN, MAX_LOSS):
             break
         cluster = renumber(moved)
     return cluster
+
+
+def _unsettled(graph: ObjectGraph, cluster: NDArray[np.int64], component: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell for each object whether its component might be clustered better.
+
+    Where all links within clusters attract and all between them repel, the objective is as low as it can be.
+    """
+    apart = cluster[graph.first] != cluster[graph.second]
+    against = np.where(apart, graph.weight > 0, graph.weight < 0)
+    found = np.zeros(int(component.max(initial=-1)) + 1, bool)
+    found[component[graph.first[against]]] = True
+    return found[component]
 
 
 def _adjacency(graph: ObjectGraph) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
@@ -150,26 +169,6 @@ def _move(
         if not changed:
             break
     return any_change
-
-
-@njit(cache=True, nogil=True)
-def _component_sizes(n: int, first: Any, second: Any) -> Any:  # pragma: no cover - compiled
-    """Objects that each object is linked with, over any number of links, itself included."""
-    owner = np.arange(n)
-    for e in range(first.size):
-        a, b = first[e], second[e]
-        while owner[a] != a:
-            owner[a] = owner[owner[a]]
-            a = owner[a]
-        while owner[b] != b:
-            owner[b] = owner[owner[b]]
-            b = owner[b]
-        owner[max(a, b)] = min(a, b)
-    sizes = np.zeros(n, np.int64)
-    for i in range(n):
-        owner[i] = owner[owner[i]]
-        sizes[owner[i]] += 1
-    return sizes[owner]
 
 
 @njit(cache=True, nogil=True)
