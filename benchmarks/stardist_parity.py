@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -105,9 +106,12 @@ def train(name: str, folder: Path, pairs: list[tuple[NDArray[Any], NDArray[Any]]
     images = [scaled(x, config.n_channel_in) for x, _ in data]
     masks = [y for _, y in data]
     model = (StarDist2D if flat else StarDist3D)(config, name=folder.name, basedir=str(folder.parent))
-    model.train(images[:20], masks[:20], (images[20:], masks[20:]), epochs=3, steps_per_epoch=40)
+    model.train(images[:20], masks[:20], (images[20:], masks[20:]), epochs=3 if flat else 5, steps_per_epoch=40)
     if flat:
         model.optimize_thresholds(images[20:], masks[20:])
+    else:  # for volumes this takes too long
+        highest = min(float(model.predict(x)[0].max()) for x in images[20:])
+        (folder / "thresholds.json").write_text(json.dumps({"prob": min(0.7 * highest, 0.5), "nms": 0.3}))
 
 
 def compare(name: str, folder: Path, pairs: list[tuple[NDArray[Any], NDArray[Any]]]) -> list[str]:

@@ -34,6 +34,7 @@ from tifffile import imread
 
 import divseg
 from benchmarks.record import data_root, write_result
+from divseg.segment.stardist.models import model_folder
 from divseg.segment.stardist.segmenter import StarDistSegmenter
 
 Segment = Callable[[NDArray[np.float32]], list[NDArray[np.integer]]]
@@ -57,7 +58,7 @@ def parties(folder: str, options: str) -> Iterator[tuple[str, Segment]]:
         from csbdeep.utils import normalize
         from stardist.models import StarDist2D
 
-        path = Path(folder)
+        path = model_folder(folder)
         with contextlib.redirect_stdout(io.StringIO()):
             model = StarDist2D(None, name=path.name, basedir=str(path.parent))
         yield (

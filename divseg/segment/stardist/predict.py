@@ -18,6 +18,9 @@ from divseg.segment.stardist.network import StarDistNet
 BORDER = 2
 """Grid pixels along the edge of the padded image that give no candidates, as in StarDist."""
 
+SHORTEST = 1e-3
+"""Least distance to a boundary, as in StarDist: objects have an area."""
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -93,7 +96,7 @@ def predict_dense(net: StarDistNet, x: Tensor) -> tuple[Tensor, Tensor]:
     with exact(x.device):
         prob, dist = net(_layout(pad_to(x, net.config.divisor)))
         inside = tuple(slice(-(-n // g)) for n, g in zip(x.shape[2:], net.config.grid, strict=True))
-        return prob[:, 0][(slice(None), *inside)], dist.movedim(1, -1)[(slice(None), *inside)]
+        return prob[(slice(None), *inside)], dist[(slice(None), *inside)].clamp_min(SHORTEST)
 
 
 def predict_candidates(net: StarDistNet, x: Tensor, threshold: float, tile: int) -> list[Candidates]:
@@ -122,9 +125,7 @@ def predict_candidates(net: StarDistNet, x: Tensor, threshold: float, tile: int)
             inner = tuple(
                 slice((s.start - s.low) // g, (s.stop - s.low) // g) for s, g in zip(spans, c.grid, strict=True)
             )
-            prob = prob[:, 0][(slice(None), *inner)]
-            # last axis rays: candidates are then rows of memory
-            dist = dist.movedim(1, -1)[(slice(None), *inner)]
+            prob, dist = prob[(slice(None), *inner)], dist[(slice(None), *inner)]
             offset = [s.start // g for s, g in zip(spans, c.grid, strict=True)]
             found.append(_above(prob, dist, threshold, offset, full, shape, c.grid))
         return _by_image(found, len(x), c.grid, tiled=len(found) > 1)
@@ -190,7 +191,7 @@ def _above(
         keep = (at >= BORDER) & (at < whole // g - BORDER) & (at * g < length)
         mask &= keep.reshape([-1 if a == axis else 1 for a in range(mask.ndim)])
     index = mask.nonzero()
-    rows = dist[tuple(index.T)]
+    rows = dist[tuple(index.T)].clamp_min(SHORTEST)
     finite = torch.isfinite(rows).all(1)
     if not bool(finite.all()):  # intensities far outside the percentiles overflow; StarDist's NMS would not end
         index, rows = index[finite], rows[finite]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from collections import deque
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _TILE = {2: 2048, 3: 192}
 _GPU_PIXELS = 2**23  # of a batch; activations take about 0.5 kB a pixel
+_SHARED_PIXELS = 2**22  # of an image, above which a CPU works on one at a time
 _PATIENCE = 8  # images from which on it is worth starting processes
 
 
@@ -132,8 +134,9 @@ class StarDistSegmenter:
     def __call__(self, images: Any) -> Any:
         """Segment one image, or many lazily; see :class:`divseg.segment.Segmenter`.
 
-        Images of a model with several channels have these as their last axis. Where worker processes run, the next
-        element of a stream is taken while objects of the ones before are still being painted.
+        Images of a model with several channels have these as their last axis. Unless
+        ``processes=0``, the next elements of a stream are taken while the ones before are still being worked on:
+        at most three for each core.
 
         Raises
         ------
@@ -174,7 +177,7 @@ class StarDistSegmenter:
             )
         one, held = read_images(images, Form(self.config.ndim, self.config.n_channels))
         if one:
-            return self._find_here(next(self._jobs(held)))
+            return self._find_here(self._predict((0, next(self._batches(held))))[0])
         return self._stream(held)
 
     def _stream(self, held: Any) -> Iterator[StarDistObjects]:
@@ -228,7 +231,7 @@ class StarDistSegmenter:
         cores = len(known(0)) if known else os.cpu_count() or 1
         # on the CPU the network itself takes most of the time
         on_cpu = self._network().prob.weight.device.type == "cpu"
-        return max(1, cores // 4 if on_cpu else min(cores - 1, 16))
+        return max(1, cores // 2 if on_cpu else min(cores - 1, 16))
 
     def _network(self) -> StarDistNet:
         if self._net is None:
@@ -250,7 +253,39 @@ class StarDistSegmenter:
         return in_batches(held, Form(self.config.ndim, self.config.n_channels), size, device, pixels)
 
     def _jobs(self, held: Any) -> Iterator[Job]:
-        """Yield what is left to do for each image once the network has seen it."""
+        """Yield what is left to do for each of many images once the network has seen it."""
+        batches = self._numbered(self._batches(held))
+        first = next(batches, None)
+        if first is None:
+            return
+        batches = itertools.chain([first], batches)
+        threads = self._threads(first[1], stream=not hasattr(held, "shape"))
+        if threads == 1:
+            for batch in batches:
+                yield from self._predict(batch)
+            return
+        from divseg.segment.stardist.ahead import map_ahead
+
+        for jobs in map_ahead(self._predict, batches, threads):
+            yield from jobs
+
+    def _threads(self, batch: Tensor, stream: bool) -> int:
+        """Return how many batches the network may work on at once; of a stream only where looking ahead is allowed."""
+        import torch
+
+        small = batch[:, 0].numel() <= _SHARED_PIXELS
+        apart = small and batch.device.type == "cpu" and not (stream and self.options.processes == 0)
+        return torch.get_num_threads() if apart else 1
+
+    @staticmethod
+    def _numbered(batches: Iterable[Tensor]) -> Iterator[tuple[int, Tensor]]:
+        done = 0
+        for batch in batches:
+            yield done, batch
+            done += len(batch)
+
+    def _predict(self, numbered: tuple[int, Tensor]) -> list[Job]:
+        """Normalise a batch and run the network; the number is that of its first image."""
         import torch
 
         from divseg.segment.stardist.cap import keep_best
@@ -260,19 +295,19 @@ class StarDistSegmenter:
         net = self._network()
         tile = self.options.tile if isinstance(self.options.tile, int) else _TILE[self.config.ndim]
         most = self.options.max_candidates if isinstance(self.options.max_candidates, int) else None
-        done = 0
-        for batch in self._batches(held):
-            what = [f"image {done + i} (counted from 0)" for i in range(len(batch))]
-            if self.options.normalize == "none":
-                x = batch.to(torch.float32)
-            else:
-                limits = [self._limits or self._find_limits(image, w) for image, w in zip(batch, what, strict=True)]
-                x = torch.stack([normalise(image, lim) for image, lim in zip(batch, limits, strict=True)])
-            shape = tuple(x.shape[2:])
-            for found, w in zip(predict_candidates(net, x, self.thresholds.prob, tile), what, strict=True):
-                kept = keep_best(found, most, shape, self.config.grid, w)
-                yield Job(kept.prob, kept.dist, kept.points, shape, self.thresholds.nms, self.config.rays)
-            done += len(batch)
+        first, batch = numbered
+        what = [f"image {first + i} (counted from 0)" for i in range(len(batch))]
+        if self.options.normalize == "none":
+            x = batch.to(torch.float32)
+        else:
+            limits = [self._limits or self._find_limits(image, w) for image, w in zip(batch, what, strict=True)]
+            x = torch.stack([normalise(image, lim) for image, lim in zip(batch, limits, strict=True)])
+        shape = tuple(x.shape[2:])
+        jobs = []
+        for found, w in zip(predict_candidates(net, x, self.thresholds.prob, tile), what, strict=True):
+            kept = keep_best(found, most, shape, self.config.grid, w)
+            jobs.append(Job(kept.prob, kept.dist, kept.points, shape, self.thresholds.nms, self.config.rays))
+        return jobs
 
     def _find_limits(self, image: Tensor, what: str) -> Limits:
         from divseg.segment.stardist.normalise import find_limits

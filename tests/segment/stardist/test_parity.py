@@ -64,14 +64,14 @@ def test_the_halo_is_the_reach_of_the_network(models, name):
     x = torch.zeros(1, net.config.n_channels, *lengths)
     with torch.inference_mode():
         # distances: probabilities saturate
-        base = net(x)[1].sum(1)[0].double()
+        base = net(x)[1].sum(-1)[0].double()
         for axis, length in enumerate(lengths):
             nearest = []
             for offset in range(net.config.divisor[axis]):
                 at = length // 2 + offset
                 moved = x.clone()
                 moved[(0, slice(None), *(at if a == axis else n // 2 for a, n in enumerate(lengths)))] = 1e3
-                changed = (net(moved)[1].sum(1)[0].double() - base).abs() > 0
+                changed = (net(moved)[1].sum(-1)[0].double() - base).abs() > 0
                 cells = changed.nonzero()[:, axis] * net.config.grid[axis]
                 nearest += [at - int(cells.min()), int(cells.max()) - at]
             assert max(nearest) <= halo[axis]
