@@ -26,6 +26,7 @@ TIMEOUT_S = 30.0
 MAX_BYTES = 1 << 29
 """No model is that large; an archive that claims to be is not one."""
 _CHUNK = 1 << 18
+_TURNS = 20  # tries to put a model in its place while other processes do the same
 
 
 def cache_folder() -> Path:
@@ -160,7 +161,6 @@ def _sha256(path: Path) -> str:
 def _install(archive: Path, sha256: str, folder: Path) -> None:
     """Unpack beside the target, then rename; another process may do the same at the same time."""
     staging = folder.parent / f".{folder.name}.{secrets.token_hex(4)}{PART}"
-    old = staging.with_suffix(".old")
     staging.mkdir()
     try:
         files = {}
@@ -168,16 +168,28 @@ def _install(archive: Path, sha256: str, folder: Path) -> None:
             (staging / name).write_bytes(data)
             files[name] = hashlib.sha256(data).hexdigest()
         (staging / RECORD).write_text(json.dumps({"archive": sha256, "files": files}, indent=2), encoding="utf-8")
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(folder, old)
-        try:
-            os.replace(staging, folder)
-        except OSError:
-            if damage(folder, sha256) is not None:  # otherwise another process was first
-                raise
+        _exchange(staging, folder, sha256)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(staging: Path, folder: Path, sha256: str) -> None:
+    """Put an unpacked model in its place, unless a good one is or arrives there meanwhile."""
+    for turn in range(_TURNS):
+        if damage(folder, sha256) is None:  # another process was first
+            return
+        old = staging.with_suffix(f".old{turn}")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(folder, old)
+            os.replace(staging, folder)
+            return
+        except OSError:
+            # another process put its model there between the two steps; look at it
+            if turn == _TURNS - 1:
+                raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _model_files(archive: Path) -> Iterator[tuple[str, bytes]]:

@@ -181,9 +181,12 @@ class StarDistSegmenter:
         return self._stream(held)
 
     def _stream(self, held: Any) -> Iterator[StarDistObjects]:
+        from divseg.segment.stardist.ahead import ErrorLast
+
         futures: deque[Future[StarDistObjects]] = deque()
+        jobs = ErrorLast(self._jobs(held))  # a bad image does not cost the results of those before it
         try:
-            for number, job in enumerate(self._jobs(held)):
+            for number, job in enumerate(jobs):
                 pool = self._workers() if number >= _PATIENCE or self.options.processes != "auto" else None
                 if pool is None:
                     yield from self._finished(futures, wait=True)
@@ -193,6 +196,7 @@ class StarDistSegmenter:
                 # what is done goes out at once; the queue is long enough to keep all busy, and no longer
                 yield from self._finished(futures, room=3 * pool.count)
             yield from self._finished(futures, wait=True)
+            jobs.raise_error()
         finally:
             for future in futures:
                 future.cancel()

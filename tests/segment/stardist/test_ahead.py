@@ -52,3 +52,15 @@ def test_the_network_on_several_images_at_once(models):
     with divseg.segmenter(models.spec("unet2d", "processes=1")) as segment:
         for ours, theirs in zip(segment(stack), alone, strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_error_of_the_items_comes_after_the_results_before_it():
+    def items():
+        yield 0
+        yield 1
+        raise ValueError("third")
+
+    results = map_ahead(lambda i: i, items(), 2)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ValueError, match="third"):
+        next(results)
