@@ -38,8 +38,8 @@ def configuration(epochs: int, steps: int, rate: float) -> Config2D:
         grid=(2, 2),
         n_channel_in=1,
         backbone="unet",
-        unet_n_depth=2,
-        unet_n_filter_base=32,
+        unet_n_depth=3,
+        unet_n_filter_base=16,
         net_conv_after_unet=64,
         train_patch_size=(256, 256),
         train_batch_size=4,
@@ -87,9 +87,9 @@ class Augment:
         return (x[:, ::-1], y[:, ::-1]) if self.rng.random() < 0.5 else (x, y)
 
     def _warp(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
-        """Rotate by any angle and scale each axis by 0.7 to 1.65; what lies outside is mirrored."""
+        """Rotate by any angle and scale each axis by 0.5 to 1.5; what lies outside is mirrored."""
         angle = self.rng.uniform(0, 2 * np.pi)
-        scale = self.rng.uniform(0.8, 1.5) * self.rng.uniform(0.9, 1.1, 2)
+        scale = np.exp(self.rng.uniform(np.log(0.55), np.log(1.35))) * self.rng.uniform(0.9, 1.1, 2)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         matrix = turn @ np.diag(1 / scale)
         centre = (np.array(x.shape) - 1) / 2

@@ -1,0 +1,98 @@
+"""Models trained for the benchmarks, each once: a folder of models is a cache that any benchmark may read.
+
+    python -m benchmarks.trained --out MODELS --minutes 10 dsb2018_fluo-n20 bbbc039-pg_mid:estimated
+
+trains what is named and not there yet, one after another: ``SET-LEVEL[:VARIANT]``. Variants are ``learned`` (the
+default: nothing but the noisy images is known), ``estimated`` (the photon-transfer estimate held), ``known`` (the true
+noise), ``vanilla`` (a plain variational autoencoder without a noise model), or network settings such as
+``depth=3;filters=16``, after the noise if need be: ``estimated;depth=3``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from benchmarks.datasets import Picture, known_noise, load_set
+from divseg import DivNoising
+from divseg.denoise.network import NetworkConfig
+
+NOISES = ("learned", "estimated", "known", "vanilla")
+
+
+def model_folder(models: Path, name: str, level: str, variant: str, minutes: float, seed: int) -> Path:
+    """Return where the model of these settings lies; every setting is part of its name."""
+    safe = variant.replace(";", "_").replace("=", "")
+    return models / f"{name}-{level}-{safe}-{minutes:g}min-seed{seed}"
+
+
+def trained(
+    models: Path,
+    name: str,
+    level: str,
+    variant: str = "learned",
+    *,
+    minutes: float = 10.0,
+    seed: int = 0,
+    device: str = "auto",
+    pictures: list[Picture] | None = None,
+) -> DivNoising:
+    """Load the model of a set, level and variant from the cache, or train it on all noisy images and keep it.
+
+    Raises
+    ------
+    SystemExit
+        If the variant is unknown, or needs a noise that nobody knows.
+    """
+    folder = model_folder(models, name, level, variant, minutes, seed)
+    if (folder / "config.json").is_file():
+        return DivNoising.load(folder, device=device)
+    noise, network = _settings(variant, level)
+    images = [p.noisy for p in pictures or load_set(name, level)]
+    model = DivNoising.fit(images, noise=noise, network=network, train_minutes=minutes, seed=seed, device=device)
+    model.save(folder)
+    return model
+
+
+def _settings(variant: str, level: str) -> tuple[str, NetworkConfig]:
+    noise, network = "learned", {}
+    for word in variant.split(";"):
+        key, equals, value = word.partition("=")
+        if equals and key in NetworkConfig.__dataclass_fields__:
+            network[key] = int(value)
+        elif word in NOISES:
+            noise = word
+        else:
+            raise SystemExit(f"unknown variant {word!r} (variants: {', '.join(NOISES)}, or network settings)")
+    if noise == "known":
+        known = known_noise(level)
+        if known is None:
+            raise SystemExit(f"nobody knows the noise of level {level!r}")
+        noise = known
+    return {"vanilla": "none"}.get(noise, noise), NetworkConfig(**network)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("jobs", nargs="+", metavar="SET-LEVEL[:VARIANT]")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int)
+    a = parser.parse_args()
+    if a.threads:
+        torch.set_num_threads(a.threads)
+    for job in a.jobs:
+        where, _, variant = job.partition(":")
+        name, _, level = where.rpartition("-")
+        options = {"minutes": a.minutes, "seed": a.seed, "device": a.device}
+        model = trained(a.out, name, level, variant or "learned", **options)
+        t = model.training
+        print(f"{job}: {t['megapixels']:.1f} Mpx, loss {t['loss']}, KL {t['kl_per_pixel']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
