@@ -5,9 +5,14 @@ import os
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import settings
 
 # one thread: small work gains nothing from two, and loses much beside other work
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# the first call of a loop compiles it, which takes longer than any deadline for one example
+settings.register_profile("divseg", deadline=None)
+settings.load_profile("divseg")
 
 
 def discs(shape, count, seed):

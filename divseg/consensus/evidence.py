@@ -89,13 +89,27 @@ class Evidence:
         In a sample with n_k objects, an object that covers s of them gains 10 s, loses 5 (s - 1) for the
         split operations and 1 where it covers none, in units of 10 n_k (Matula et al. 2015).
         """
-        c = self.contacts
-        covered = np.zeros((self.n, self.n_samples))
-        np.add.at(covered, (c.first[self._covers], c.sample[self._covers]), 1.0)
-        gain = 10 * covered - 5 * np.maximum(covered - 1, 0) - (covered == 0)
         counts = self.stack.counts
+        covered = self._covered
+        gain = 10 * covered - 5 * np.maximum(covered - 1, 0) - (covered == 0)
         share = gain / (10 * np.maximum(counts, 1)) * self.stack.units
         return np.asarray(share[:, counts > 0].sum(axis=1) / self._filled)
+
+    @cached_property
+    def _covered(self) -> NDArray[np.int64]:
+        """Number of objects of sample k that object j covers, shape (n, K)."""
+        c = self.contacts
+        cell = c.first[self._covers] * self.n_samples + c.sample[self._covers]
+        return np.bincount(cell, minlength=self.n * self.n_samples).reshape(self.n, self.n_samples)
+
+    def _det(self) -> NDArray[np.float64]:
+        """DET of the objects, disjoint ones, with each sample as truth; NaN where it is empty, shape (K,)."""
+        covered, counts = self._covered, self.stack.counts
+        splits = np.maximum(covered - 1, 0).sum(axis=0)
+        cost = 5 * splits + 10 * (counts - covered.sum(axis=0)) + (covered == 0).sum(axis=0)
+        worst = 10 * counts
+        share = np.divide(np.minimum(cost, worst), worst, out=np.full(len(counts), np.nan), where=worst > 0)
+        return np.asarray(1 - share)
 
     def expected(self) -> dict[str, float]:
         """Weighted mean scores of the objects, as one label image, with each sample in turn as truth."""
@@ -106,7 +120,7 @@ class Evidence:
         f1 = np.divide(2 * tp[0], both, out=np.full(len(counts), np.nan), where=both > 0)
         iou = self.contacts.member_iou.sum(axis=0)
         pq = np.divide(2 * iou, both, out=np.full(len(counts), np.nan), where=both > 0)
-        scores = {"ap50": ap[0], "ap75": ap[5], "map": ap.mean(axis=0), "f1": f1, "pq": pq}
+        scores = {"det": self._det(), "ap50": ap[0], "ap75": ap[5], "map": ap.mean(axis=0), "f1": f1, "pq": pq}
         seg = float(self.seg_gain.sum()) if counts.any() else np.nan
         return {"seg": seg} | {name: self._mean(values) for name, values in scores.items()}
 

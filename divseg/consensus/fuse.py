@@ -17,7 +17,7 @@ from divseg.consensus.majority import fuse_majority
 from divseg.consensus.medoid import fuse_medoid
 from divseg.consensus.mutex import fuse_mutex
 from divseg.consensus.result import Consensus
-from divseg.consensus.samples import LabelStack, draw, encode, nothing, read_stack
+from divseg.consensus.samples import LabelStack, Mask, draw, encode, nothing, read_stack
 from divseg.consensus.selection import TARGETS
 from divseg.consensus.table import alternatives_table, object_table
 from divseg.consensus.voting import fuse_voting
@@ -37,7 +37,7 @@ COMMON = ("target", "existence", "seed")
 
 
 def fuse(
-    masks: Iterable[ArrayLike] | NDArray[Any],
+    masks: Iterable[Mask] | NDArray[Any],
     *,
     method: str = "clustering",
     target: str = "map",
@@ -54,9 +54,10 @@ def fuse(
 
     Parameters
     ----------
-    masks : iterable of integer arrays, or one integer array
-        K label images of one shape (Y, X) or (Z, Y, X), 0 = background; an array has K along its first
-        axis. An iterator is consumed once and its images are not kept, only their outlines.
+    masks : iterable of integer arrays or of paths, or one integer array
+        K label images of one shape (Y, X) or (Z, Y, X), 0 = background, or their TIFF or PNG files; an array has K
+        along its first axis. An iterator is consumed once and files are read one by one; the images are not kept,
+        only their outlines.
     method : str
         ``clustering``: correlation clustering of the objects of all samples, masks of greatest expected IoU,
         choice of objects by the expected target score.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import njit
@@ -14,6 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from divseg.consensus.weights import weight_units
 from divseg.errors import InputError
+from divseg.io import read_labels
+
+Mask: TypeAlias = "ArrayLike | str | os.PathLike[str]"
+"""A label image: array or file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,13 +173,13 @@ class LabelStack:
         return draw(self.sample(k), self.volume)
 
 
-def read_stack(masks: Iterable[ArrayLike] | NDArray[Any], weights: ArrayLike | None = None) -> LabelStack:
+def read_stack(masks: Iterable[Mask] | NDArray[Any], weights: ArrayLike | None = None) -> LabelStack:
     """Read label images one by one and keep their runs.
 
     Parameters
     ----------
-    masks : iterable of integer arrays, or one integer array
-        K label images of one shape (Y, X) or (Z, Y, X); an array has K along its first axis.
+    masks : iterable of integer arrays or of paths, or one integer array
+        K label images of one shape (Y, X) or (Z, Y, X), or their files; an array has K along its first axis.
     weights : array-like of K numbers, optional
         Weight of each, all the same by default. A label image of weight 0 is read and left out.
 
@@ -185,6 +190,10 @@ def read_stack(masks: Iterable[ArrayLike] | NDArray[Any], weights: ArrayLike | N
         number of at least 0 for each.
     """
     units = None if weights is None else weight_units(weights)
+    if isinstance(masks, str | os.PathLike):
+        raise InputError(
+            f"masks is the path {os.fspath(masks)}; give a list of files, or for a folder or stacks use `divseg fuse`"
+        )
     if isinstance(masks, np.ndarray) and masks.ndim not in (3, 4):
         raise InputError(
             f"masks is one array of shape {masks.shape}; give K label images as (K, Y, X) or (K, Z, Y, X), or as a list"
@@ -195,7 +204,7 @@ def read_stack(masks: Iterable[ArrayLike] | NDArray[Any], weights: ArrayLike | N
     samples: list[Runs] = []
     unit = 1
     for index, mask in enumerate(masks):
-        array = check_mask(mask, f"mask {index}")
+        array = check_mask(read_labels(mask) if isinstance(mask, str | os.PathLike) else mask, f"mask {index}")
         if not samples:
             shape, volume = array.shape, as_volume(array.shape)
             foreground, boundary = np.zeros(volume, np.int32), np.zeros(volume, np.int32)

@@ -42,7 +42,7 @@ def test_contract(cells, method):
     assert result.n_samples == 13
     assert result.counts.tolist() == [len(np.unique(m)) - 1 for m in masks]
     assert result.method == method
-    assert set(result.expected) == {"seg", "ap50", "ap75", "map", "f1", "pq"}
+    assert set(result.expected) == {"seg", "det", "ap50", "ap75", "map", "f1", "pq"}
     assert f"by {method}" in repr(result)
     names = [n for n in dict.fromkeys(result.labels.ravel().tolist()) if n]
     assert names == list(range(1, len(result.objects) + 1)) == result.objects["label"].tolist()

@@ -6,6 +6,7 @@ from hypothesis.extra import numpy as hnp
 
 from divseg.consensus.samples import encode, read_stack
 from divseg.errors import InputError
+from divseg.io import write_labels
 
 images = hnp.arrays(
     st.sampled_from([np.uint8, np.int16, np.int64]),
@@ -102,10 +103,24 @@ def test_a_generator_is_read_once(cells):
     assert read_stack(c for c in cells).n_samples == len(cells)
 
 
+def test_files_are_read_one_by_one(cells, tmp_path):
+    files = [tmp_path / f"{k}.tif" for k in range(3)]
+    for file, mask in zip(files, cells, strict=False):
+        write_labels(file, mask)
+    stack = read_stack(str(file) if file.stem == "1" else file for file in files)
+    same = read_stack(cells[:3])
+    assert stack.order.tolist() == same.order.tolist()
+    assert np.array_equal(stack.starts, same.starts)
+    (tmp_path / "2.tif").write_text("no image")
+    with pytest.raises(InputError, match=r"2\.tif"):
+        read_stack(files)
+
+
 @pytest.mark.parametrize(
     ("masks", "words"),
     [
         ([], "no masks"),
+        ("masks.tif", "is the path masks.tif; give a list of files"),
         (np.zeros((4, 4), int), r"\(4, 4\); give K label images"),
         ([np.zeros((4, 4))], "mask 0 has dtype float64"),
         ([np.zeros((4, 4), int), np.full((4, 4), -2)], "mask 1 holds the negative label -2"),

@@ -176,7 +176,9 @@ def test_expected_scores_are_means_over_the_samples(seed):
     samples, _, _, masks = hypotheses(seed)
     image = paint(masks, [0, 6, 3])
     evidence = Evidence(encode(image), read_stack(samples))
-    for name, value in evidence.expected().items():
+    expected = evidence.expected()
+    assert list(expected) == ["seg", "det", "ap50", "ap75", "map", "f1", "pq"]
+    for name, value in expected.items():
         assert value == pytest.approx(score(image, samples, name)), name
     assert "op_csb" in TARGETS
     np.testing.assert_allclose(THRESHOLDS, np.arange(0.5, 0.96, 0.05))
