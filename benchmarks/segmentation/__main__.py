@@ -1,0 +1,172 @@
+"""From images to table: the command."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+import shlex
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+import benchmarks.segmentation as package
+from benchmarks.record import write_result
+from benchmarks.segmentation.cell import LEVELS, Cell
+from benchmarks.segmentation.elsewhere import made_elsewhere
+from benchmarks.segmentation.grids import make_grid
+from benchmarks.segmentation.inputs import catalogue, select
+from benchmarks.segmentation.rows import Book
+from benchmarks.segmentation.smoothing import have_bm3d
+from benchmarks.segmentation.tables import report
+from divseg.errors import DivsegError
+from divseg.io import write_text
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the options of the command."""
+    p = argparse.ArgumentParser(
+        prog="python -m benchmarks.segmentation",
+        description=package.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--data", help="folder with the sets (otherwise DIVSEG_DATA)")
+    p.add_argument("--out", type=Path, required=True, help="folder of rows, table and plots")
+    p.add_argument("--models", type=Path, help="cache of models (OUT/models)")
+    p.add_argument("--sets", nargs="+", choices=LEVELS, help="all; without data: demo")
+    p.add_argument("--noise", nargs="+", help="levels, as far as a set has them")
+    p.add_argument("--segmenters", nargs="+", default=["threshold", "stardist:nuclei"])
+    p.add_argument("--minutes", nargs="+", type=float, default=[10.0], help="of training; the last one gives the table")
+    p.add_argument("--variant", default="learned", help="of the model, see benchmarks.trained")
+    p.add_argument("--samples", type=int, default=32)
+    p.add_argument("--tuning-samples", type=int, default=8, help="samples segmented for tuning")
+    p.add_argument("--tuning-images", type=int, help="at most so many images of the tuning part")
+    p.add_argument("--images", type=int, help="at most so many images of the scored part")
+    p.add_argument("--inputs", nargs="+", metavar="PATTERN", help='only these rows, such as "consensus*" MMSE')
+    p.add_argument(
+        "--curves", nargs="?", type=int, const=128, default=0, metavar="N", help="score against samples, to N"
+    )
+    p.add_argument("--no-map", action="store_true", help="leave the maximum a posteriori out")
+    p.add_argument("--vanilla", action="store_true", help="train the plain autoencoder where it is not cached")
+    p.add_argument("--no-n2v", action="store_true", help="leave Noise2Void out also where careamics is installed")
+    p.add_argument(
+        "--add",
+        nargs="+",
+        default=[],
+        metavar="NAME=DIR",
+        help="images denoised elsewhere: DIR/SET-LEVEL/NAME.npy or .tif",
+    )
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--device", default="auto")
+    p.add_argument("--threads", type=int, help="of PyTorch")
+    p.add_argument("--no-plots", action="store_true")
+    p.add_argument("--record", action="store_true", help="write the table to benchmarks/results")
+    return p
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the benchmark."""
+    a = parser().parse_args(words)
+    if a.data:
+        os.environ["DIVSEG_DATA"] = a.data
+    if a.samples < 1 or a.tuning_samples < 1:
+        raise SystemExit("--samples and --tuning-samples must be at least 1")
+    if a.threads:
+        import torch
+
+        torch.set_num_threads(a.threads)
+    try:
+        run(a, words if words is not None else sys.argv[1:])
+    except DivsegError as error:
+        raise SystemExit(str(error)) from error
+
+
+def jobs(a: argparse.Namespace) -> list[tuple[str, str]]:
+    """Return the sets and levels that are asked for."""
+    with_data = bool(os.environ.get("DIVSEG_DATA"))
+    sets = a.sets or ([s for s in LEVELS if s != "demo"] if with_data else ["demo"])
+    found = [(s, level) for s in sets for level in LEVELS[s] if not a.noise or level in a.noise]
+    if not found:
+        known = ", ".join(f"{s}: {' '.join(LEVELS[s])}" for s in sets)
+        raise SystemExit(f"none of the sets has a level {' or '.join(a.noise)} ({known})")
+    return found
+
+
+def run(a: argparse.Namespace, words: list[str]) -> None:
+    """Fill the rows of all cells, then write table and plots."""
+    models, notes, books, chosen = a.models or a.out / "models", [], [], {}
+    if not have_bm3d():
+        notes.append(
+            "BM3D: the package bm3d is not installed; non-local means of the stabilised image stands in for it."
+        )
+    start = time.monotonic()
+    for name, level in jobs(a):
+        for minutes in a.minutes:
+            last = minutes == a.minutes[-1]
+            cell = Cell(
+                name,
+                level,
+                models,
+                a.out / "samples",
+                a.samples,
+                minutes,
+                variant=a.variant,
+                seed=a.seed,
+                device=a.device,
+                most_tuned=a.tuning_images,
+                most_scored=a.images,
+            )
+            cell.others, reasons = made_elsewhere(cell, a) if last else ({}, [])
+            notes += [r for r in reasons if r not in notes]
+            rows = catalogue(clean=cell.clean, samples=a.samples, mode=not a.no_map, others=cell.others, full=last)
+            if a.inputs:
+                rows = select(rows, lambda n: any(fnmatch.fnmatch(n, pattern) for pattern in a.inputs))
+            for segmenter in a.segmenters:
+                grid = make_grid(segmenter, large=cell.large, device=a.device)
+                book = Book(a.out, cell, grid, a.tuning_samples)
+                tell = partial(_tell, start, f"{name} {level} {segmenter}")
+                folds = book.fill(rows, tell, curve=a.curves if last else 0)
+                books.append((book, last))
+                chosen[book.rows] = (rows, folds)
+    rows = pd.concat([read_rows(book.rows) for book, last in books if last], ignore_index=True)
+    body = report(rows, notes)
+    write_text(a.out / "table.md", f"# Segmentation benchmark\n\n{body}")
+    print(f"table: {a.out / 'table.md'}")
+    if a.record:
+        told = shlex.join(_without_folders(words))
+        write_result(
+            "segmentation",
+            "Segmentation: consensus against its rivals",
+            f"python -m benchmarks.segmentation {told}",
+            body,
+        )
+    if not a.no_plots:
+        from benchmarks.segmentation.plots import draw_all
+
+        draw_all(a.out / "plots", books, chosen)
+
+
+def read_rows(file: Path) -> pd.DataFrame:
+    """Read a file of rows; "None" stays a word."""
+    return pd.read_csv(file, keep_default_na=False, na_values=[""])
+
+
+def _tell(start: float, head: str, what: str) -> None:
+    print(f"[{time.monotonic() - start:6.0f} s] {head}: {what}", flush=True)
+
+
+def _without_folders(words: list[str]) -> list[str]:
+    """Replace folders of this machine by words."""
+    names = {"--data": "DIR", "--out": "OUT", "--models": "MODELS"}
+    told = list(words)
+    for i, word in enumerate(words[:-1]):
+        if word in names:
+            told[i + 1] = names[word]
+    return told
+
+
+if __name__ == "__main__":
+    main()

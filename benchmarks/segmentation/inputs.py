@@ -1,0 +1,164 @@
+"""What is compared: each row of the table, as the images that it segments and what becomes of their label images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from benchmarks.segmentation.smoothing import STRENGTHS, have_bm3d
+from benchmarks.segmentation.source import Key
+from divseg.io import config_hash
+
+ENSEMBLES = ((0.5, 1.0, 1.5, 2.0, 3.0), (1.0, 1.5, 2.0, 3.0, 4.0), (1.5, 2.0, 3.0, 4.0, 6.0), (2.0, 3.0, 4.0, 6.0, 8.0))
+"""Widths of the Gaussians that are fused; the set of them is tuned as the width of a single one is."""
+
+SPREADS = (0.25, 0.5, 0.75)
+"""Shares of their distance from the MMSE that shrunk samples keep."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A row of the table.
+
+    Attributes
+    ----------
+    name : str
+        In the table.
+    kind : str
+        ``noisy smoothing network mmse sample consensus combination clean``: what it is compared as.
+    images : tuple of Key
+        Keys of the images; ``"*"`` in one stands for the setting, ``"k"`` for the numbers 0, 1, 2, ... .
+    settings : tuple
+        Values of ``"*"`` that are tried on the tuning part.
+    result : str
+        ``each``: every label image is scored, and the mean is taken; ``fuse``: they are fused, and that is scored.
+    fusion : dict
+        Options of :func:`divseg.fuse`.
+    joint : bool
+        Image-level parameters of the segmenter come from the MMSE.
+    tuned_as : str
+        Input whose tuning is shared, since only the fusion differs; empty = own tuning.
+    members : tuple of str
+        Of a combination: inputs whose label images vote together, each with the segmenter tuned for it.
+    """
+
+    name: str
+    kind: str
+    images: tuple[Key, ...] = ()
+    settings: tuple[Any, ...] = (None,)
+    result: str = "each"
+    fusion: dict[str, Any] = field(default_factory=dict)
+    joint: bool = False
+    tuned_as: str = ""
+    members: tuple[str, ...] = ()
+
+    @property
+    def definition(self) -> str:
+        """Short hash of all that makes the row."""
+        return "d" + config_hash(asdict(self))[:8]
+
+    def keys(self, setting: Any, samples: int, most: int | None = None) -> list[Key]:
+        """Return the keys of the images to segment.
+
+        Parameters
+        ----------
+        setting
+            One of `settings`.
+        samples : int
+            Posterior samples that there are.
+        most : int, optional
+            Of numbered images only the first so many.
+        """
+        found: list[Key] = []
+        for key in self.images:
+            if "k" in key:
+                size = key[1] if key[0] == "group" else 1
+                count = max(1, samples // size)
+                known = tuple(setting if v == "*" else v for v in key)
+                found += [tuple(k if v == "k" else v for v in known) for k in range(min(count, most or count))]
+            elif "*" in key and isinstance(setting, tuple):
+                found += [tuple(one if v == "*" else v for v in key) for one in setting]
+            else:
+                found.append(tuple(setting if v == "*" else v for v in key))
+        return found
+
+
+def catalogue(
+    *, clean: bool, samples: int, mode: bool = True, others: Iterable[str] = (), full: bool = True
+) -> list[Input]:
+    """Return the rows of the table, in its order.
+
+    Parameters
+    ----------
+    clean : bool
+        There are clean images.
+    samples : int
+        Posterior samples of each image.
+    mode : bool
+        Also the maximum a posteriori.
+    others : iterable of str
+        Kinds of images made elsewhere, such as N2V.
+    full : bool
+        Otherwise only what a model of another training time is compared by.
+    """
+    rows = [
+        Input("MMSE", "mmse", (("mmse",),)),
+        Input("single sample", "sample", (("sample", "k"),)),
+        _fused("clustering", "clustering"),
+    ]
+    if not full:
+        return rows
+    kinds = [k for k in STRENGTHS if k != ("stabilised non-local means" if have_bm3d() else "bm3d")]
+    before = [Input("noisy", "noisy", (("noisy",),))]
+    before += [Input(kind, "smoothing", ((kind, "*"),), STRENGTHS[kind]) for kind in kinds]
+    before += [Input(kind, "network", ((kind,),)) for kind in others]
+    before += [
+        Input("fused Gaussians", "ensemble", (("gaussian", "*"),), ENSEMBLES, "fuse", {"method": "clustering"}),
+    ]
+    if mode:
+        rows.insert(1, Input("MAP", "network", (("map",),)))
+    rows += [
+        _fused("clustering, existence 0.3", "clustering", existence=0.3, tuned_as="consensus clustering"),
+        _fused("clustering, existence 0.5", "clustering", existence=0.5, tuned_as="consensus clustering"),
+        *(_fused(m, m) for m in ("mutex", "majority", "voting")),
+        _fused("voting, SIMPLE", "voting", scheme="simple", tuned_as="consensus voting"),
+        _fused("clustering, joint", "clustering", joint=True),
+    ]
+    rows.append(_fused("of shrunk samples", "clustering", images=(("shrunk", "*", "k"),), settings=SPREADS))
+    for size in (4, 8):
+        if samples >= 2 * size:
+            rows.append(_fused(f"of means of {size}", "clustering", images=(("group", size, "k"),)))
+    groups = ("consensus of means of 4",) if samples >= 8 else ()
+    rows += [
+        _combined("samples + MMSE", ("consensus clustering", "MMSE")),
+        _combined("samples + MMSE + Gaussian", ("consensus clustering", *groups, "MMSE", "gaussian")),
+        _combined("samples + MMSE + smoothings", ("consensus clustering", *groups, "MMSE", *kinds)),
+    ]
+    after = [Input("clean", "clean", (("clean",),))] if clean else []
+    return before + rows + after
+
+
+def select(rows: list[Input], wanted: Callable[[str], bool]) -> list[Input]:
+    """Return the rows that are wanted by name, and those they need; the order stays."""
+    names = {row.name for row in rows if wanted(row.name)}
+    needed = {n for row in rows if row.name in names for n in (row.tuned_as, *row.members) if n}
+    return [row for row in rows if row.name in names | needed]
+
+
+def _fused(
+    name: str,
+    method: str,
+    *,
+    images: tuple[Key, ...] = (("sample", "k"),),
+    settings: tuple[Any, ...] = (None,),
+    joint: bool = False,
+    tuned_as: str = "",
+    **options: Any,
+) -> Input:
+    fusion = {"method": method, **options}
+    return Input(f"consensus {name}", "consensus", images, settings, "fuse", fusion, joint, tuned_as)
+
+
+def _combined(name: str, members: tuple[str, ...]) -> Input:
+    return Input(f"combination {name}", "combination", result="fuse", fusion={"method": "clustering"}, members=members)

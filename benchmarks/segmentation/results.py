@@ -1,0 +1,97 @@
+"""From the images of a picture to the label images that are scored for an input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.segmentation.grids import Grid
+from benchmarks.segmentation.inputs import Input
+from benchmarks.segmentation.source import Source
+from divseg import evaluate, fuse
+from divseg.consensus import Consensus
+
+Labels = NDArray[np.integer]
+
+VOTERS = 6
+"""Of a group, at most so many label images are asked how they agree with another group."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the tuning chose for an input."""
+
+    setting: Any
+    spec: str
+    score: float = float("nan")
+
+
+def label_images(
+    source: Source, row: Input, choice: Choice, grid: Grid, samples: int, most: int | None = None
+) -> list[Labels]:
+    """Return the label images of an input, before any fusion, of at most `most` samples or groups."""
+    keys = row.keys(choice.setting, samples, most)
+    return [source.labels(key, grid, choice.spec, joint=row.joint) for key in keys]
+
+
+def consensus(row: Input, masks: Sequence[Labels]) -> Consensus:
+    """Fuse the label images of an input."""
+    return fuse(masks, **row.fusion)
+
+
+def scores(masks: Sequence[Labels], truth: Labels) -> dict[str, float]:
+    """Mean scores of label images of one picture."""
+    rows = [{k: v for k, v in evaluate(m, truth).as_row().items() if not isinstance(v, str)} for m in masks]
+    names = list(rows[0])
+    with np.errstate(all="ignore"):
+        values = np.array([[float(row[name]) for name in names] for row in rows])
+        means = values.mean(axis=0) if len(rows) > 1 else values[0]
+    return dict(zip(names, means.tolist(), strict=True))
+
+
+def combine(groups: Sequence[Sequence[Labels]], fusion: Mapping[str, Any]) -> tuple[Consensus, list[float]]:
+    """Fuse groups of label images, each with a weight learned from agreement alone.
+
+    A group's weight is the mean mAP of its label images with those of the other groups, so that what no other source
+    of segmentations confirms counts little; within a group all weigh the same. No truth is looked at. It is the
+    idea of agreement between views that differ in their errors (Blum and Mitchell 1998), with the simplest weights.
+
+    Parameters
+    ----------
+    groups : sequence of sequences of label images
+        One group for each kind of image: the samples, the MMSE, a smoothed image.
+    fusion : mapping
+        Options of :func:`divseg.fuse`.
+
+    Returns
+    -------
+    Consensus
+    list of float
+        Weight of each group, with sum 1.
+    """
+    weights = group_weights(groups)
+    each = [w / len(group) for w, group in zip(weights, groups, strict=True) for _ in group]
+    return fuse([m for group in groups for m in group], weights=each, **fusion), weights
+
+
+def group_weights(groups: Sequence[Sequence[Labels]]) -> list[float]:
+    """Return the share of the votes of each group, by its mean agreement with the others."""
+    count = len(groups)
+    agreement = np.zeros((count, count))
+    for a in range(count):
+        for b in range(a + 1, count):
+            pairs = zip(_some(groups[a], groups[b]), _some(groups[b], groups[a]), strict=True)
+            found = [np.nan_to_num(evaluate(x, y).map, nan=1.0) for x, y in pairs]
+            agreement[a, b] = agreement[b, a] = np.mean(found)
+    total = agreement.sum(axis=1) + 1e-6
+    return (total / total.sum()).tolist()
+
+
+def _some(group: Sequence[Labels], other: Sequence[Labels]) -> list[Labels]:
+    """As many members of a group as both lists need, spread evenly and repeated where they are few."""
+    count = min(VOTERS, max(len(group), len(other)))
+    return [group[i] for i in np.linspace(0, len(group) - 1, count).round().astype(int)]
