@@ -1,0 +1,223 @@
+"""How good are the denoised images, and how honest the samples? Against the clean images, at equal training time.
+
+    DIVSEG_DATA=... python -m benchmarks.quality --models MODELS [--minutes 10] [--threads 1] [--n2v FOLDER]
+        [--sets dsb2018_fluo-n20 ...] [--variants learned known vanilla "depth=3;filters=16"] [--thousand 2] [--record]
+
+scores the mean of the samples (MMSE) of every variant (:mod:`benchmarks.trained`; models are kept under MODELS)
+beside the noisy image, the best Gaussian smoothing, non-local means, BM3D where it is installed, and N2V where
+:mod:`benchmarks.n2v` has written its images to FOLDER. All networks are trained on all noisy images of a set and see
+no clean one. For real noise, which nobody knows, the variant `known` holds the photon-transfer estimate. Every image
+and method is a row of a CSV, by default MODELS/quality.csv: a run that was stopped goes on, and several runs with
+other sets add up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+import warnings
+from pathlib import Path
+
+import torch
+
+from benchmarks.datasets import BASE, GAUSSIAN, POISSON, Picture, psnr
+from benchmarks.quality_classical import best_gaussian, denoise, denoisers
+from benchmarks.quality_posterior import judge, mmse_psnr
+from benchmarks.quality_rows import FAILED, Row, Rows
+from benchmarks.quality_sets import SETS, clean_of, load_job, read_prediction, scored, split_name
+from benchmarks.quality_table import tables
+from benchmarks.record import write_result
+from benchmarks.trained import trained
+from divseg import DivNoising
+from divseg.denoise.noise import photon_transfer
+from divseg.errors import DivsegWarning, TrainingError
+
+MANY = 1000
+"""Samples whose mean shows how far that of fewer has converged."""
+
+NOTE = """\
+PSNR with the range of the clean image as the peak, mean over the images in brackets. The Gaussian is the best of ten
+for each image, chosen with the clean image; non-local means and BM3D are told the noise (the photon-transfer estimate
+where it is real) and see the image through the generalised Anscombe transform where its variance grows with the
+signal. Networks see the noisy images alone. Samples of the true posterior would give 90 % ({exact:.1f} % with
+{samples} samples and their interpolated quantiles) and twice 1; spread is the root of the samples' mean variance,
+error the root-mean-square error of their mean."""
+
+
+def noise_line(level: str, pictures: list[Picture]) -> tuple[float, float]:
+    """Return slope and value at 0 of the noise's variance: the truth, or for real noise the estimate."""
+    if level in GAUSSIAN:
+        return 0.0, GAUSSIAN[level] ** 2
+    if level in POISSON:
+        _, _, gain, read = POISSON[level]
+        return gain, read**2 - gain * BASE
+    found = photon_transfer([p.noisy for p in pictures])
+    return (found.a, found.b) if found.a > 0 else (0.0, found.sd**2)
+
+
+def score_classical(job: str, pictures: list[Picture], chosen: list[Picture], rows: Rows) -> None:
+    """Add the rows of methods without training."""
+    found = denoisers()
+    names = ("noisy", "best Gaussian", *found)
+    if rows.has(Row(job, p.name, name, math.nan) for p in chosen for name in names):
+        return
+    a, b = noise_line(split_name(job)[1], pictures)
+    for p in chosen:
+        for name in names:
+            if Row(job, p.name, name, math.nan) in rows:
+                continue
+            start, note = time.perf_counter(), ""
+            if name == "noisy":
+                image = p.noisy
+            elif name == "best Gaussian":
+                image, sd = best_gaussian(p.noisy, clean_of(p))
+                note = f"sd {sd:g}"
+            else:
+                image = denoise(p.noisy, found[name], a, b)
+            rows.add(Row(job, p.name, name, psnr(image, clean_of(p)), seconds=time.perf_counter() - start, note=note))
+
+
+def score_n2v(job: str, chosen: list[Picture], folder: Path, minutes: float, rows: Rows) -> None:
+    """Add the rows of N2V, read from its folder."""
+    facts_file = folder / job / "training.json"
+    if not facts_file.is_file():
+        print(f"{job}: no N2V in {folder}: python -m benchmarks.n2v --set {job} --out {folder}", flush=True)
+        return
+    facts = json.loads(facts_file.read_text(encoding="utf-8"))
+    name = "N2V" if facts["minutes"] == minutes else f"N2V, {facts['minutes']:g} min"
+    remark = f"CAREamics {facts['careamics']}, {facts['steps']} steps, {facts['threads']} threads"
+    for p in chosen:
+        image = read_prediction(folder, job, p)
+        if image is None:
+            print(f"{folder / job} lacks the image {p.name}: run benchmarks.n2v again without --limit", flush=True)
+            continue
+        rows.add(
+            Row(
+                job,
+                p.name,
+                name,
+                psnr(image, clean_of(p)),
+                facts["minutes"],
+                megapixels=facts["megapixels"],
+                note=remark,
+            )
+        )
+
+
+def score_variant(
+    job: str, variant: str, pictures: list[Picture], chosen: list[Picture], rows: Rows, a: argparse.Namespace
+) -> None:
+    """Add the rows of one network, trained where it is not there yet."""
+    wanted = [Row(job, p.name, variant, math.nan, a.minutes, a.seed, a.samples) for p in chosen]
+    many = [Row(job, p.name, variant, math.nan, a.minutes, a.seed, MANY) for p in chosen[: a.thousand]]
+    failed = Row(job, FAILED, variant, math.nan, a.minutes, a.seed, a.samples)
+    if failed in rows or rows.has([*wanted, *many]):
+        return
+    name, level = split_name(job)
+    words = variant.split(";")
+    if level == "real":
+        words = ["estimated" if word == "known" else word for word in words]
+    try:
+        options = {"minutes": a.minutes, "seed": a.seed, "device": a.device, "pictures": pictures}
+        model = trained(a.models, name, level, ";".join(words), **options)
+    except TrainingError as error:
+        rows.add(Row(job, FAILED, variant, math.nan, a.minutes, a.seed, a.samples, note=str(error)[:120]))
+        return
+    for p, empty in zip(chosen, wanted, strict=True):
+        if empty not in rows:
+            rows.add(_judged(job, variant, model, p, a))
+    for p, empty in zip(chosen, many, strict=False):
+        if empty not in rows:
+            value, seconds = mmse_psnr(model, p, MANY)
+            rows.add(Row(job, p.name, variant, value, a.minutes, a.seed, MANY, seconds=seconds))
+
+
+def _judged(job: str, variant: str, model: DivNoising, picture: Picture, a: argparse.Namespace) -> Row:
+    found = judge(model, picture, a.samples)
+    return Row(
+        job,
+        picture.name,
+        variant,
+        found.psnr,
+        a.minutes,
+        a.seed,
+        a.samples,
+        found.single,
+        found.covered,
+        math.nan if model.noise.kind == "none" else found.residual,
+        found.spread,
+        found.seconds,
+        float(model.training.get("megapixels", math.nan)),
+        model.noise.describe(),
+    )
+
+
+def report(rows: Rows, counts: dict[str, int], a: argparse.Namespace) -> str:
+    """Return the tables of these settings."""
+    budgets = {(0.0, 0, 0), (a.minutes, a.seed, a.samples), (a.minutes, a.seed, MANY)}
+    shown = [
+        r
+        for r in rows.rows.values()
+        if r.job in counts
+        and (r.key[3:] in budgets or r.method.startswith("N2V"))
+        and (not r.samples or r.method in a.variants)
+    ]
+    fixed = ("noisy", "best Gaussian", "non-local means", "BM3D", "N2V", *a.variants)
+    shown.sort(key=lambda r: fixed.index(r.method) if r.method in fixed else fixed.index("N2V") + 0.5)
+    exact = 90 * (a.samples - 1) / (a.samples + 1)
+    note = NOTE.format(exact=exact, samples=a.samples).replace("\n", " ")
+    how = f"{a.minutes:g} minutes of training for every network, {torch.get_num_threads()} threads"
+    return f"{how}, the mean of {a.samples} samples.\n\n{note}\n\n{tables(shown, list(counts), counts, MANY)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, required=True, help="folder of trained models")
+    parser.add_argument("--sets", nargs="+", default=list(SETS), metavar="SET-LEVEL")
+    parser.add_argument("--variants", nargs="*", default=["learned", "known", "vanilla"])
+    parser.add_argument("--minutes", type=float, default=10.0, help="training of every network")
+    parser.add_argument("--samples", type=int, default=100)
+    parser.add_argument("--thousand", type=int, default=0, metavar="N", help=f"also {MANY} samples of N images a set")
+    parser.add_argument("--n2v", type=Path, action="append", default=[], metavar="FOLDER")
+    parser.add_argument("--no-classical", action="store_true", help="add no rows of methods without training")
+    parser.add_argument("--limit", type=int, help="at most so many images a set, for trials")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--csv", type=Path, help="rows; MODELS/quality.csv by default")
+    parser.add_argument("--out", type=Path, help="write the tables to this file")
+    parser.add_argument("--record", action="store_true", help="write the tables to the results")
+    a = parser.parse_args()
+    if not 64 <= a.samples < MANY:
+        raise SystemExit(f"--samples {a.samples}: quantiles need 64 at least, and below {MANY}")
+    if a.threads:
+        torch.set_num_threads(a.threads)
+    warnings.simplefilter("ignore", DivsegWarning)
+    rows, counts = Rows(a.csv or a.models / "quality.csv"), {}
+    for job in a.sets:
+        pictures = load_job(job)
+        chosen = scored(pictures, split_name(job)[0], a.limit)
+        counts[job] = len(chosen)
+        if not a.no_classical:
+            score_classical(job, pictures, chosen, rows)
+        for folder in a.n2v:
+            score_n2v(job, chosen, folder, a.minutes, rows)
+        for variant in a.variants:
+            score_variant(job, variant, pictures, chosen, rows, a)
+    body = report(rows, counts, a)
+    if a.out:
+        a.out.parent.mkdir(parents=True, exist_ok=True)
+        a.out.write_text(body + "\n", encoding="utf-8")
+    if a.record:
+        options = " ".join(f'"{v}"' if ";" in v else v for v in a.variants)
+        command = f"python -m benchmarks.quality --models MODELS --minutes {a.minutes:g} --samples {a.samples}"
+        command += f" --sets {' '.join(a.sets)} --variants {options} --thousand {a.thousand}"
+        write_result("quality", "Quality of the denoised images", command + " --n2v FOLDER" * len(a.n2v), body)
+    elif not a.out:
+        print(body)
+
+
+if __name__ == "__main__":
+    main()
