@@ -290,7 +290,8 @@ class DivNoising:
                 stop = until.next_check(drawn)
 
     def _variance(self, s: Tensor) -> Tensor:
-        return self.noise.variance(s[None])[0]
+        with torch.no_grad():  # co-learned noise has parameters
+            return self.noise.variance(s[None])[0]
 
     def _look(self, posterior: Posterior, pixels: NDArray[np.generic], sample: Tensor) -> None:
         """Warn where the image is unlike the training images."""

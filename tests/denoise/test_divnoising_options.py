@@ -47,6 +47,11 @@ def test_automatic_number_depends_on_the_tolerance_not_on_the_batch(model):
     assert float(moments.sd.square().mean()) ** 0.5 / moments.count**0.5 <= 0.1 * 20.0
 
 
+def test_automatic_number_with_noise_that_was_learned():
+    model = fit(images(), noise="learned", train_steps=20)
+    assert model.moments(images()[0], n="auto").count >= 8
+
+
 def test_automatic_number_waits_for_the_consensus(model):
     asked = []
     until = Until(tolerance=1.0, also=lambda n: asked.append(n) or (1.0 if n < 24 else 0.0))
