@@ -7,7 +7,7 @@ import os
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from divseg.consensus.weights import weighted_quantiles
 from divseg.errors import DivsegError, InputError, OutputError
 from divseg.io import MaskSet, MaskSets, RunStore, TruthRef, config_hash, find_mask_sets
 from divseg.mask_weights import MaskWeights, Weights
-from divseg.metrics import evaluate, summarize, to_markdown
+from divseg.metrics import Calibration, evaluate, summarize, to_markdown
 from divseg.progress import LogReporter, Reporter
 from divseg.versions import versions
 
@@ -56,6 +56,7 @@ def fuse_folder(
     existence: float | None = None,
     seed: int = 0,
     truth: str | os.PathLike[str] | None = None,
+    calibration: str | os.PathLike[str] | None = None,
     reporter: Reporter | None = None,
 ) -> FuseResult:
     """Fuse the label images of every image of a folder, whoever or whatever made them.
@@ -70,8 +71,8 @@ def fuse_folder(
         there, and the weights of the others keep their ratio.
     out : path, optional
         Where results go; ``<folder>_fused`` beside the folder by default. It gets ``labels/<name>.tif``,
-        ``maps/<name>_foreground.tif`` and ``_boundary.tif``, ``objects.csv``, ``images.csv``, with truth
-        ``scores.csv`` and ``summary.csv``, ``failures.csv`` and ``run.json``.
+        ``maps/<name>_foreground.tif`` and ``_boundary.tif``, ``objects.csv``, ``alternatives.csv``, ``images.csv``,
+        with truth ``scores.csv`` and ``summary.csv``, ``failures.csv`` and ``run.json``.
     weights : sequence of float, mapping of str to float, str or path, optional
         See :class:`divseg.mask_weights.MaskWeights`.
     method, target, existence, seed
@@ -79,6 +80,9 @@ def fuse_folder(
     truth : path, optional
         Folder of ground-truth label images, each with the name of its image (for ``raters`` and ``stacks``
         that of the files, for ``images`` that of the subfolder); consensus and label images are then scored.
+    calibration : path, optional
+        File of :class:`divseg.metrics.Calibration`, made from fused label images of the same sources: the tables get
+        calibrated confidences and intervals.
     reporter : Reporter, optional
         Told what is done; by default everything goes to the ``divseg`` logger.
 
@@ -99,7 +103,13 @@ def fuse_folder(
     found = find_mask_sets(root, layout=layout, ndim=ndim, skip=apart)
     given = MaskWeights(weights, found)
     how = {"method": method, "target": target, "existence": existence, "seed": seed}
-    job = _Job(root, found, RunStore(goal, "fuse"), given, how, tell)
+    known = None if calibration is None else Calibration.load(calibration)
+    if known is not None and known.method != method:
+        tell.say(
+            f"note: {calibration} was made for method {known.method!r}, not for {method!r}: its confidences will be "
+            "wrong; calibrate again"
+        )
+    job = _Job(root, found, RunStore(goal, "fuse"), given, how, tell, known)
     return job.go(truth)
 
 
@@ -114,8 +124,10 @@ class _Job:
         weights: MaskWeights,
         how: dict[str, Any],
         tell: Reporter,
+        calibration: Calibration | None = None,
     ) -> None:
         self.root, self.found, self.store, self.weights, self.how, self.tell = root, found, store, weights, how, tell
+        self.calibration = calibration
         self.truth: dict[str, TruthRef] = {}
         self.failures = [
             {"image": name, "file": p.file, "stage": "check", "error": f"{p.problem}; {p.remedy}"}
@@ -188,8 +200,9 @@ class _Job:
         writer = None
         try:
             weights, truth = self.weights.of(masks), self.truth.get(masks.name)
+            known = {} if self.calibration is None else {"calibration": asdict(self.calibration)}
             key = config_hash(
-                {"how": self.how, "weights": weights, "truth": _mark(truth), "divseg": versions()["divseg"]}
+                {"how": self.how, "weights": weights, "truth": _mark(truth), "divseg": versions()["divseg"], **known}
             )
             mark = config_hash({"masks": [_mark(mask) for mask in masks.masks], "sources": masks.sources})
             if self.store.is_done(masks.name, key, mark):
@@ -209,9 +222,10 @@ class _Job:
             size = masks.pixel_size
             writer.map("foreground", result.foreground, size)
             writer.map("boundary", result.boundary, size)
-            writer.objects(result.objects)
+            objects = result.objects if self.calibration is None else self.calibration.apply(result.objects)
+            writer.objects(objects, result.alternatives)
             writer.labels(result.labels, size)
-            writer.finish(_image_row(masks, result, time.monotonic() - began), scores)
+            writer.finish(_image_row(masks, result, time.monotonic() - began, self.calibration), scores)
             self.done.append(masks.name)
         except OutputError:
             raise  # the disk, not the image: the next one would fail as well
@@ -285,6 +299,7 @@ class _Job:
             "seed": self.how["seed"],
             "input": str(self.root),
             "raters": self.found.raters,
+            "calibration": None if self.calibration is None else self.calibration.describe(),
             "n_images": len(self.done),
             "n_failed": len(self.failures),
             "inputs": inputs,
@@ -299,11 +314,12 @@ def _mark(mask: TruthRef | None) -> list[Any] | None:
     return [str(mask.path.resolve()), mask.lead, mask.shape, stat.st_size, stat.st_mtime_ns]
 
 
-def _image_row(masks: MaskSet, result: Consensus, seconds: float) -> dict[str, Any]:
+def _image_row(masks: MaskSet, result: Consensus, seconds: float, calibration: Calibration | None) -> dict[str, Any]:
     """Row of images.csv."""
     size, counts = masks.pixel_size, result.counts.astype(float)
     low, middle, high = weighted_quantiles(counts, result.weights, (0.05, 0.5, 0.95)).tolist()
     objects = result.objects
+    interval = None if calibration is None else calibration.count_interval(low, high)
     return {
         "file": str(masks.files[0]),
         "n_masks": len(masks.masks),
@@ -319,6 +335,7 @@ def _image_row(masks: MaskSet, result: Consensus, seconds: float) -> dict[str, A
         "count_q05": low,
         "count_q50": middle,
         "count_q95": high,
+        **({} if interval is None else {"count_low": interval[0], "count_high": interval[1]}),
         "area_mean": float(objects["area"].mean()) if len(objects) else None,
         "existence_mean": float(objects["existence"].mean()) if len(objects) else None,
         **{f"expected_{name}": value for name, value in result.expected.items()},

@@ -287,8 +287,8 @@ class _Run:
         writer.map("boundary", result.consensus.boundary, size)
         if len(result.samples):
             writer.samples(result.samples, size)
-        objects = result.consensus.objects
-        writer.objects(objects if self.calibration is None else self.calibration.apply(objects))
+        objects, lost = result.consensus.objects, result.consensus.alternatives
+        writer.objects(objects if self.calibration is None else self.calibration.apply(objects), lost)
         writer.labels(result.consensus.labels, size)
         for text in result.warnings:
             self.tell.say(f"note: {image.name}: {text}")

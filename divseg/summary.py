@@ -35,7 +35,7 @@ def image_row(
     size, fused = image.pixel_size, result.consensus
     counts = np.asarray(fused.counts, dtype=float)
     objects = fused.objects
-    low, high = np.quantile(counts, [0.05, 0.95])
+    low, middle, high = np.quantile(counts, [0.05, 0.5, 0.95])
     interval = None if calibration is None else calibration.count_interval(float(low), float(high))
     return {
         "file": str(image.path),
@@ -48,13 +48,13 @@ def image_row(
         "n_objects": len(objects),
         "count_mean": float(counts.mean()),
         "count_q05": float(low),
+        "count_q50": float(middle),
         "count_q95": float(high),
         **({} if interval is None else {"count_low": interval[0], "count_high": interval[1]}),
         "area_mean": float(objects["area"].mean()) if len(objects) else None,
         "existence_mean": float(objects["existence"].mean()) if len(objects) else None,
         "sd_mean": float(result.sd.mean()),
-        "expected_map": fused.expected.get("map"),
-        "expected_seg": fused.expected.get("seg"),
+        **{f"expected_{name}": value for name, value in fused.expected.items()},
         "noise_correlation_x": result.noise_correlation[0],
         "noise_correlation_y": result.noise_correlation[1],
         "warnings": "\n".join(result.warnings),

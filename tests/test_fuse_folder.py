@@ -13,6 +13,7 @@ from divseg.fuse_folder import fuse_folder
 from divseg.io import find_mask_sets, read_labels, write_labels
 from divseg.io.image import PixelSize
 from divseg.io.refs import read_header
+from divseg.tasks import calibrate_run
 
 
 class Heard:
@@ -83,6 +84,9 @@ def assert_fused(result, names=("im0", "im1"), **options):
         table = pd.read_csv(out / "objects.csv")
         mine = table[table["image"] == name].drop(columns="image").reset_index(drop=True)
         pd.testing.assert_frame_equal(mine, expected.objects, check_dtype=False)
+        lost = pd.read_csv(out / "alternatives" / f"{name}.csv", keep_default_na=False)
+        assert lost["kind"].tolist() == expected.alternatives["kind"].tolist()
+        assert lost["existence"].tolist() == pytest.approx(expected.alternatives["existence"].tolist())
 
 
 def test_raters(raters, tmp_path):
@@ -329,3 +333,28 @@ def test_careful_raters_with_weight_come_nearer_to_the_truth(tmp_path):
     ]
     assert scores[0] > scores[1] + 0.01
     assert scores[1] > scores[2] + 0.01
+
+
+def test_a_calibration_from_one_folder_serves_another(tmp_path):
+    for image in range(8):
+        for rater in ("r1", "r2", "r3"):
+            labels = cells(10 * image + int(rater[1]), side=80)
+            write_labels(tmp_path / "masks" / rater / f"im{image}.tif", labels)
+        write_labels(tmp_path / "truth" / f"im{image}.tif", cells(0, miss=0, jitter=0, side=80))
+    fuse_folder(tmp_path / "masks", reporter=Heard())
+    made = calibrate_run(tmp_path / "masks_fused", tmp_path / "truth", tmp_path / "calibration.json")
+    options = {"calibration": tmp_path / "calibration.json", "reporter": (heard := Heard())}
+    plain = pd.read_csv(tmp_path / "masks_fused" / "objects.csv")
+    assert "confidence" not in plain
+    result = fuse_folder(tmp_path / "masks", **options)
+    assert result.n_failed == 0
+    assert "finished before" not in heard.text()
+    objects = pd.read_csv(result.out / "objects.csv")
+    pd.testing.assert_frame_equal(objects.drop(columns="image"), made.apply(plain.drop(columns="image")))
+    assert json.loads((result.out / "run.json").read_text())["calibration"]["n_images"] == 8
+    fuse_folder(tmp_path / "masks", tmp_path / "other", method="majority", **options)
+    assert "was made for method 'clustering', not for 'majority'" in heard.text()
+    fuse_folder(tmp_path / "masks", **options)
+    assert "8 of 8 images were finished before" in heard.text()
+    with pytest.raises(InputError, match=r"cannot read the calibration .*none\.json"):
+        fuse_folder(tmp_path / "masks", tmp_path / "third", calibration=tmp_path / "none.json")

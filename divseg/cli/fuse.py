@@ -40,6 +40,7 @@ def fuse_command(
     existence: o.Existence = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     truth: o.Truth = None,
+    calibration: o.Calibration = None,
     quiet: o.Quiet = False,
 ) -> int:
     """Fuse label images of several raters, networks or samples.
@@ -60,6 +61,7 @@ def fuse_command(
             weights=weights,
             seed=seed,
             truth=truth,
+            calibration=calibration,
             reporter=show,
             **{name: value for name, value in settings.items() if value is not None},
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from divseg.errors import InputError
 
 MAPS = ("sd", "foreground", "boundary")
-TABLES = ("objects", "images", "scores", "summary", "failures")
+TABLES = ("objects", "alternatives", "images", "scores", "summary", "failures")
 
 
 class RunLayout:
@@ -20,6 +20,7 @@ class RunLayout:
         maps/<name>_sd.tif     and _foreground, _boundary
         samples/<name>.tif     a few samples        plots/  model/
         objects/<name>.csv     objects of one image units/<name>.json  markers of finished images
+        alternatives/<name>.csv  hypotheses that lost to them    alternatives.csv
 
     Parameters
     ----------
@@ -77,12 +78,16 @@ class RunLayout:
         """Return the file of the object table of one image."""
         return self.folder / "objects" / f"{check_name(name)}.csv"
 
+    def alternatives(self, name: str) -> Path:
+        """Return the file of the table of one image's hypotheses that were not taken."""
+        return self.folder / "alternatives" / f"{check_name(name)}.csv"
+
     def marker(self, name: str) -> Path:
         """Return the marker of an image."""
         return self.folder / "units" / f"{check_name(name)}.json"
 
     def table(self, name: str) -> Path:
-        """Return the file of a table: objects, images, scores, summary or failures."""
+        """Return the file of a table: objects, alternatives, images, scores, summary or failures."""
         if name not in TABLES:
             raise InputError(f"there is no table {name!r}; choose one of {', '.join(TABLES)}")
         return self.folder / f"{name}.csv"
@@ -90,7 +95,8 @@ class RunLayout:
     def unit_files(self, name: str) -> list[Path]:
         """Return all result files that an image can have, its marker left out."""
         maps = [self.map(name, kind) for kind in MAPS]
-        return [self.labels(name), self.denoised(name), self.samples(name), self.objects(name), *maps]
+        tables = [self.objects(name), self.alternatives(name)]
+        return [self.labels(name), self.denoised(name), self.samples(name), *tables, *maps]
 
 
 def check_name(name: str) -> str:

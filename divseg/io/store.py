@@ -160,11 +160,13 @@ class RunStore(RunLayout):
         Returns
         -------
         dict of DataFrame
-            ``"images"`` (a row per image), ``"objects"`` (a row per object), ``"scores"`` and ``"failures"``
-            (columns image, error), all with the column `image` first.
+            ``"images"`` (a row per image), ``"objects"`` (a row per object), ``"alternatives"`` (a row per
+            hypothesis that was not taken), ``"scores"`` and ``"failures"`` (columns image, error), all with the
+            column `image` first.
         """
         images, scores, failures = [], [], []
         objects: list[pd.DataFrame] = []
+        alternatives: list[pd.DataFrame] = []
         for name in names:
             record = self.read_marker(name)
             if record is None or (config_hash is not None and record.get("config_hash") != config_hash):
@@ -176,10 +178,13 @@ class RunStore(RunLayout):
             images.append({"image": name, **record["image"]})
             scores += [{"image": name, **row} for row in record["scores"]]
             if record["objects"] is not None:
-                objects.append(self._read_objects(name))
+                objects.append(_read_table(self.objects(name), name))
+            if record.get("alternatives") is not None:  # runs of earlier versions have none
+                alternatives.append(_read_table(self.alternatives(name), name))
         return {
             "images": pd.DataFrame(images, columns=None if images else ["image"]),
             "objects": _stack(objects),
+            "alternatives": _stack(alternatives),
             "scores": pd.DataFrame(scores, columns=None if scores else ["image"]),
             "failures": pd.DataFrame(failures, columns=["image", "error"]),
         }
@@ -190,7 +195,7 @@ class RunStore(RunLayout):
         Parameters
         ----------
         tables : mapping of str to DataFrame
-            Of the names objects, images, scores, summary, failures.
+            Of the names objects, alternatives, images, scores, summary, failures.
 
         Returns
         -------
@@ -209,16 +214,17 @@ class RunStore(RunLayout):
             write_csv(path, table)
         return paths
 
-    def _read_objects(self, name: str) -> pd.DataFrame:
-        path = self.objects(name)
-        try:
-            table = pd.read_csv(path, **_EXACT_FLOATS)
-        except (OSError, ValueError) as error:
-            raise OutputError(f"{path}: it cannot be read ({error}); run again to make it anew") from error
-        # by hand, because a name like 007 or NA would come back as something else
-        table = table.drop(columns="image", errors="ignore")
-        table.insert(0, "image", pd.Series([name] * len(table), index=table.index, dtype=str))
-        return table
+
+def _read_table(path: Path, name: str) -> pd.DataFrame:
+    """Read the table of one image."""
+    try:
+        table = pd.read_csv(path, **_EXACT_FLOATS)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: it cannot be read ({error}); run again to make it anew") from error
+    # by hand, because a name like 007 or NA would come back as something else
+    table = table.drop(columns="image", errors="ignore")
+    table.insert(0, "image", pd.Series([name] * len(table), index=table.index, dtype=str))
+    return table
 
 
 def _stack(tables: list[pd.DataFrame]) -> pd.DataFrame:

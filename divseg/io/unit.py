@@ -61,8 +61,20 @@ class UnitWriter:
         write_image(path, samples, pixel_size, "SYX")
         return self._written(path)
 
-    def objects(self, table: pd.DataFrame) -> Path:
-        """Write the object table, a row per object, and return its file."""
+    def objects(self, table: pd.DataFrame, alternatives: pd.DataFrame | None = None) -> Path:
+        """Write the object table, a row per object, and return its file.
+
+        Parameters
+        ----------
+        table : DataFrame
+            A row per object.
+        alternatives : DataFrame, optional
+            A row per hypothesis that was not taken.
+        """
+        if alternatives is not None:
+            beside = self.layout.alternatives(self.name)
+            write_csv(beside, alternatives)
+            self._written(beside)
         path = self.layout.objects(self.name)
         write_csv(path, table)
         return self._written(path)
@@ -82,13 +94,14 @@ class UnitWriter:
         OutputError
             If it cannot be written.
         """
-        objects = self._relative(self.layout.objects(self.name))
+        tables = {"objects": self.layout.objects(self.name), "alternatives": self.layout.alternatives(self.name)}
+        places = {table: self._relative(path) for table, path in tables.items()}
         self._mark(
             {
                 "status": "done",
                 "files": self.files,
                 "image": dict(image),
-                "objects": objects if objects in self.files else None,
+                **{table: place if place in self.files else None for table, place in places.items()},
                 "scores": [dict(row) for row in scores],
             }
         )

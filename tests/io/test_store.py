@@ -18,7 +18,8 @@ def process(store, name, k=1, config=C):
         unit.map(kind, np.full((4, 5), 0.5))
     unit.samples(np.zeros((3, 4, 5)))
     rows = {"label": np.arange(k), "existence": np.arange(k) / 3}
-    unit.objects(pd.DataFrame(rows))
+    lost = {"kind": ["merged"] * k, "existence": np.arange(k) / 7}
+    unit.objects(pd.DataFrame(rows), pd.DataFrame(lost))
     unit.finish(
         {"n_objects": k, "snr": np.float64(1 / 3), "psnr": float("nan")},
         [{"method": "otsu", "seg": 0.1 * k}, {"method": "consensus", "seg": float("nan")}],
@@ -30,6 +31,7 @@ def test_layout_and_files(tmp_path):
     store = RunStore(tmp_path / "run")
     unit = process(store, "a_t1", 3)
     assert sorted(unit.files) == [
+        "alternatives/a_t1.csv",
         "denoised/a_t1.tif",
         "labels/a_t1.tif",
         "maps/a_t1_boundary.tif",
@@ -137,6 +139,8 @@ def test_tables_from_markers_in_the_given_order(tmp_path):
         "existence": [0.0, 0.0, 1 / 3],
     }
     assert objects["label"].dtype == np.int64
+    assert tables["alternatives"]["image"].tolist() == ["c", "007", "007"]
+    assert tables["alternatives"]["existence"].tolist() == [0.0, 0.0, 1 / 7]
     assert list(tables["scores"]["image"]) == ["c", "c", "NA", "NA", "007", "007"]
     assert tables["failures"].to_dict("records") == [{"image": "bad", "error": "no foo"}]
     assert list(store.collect(["other"])["images"]["image"]) == ["other"]
@@ -150,6 +154,7 @@ def test_tables_without_objects_keep_their_columns(tmp_path):
     assert {name: list(table.columns) for name, table in empty.items()} == {
         "images": ["image"],
         "objects": ["image"],
+        "alternatives": ["image"],
         "scores": ["image"],
         "failures": ["image", "error"],
     }
@@ -175,6 +180,7 @@ def test_write_tables_and_run(tmp_path):
     assert [p.name for p in paths] == [
         "images.csv",
         "objects.csv",
+        "alternatives.csv",
         "scores.csv",
         "failures.csv",
         "summary.csv",
