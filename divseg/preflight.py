@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from typing import TYPE_CHECKING
 
 from divseg.config import RunConfig
-from divseg.errors import ConfigError, DivsegWarning
+from divseg.errors import ConfigError, DivsegWarning, InputError
 from divseg.segment import Segmenter, segmenter
 
 if TYPE_CHECKING:
@@ -19,21 +18,18 @@ def check_settings(config: RunConfig) -> Segmenter | None:
 
     Names are checked where they are known: each room owns its own.
     """
-    from divseg.consensus.fuse import METHODS
-    from divseg.consensus.selection import TARGETS
+    from divseg.consensus.fuse import check_choice
     from divseg.denoise.device import choose_device
     from divseg.denoise.noise.choose import parse_noise
 
     parse_noise(config.noise)
     choose_device(config.device)
     load_calibration(config)
-    known = [("method", [config.method], METHODS), ("compare", config.compare, METHODS)]
-    for setting, names, table in [*known, ("target", [config.target], TARGETS)]:
-        for name in names:
-            if name not in table:
-                near = difflib.get_close_matches(name, table, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ConfigError(f"unknown {setting} {name!r} (known: {', '.join(table)}){hint}")
+    for method in (config.method, *config.compare):
+        try:
+            check_choice(method, config.target, config.existence)
+        except InputError as error:
+            raise ConfigError(str(error)) from None
     return None if config.segmenter == "auto" else segmenter(config.segmenter)
 
 

@@ -100,3 +100,14 @@ def test_the_page_on_segmenters_names_every_method_and_option():
     assert set(METHODS) <= named
     assert {option for options in (*METHODS.values(), OPTIONS) for option in options} <= named
     assert {f"stardist:{entry.name}" for entry in REGISTRY} <= named
+
+
+def test_the_page_on_fusion_names_every_method_option_and_target():
+    from divseg.consensus import METHODS, TARGETS
+    from divseg.consensus.method import options_of
+
+    page = (ROOT / "docs" / "fusion.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", page))
+    assert set(METHODS) <= named
+    assert {option for method in METHODS.values() for option in options_of(method)} - {"markers"} <= named
+    assert set(TARGETS) <= named

@@ -38,14 +38,19 @@ Tile = Annotated[
 Segmenter = Annotated[
     str | None,
     typer.Option(
-        help='Segmenter with options, e.g. "li,smooth=1,split=distance,min_size=30" or python:module:function.',
+        help='Segmenter with options, e.g. "li,smooth=1,split=distance,min_size=30"; auto: the thresholding that the '
+        "samples support best; stardist:NAME_OR_FOLDER; python:module:function.",
         show_default=False,
     ),
 ]
 Group = Annotated[int | None, typer.Option(help="Segment means of groups of this many samples.", show_default=False)]
 Method = Annotated[
     str | None,
-    typer.Option(help="Fusion: clustering (default), voting, mutex, majority or medoid.", show_default=False),
+    typer.Option(
+        help="Fusion: clustering (default), voting, mutex, majority or medoid, perhaps with options: "
+        '"voting,scheme=simple".',
+        show_default=False,
+    ),
 ]
 Target = Annotated[
     str | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,6 +14,7 @@ from divseg.consensus.evidence import Evidence
 from divseg.consensus.hypotheses import Fused
 from divseg.consensus.majority import fuse_majority
 from divseg.consensus.medoid import fuse_medoid
+from divseg.consensus.method import COMMON, check_option, known, options_of, parse_method
 from divseg.consensus.mutex import fuse_mutex
 from divseg.consensus.result import Consensus
 from divseg.consensus.samples import LabelStack, Mask, draw, encode, nothing, read_stack
@@ -31,9 +31,6 @@ METHODS: dict[str, Callable[..., Fused]] = {
     "medoid": fuse_medoid,
 }
 """Fusion methods by name."""
-
-COMMON = ("target", "existence", "seed")
-"""Settings that every method may be given, whether it uses them or not."""
 
 
 def fuse(
@@ -59,6 +56,7 @@ def fuse(
         along its first axis. An iterator is consumed once and files are read one by one; the images are not kept,
         only their outlines.
     method : str
+        A method, perhaps with options of its own as in ``"voting,scheme=simple"``.
         ``clustering``: correlation clustering of the objects of all samples, masks of greatest expected IoU,
         choice of objects by the expected target score.
         ``voting``: votes around markers, as in the fusion of the Cell Tracking Challenge.
@@ -92,26 +90,26 @@ def fuse(
         values out of range.
     """
     check_choice(method, target, existence)
-    run = METHODS[method]
-    accepted = [name for name in inspect.signature(run).parameters if name != "stack"]
+    name, own = parse_method(method, METHODS)
+    run = METHODS[name]
+    accepted = options_of(run)
     given: dict[str, Any] = options if markers is None else {"markers": markers, **options}
-    for name in given:
-        if name not in accepted:
-            own = [option for option in accepted if option not in COMMON]
-            raise InputError(
-                f"method {method!r} has no option {name!r}{_nearest(name, own)} (options: {', '.join(own) or 'none'})"
-            )
+    for option in given:
+        check_option(name, option, accepted)
+        if option in own:
+            raise InputError(f"option {option} is given twice, in method={method!r} and beside it; keep one of them")
     stack = read_stack(masks, weights)
-    given |= {n: v for n, v in {"target": target, "existence": existence, "seed": seed}.items() if n in accepted}
+    common = dict(zip(COMMON, (target, existence, seed), strict=True))
+    given = own | given | {n: v for n, v in common.items() if n in inspect.signature(run).parameters}
     trivial = stack.identical and markers is None
     fused = Fused(stack.decode(0)) if trivial else run(stack, **given)
-    return _finish(fused, stack, method, existence)
+    return _finish(fused, stack, ",".join(part.strip() for part in method.split(",")), existence)
 
 
 def check_choice(method: str, target: str, existence: float | None) -> None:
     """Raise InputError for an unknown method or target, or an impossible existence."""
-    _known("method", method, METHODS)
-    _known("target", target, TARGETS)
+    parse_method(method, METHODS)
+    known("target", target, TARGETS)
     if existence is not None and not 0 <= existence <= 1:
         raise InputError(f"existence={existence!r} is impossible: give a share of samples between 0 and 1")
 
@@ -140,14 +138,3 @@ def _finish(fused: Fused, stack: LabelStack, method: str, existence: float | Non
         alternatives=alternatives_table(fused.hypotheses or Evidence(nothing(), stack), labels, runs),
         method=method,
     )
-
-
-def _known(what: str, name: str, known: Iterable[str]) -> None:
-    names = list(known)
-    if name not in names:
-        raise InputError(f"unknown {what} {name!r}{_nearest(name, names)} ({what}s: {', '.join(names)})")
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name), list(names), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

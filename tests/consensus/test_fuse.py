@@ -179,9 +179,29 @@ def test_same_input_same_output(cells):
     same(fuse(cells, seed=3), fuse(cells, seed=3))
 
 
+def test_options_may_be_in_the_name_of_the_method(cells):
+    simple = fuse(cells, method="voting, scheme=simple, fail_safe=no, threshold=0.4")
+    same(simple, fuse(cells, method="voting", scheme="simple", fail_safe=False, threshold=0.4))
+    assert simple.method == "voting,scheme=simple,fail_safe=no,threshold=0.4"
+    same(
+        fuse(cells, method="mutex,offsets=3 7,refine=false"), fuse(cells, method="mutex", offsets=(3, 7), refine=False)
+    )
+    same(fuse(cells, method="clustering,links=4"), fuse(cells, links=4))
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"method": "voting,sheme=simple"}, "method 'voting' has no option 'sheme'; did you mean 'scheme'"),
+        ({"method": "voting,markers=a.tif"}, "method 'voting' has no option 'markers'"),
+        ({"method": "voting,target=map"}, "method 'voting' has no option 'target'"),
+        ({"method": "voting,simple"}, "'simple' is no option; write name=value"),
+        ({"method": "voting,threshold=half"}, "option threshold=half of method 'voting' must be a number"),
+        ({"method": "clustering,links=2.5"}, "option links=2.5 of method 'clustering' must be a whole number"),
+        ({"method": "mutex,refine=3"}, "option refine=3 of method 'mutex' must be true or false"),
+        ({"method": "mutex,offsets=a"}, "must be whole numbers with blanks between them"),
+        ({"method": "voting,threshold=1,threshold=1"}, "option threshold is given twice"),
+        ({"method": "voting,threshold=1", "threshold": 1}, "option threshold is given twice"),
         (
             {"method": "clusterin"},
             "unknown method 'clusterin'; did you mean 'clustering'\\? \\(methods: clustering, voting",
