@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -95,23 +95,31 @@ def process_image(
     methods = list(dict.fromkeys([config.method, *(config.compare if truth is not None else ())]))
     options: dict[str, Any] = {"target": config.target, "existence": config.existence}
     if len(methods) == 1 and truth is None:
-        result = fuse(fitted(draws.grouped()), method=methods[0], **options)
+        result = fuse(_found(fitted, draws.grouped()), method=methods[0], **options)
         return ImageResult(mmse, sd, first, result, [], warnings, correlation)
-    masks = [_compact(labels) for labels in fitted(draws.grouped())]
+    masks = [_compact(labels) for labels in _found(fitted, draws.grouped())]
     tell("fuse")
     fused = {method: fuse(masks, method=method, **options) for method in methods}
     rows: list[dict[str, Any]] = []
     if truth is not None:
         tell("score")
         rows = list(_baseline_rows(noisy, mmse, segment, fitted, truth, config))
-        single = [evaluate(m, truth).as_row() for m in masks]
+        single = [evaluate(getattr(m, "labels", m), truth).as_row() for m in masks]
         rows += [{"input": "single sample", "draw": k, **row} for k, row in enumerate(single)]
         rows += [{"input": f"consensus {method}", **evaluate(c.labels, truth).as_row()} for method, c in fused.items()]
     return ImageResult(mmse, sd, first, fused[config.method], rows, warnings, correlation)
 
 
-def _compact(labels: NDArray[np.int32]) -> NDArray[Any]:
-    return labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
+def _found(fitted: Segmenter, images: Iterator[NDArray[np.float32]]) -> Iterator[Any]:
+    """Yield label images, with the probability of each object where the segmenter gives one."""
+    details = getattr(fitted, "details", None)
+    return iter(fitted(images) if details is None else details(images))
+
+
+def _compact(found: Any) -> Any:
+    labels = getattr(found, "labels", found)
+    small = labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
+    return small if labels is found else replace(found, labels=small)
 
 
 def _baseline_rows(

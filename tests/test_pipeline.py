@@ -89,3 +89,14 @@ def test_correlated_noise_is_told(case):
     result = pipeline.process_image(row_wise, model, segmenter(SEGMENT), CONFIG)
     assert "neighbouring pixels is correlated" in result.warnings[0]
     assert result.noise_correlation[0] > 0.3
+
+
+def test_probabilities_of_stardist_reach_the_object_table(case):
+    image, truth, model = case
+    segment = segmenter("stardist:nuclei,prob=0.1,processes=0")
+    config = RunConfig(samples=3, device="cpu", compare=(), baseline_sds=())
+    plain = pipeline.process_image(image, model, segment, config).consensus
+    scored = pipeline.process_image(image, model, segment, config, truth=truth).consensus
+    assert len(plain.objects)
+    assert plain.objects["prob_mean"].between(0.1, 1).all()
+    assert scored.objects.equals(plain.objects)

@@ -13,11 +13,12 @@ from divseg.consensus.clustering import fuse_clustering
 from divseg.consensus.evidence import Evidence
 from divseg.consensus.hypotheses import Fused
 from divseg.consensus.majority import fuse_majority
+from divseg.consensus.masks import Mask
 from divseg.consensus.medoid import fuse_medoid
 from divseg.consensus.method import COMMON, check_option, known, options_of, parse_method
 from divseg.consensus.mutex import fuse_mutex
 from divseg.consensus.result import Consensus
-from divseg.consensus.samples import LabelStack, Mask, draw, encode, nothing, read_stack
+from divseg.consensus.samples import LabelStack, draw, encode, nothing, read_stack
 from divseg.consensus.selection import TARGETS
 from divseg.consensus.table import alternatives_table, object_table
 from divseg.consensus.voting import fuse_voting
@@ -52,7 +53,8 @@ def fuse(
     Parameters
     ----------
     masks : iterable of integer arrays or of paths, or one integer array
-        K label images of one shape (Y, X) or (Z, Y, X), 0 = background, or their TIFF or PNG files; an array has K
+        K label images of one shape (Y, X) or (Z, Y, X), 0 = background, or their TIFF or PNG files, or what StarDist
+        found (``segmenter("stardist:nuclei").details(samples)``), with a probability for each object; an array has K
         along its first axis. An iterator is consumed once and files are read one by one; the images are not kept,
         only their outlines.
     method : str

@@ -42,6 +42,8 @@ class Consensus:
             Diameter of the circle (3-D: ball) of the same area.
         ``diameter_mean diameter_sd diameter_q05 diameter_q50 diameter_q95``
             The same over the members.
+        ``prob_mean`` (only where the segmenter gives probabilities)
+            Mean of the probabilities that the segmenter gave the members, such as StarDist's object probability.
         ``p_split``
             Share of the samples in which at least two objects, each with more than half of its area inside,
             cover at least a tenth of the object each.

@@ -7,18 +7,15 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from divseg.consensus.masks import Mask, open_mask, probabilities
 from divseg.consensus.weights import weight_units
 from divseg.errors import InputError
-from divseg.io import read_labels
-
-Mask: TypeAlias = "ArrayLike | str | os.PathLike[str]"
-"""A label image: array or file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +77,8 @@ class LabelStack:
         Maps of :class:`divseg.consensus.Consensus`.
     identical : bool
         All samples hold the same objects.
+    prob : float64 array, shape (N,), optional
+        Probability that the segmenter gave each object, NaN where it gave none; None where it never gives any.
     """
 
     shape: tuple[int, ...]
@@ -96,6 +95,7 @@ class LabelStack:
     foreground: NDArray[np.float32] = field(repr=False)
     boundary: NDArray[np.float32] = field(repr=False)
     identical: bool
+    prob: NDArray[np.float64] | None = field(default=None, repr=False)
 
     @property
     def n_samples(self) -> int:
@@ -202,9 +202,10 @@ def read_stack(masks: Iterable[Mask] | NDArray[Any], weights: ArrayLike | None =
     volume = (0, 0, 0)
     foreground = boundary = np.empty(0, np.int32)
     samples: list[Runs] = []
+    chances: dict[int, NDArray[np.float64]] = {}
     unit = 1
     for index, mask in enumerate(masks):
-        array = check_mask(read_labels(mask) if isinstance(mask, str | os.PathLike) else mask, f"mask {index}")
+        array, scored = open_mask(mask, f"mask {index}")
         if not samples:
             shape, volume = array.shape, as_volume(array.shape)
             foreground, boundary = np.zeros(volume, np.int32), np.zeros(volume, np.int32)
@@ -219,14 +220,18 @@ def read_stack(masks: Iterable[Mask] | NDArray[Any], weights: ArrayLike | None =
         codes, highest = _as_codes(array.reshape(volume))
         if unit > 0:
             _count(codes, foreground, boundary, np.int32(unit))
-        samples.append(Runs(*_encode(codes, highest)))
+        runs = Runs(*_encode(codes, highest))
+        samples.append(runs)
+        if scored is not None:
+            first = np.unique(runs.objects, return_index=True)[1]
+            chances[index] = probabilities(scored, array.reshape(-1)[runs.starts[first]])
     if not samples:
         raise InputError("no masks to fuse: give at least one label image")
     if units is None:
         units = np.ones(len(samples), np.int64)
     elif len(samples) < len(units):
         raise InputError(f"weights has shape {units.shape}; give one number for each of the {len(samples)} masks")
-    return _stacked(samples, units, shape, volume, foreground, boundary)
+    return _stacked(samples, units, shape, volume, foreground, boundary, chances)
 
 
 def encode(labels: NDArray[Any]) -> Runs:
@@ -252,23 +257,6 @@ def as_volume(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return z, y, x
 
 
-def check_mask(mask: ArrayLike, name: str) -> NDArray[Any]:
-    """Return a label image as an integer array, or say what is wrong with it (:class:`InputError`)."""
-    array = np.asarray(mask)
-    if array.dtype == np.bool_:
-        array = array.view(np.uint8)
-    if array.dtype.kind not in "iu":
-        raise InputError(
-            f"{name} has dtype {array.dtype}, but a label image holds integers: convert it, "
-            "for example with mask.astype('int32')"
-        )
-    if array.ndim not in (2, 3) or array.size == 0:
-        raise InputError(f"{name} has shape {array.shape}; give label images with axes (Y, X) or (Z, Y, X)")
-    if array.dtype.kind == "i" and (lowest := array.min()) < 0:
-        raise InputError(f"{name} holds the negative label {lowest}; use 0 for background and positive labels")
-    return array
-
-
 def _as_codes(volume: NDArray[Any]) -> tuple[NDArray[np.int32], int]:
     """Return a volume as contiguous int32 with values small enough for a lookup table, and the highest."""
     highest = int(volume.max())
@@ -286,6 +274,7 @@ def _stacked(
     volume: tuple[int, int, int],
     foreground: NDArray[np.int32],
     boundary: NDArray[np.int32],
+    chances: dict[int, NDArray[np.float64]],
 ) -> LabelStack:
     kept = np.flatnonzero(units).tolist()
     # flat indices of all samples change by one constant when everything is shifted
@@ -318,6 +307,7 @@ def _stacked(
         (foreground / total).astype(np.float32).reshape(shape),
         (boundary / total).astype(np.float32).reshape(shape),
         len(set(digests.values())) == 1,
+        np.concatenate([chances.get(k, np.full(samples[k].n_objects, np.nan)) for k in order]) if chances else None,
     )
 
 

@@ -34,6 +34,7 @@ def object_table(evidence: Evidence) -> pd.DataFrame:
         **_spread("area", areas, weights),
         "diameter": diameter(runs.areas, ndim),
         **_spread("diameter", diameter(areas, ndim), weights),
+        **_prob(members, stack),
         "p_split": p_split,
         "p_merge": p_merge,
         **places(runs, stack),
@@ -124,6 +125,17 @@ def places(runs: Runs, stack: LabelStack) -> dict[str, NDArray]:
         columns[f"bbox_{axis}_min"] = boxes[:, "zyx".index(axis)]
         columns[f"bbox_{axis}_max"] = boxes[:, 3 + "zyx".index(axis)]
     return columns
+
+
+def _prob(members: NDArray[np.int64], stack: LabelStack) -> dict[str, NDArray[np.float64]]:
+    """Weighted mean of the probabilities that the segmenter gave the members, where it gives any."""
+    if stack.prob is None:
+        return {}
+    values = np.where(members >= 0, stack.prob[members] if stack.n_objects else np.nan, np.nan)
+    weight = np.where(np.isnan(values), 0.0, stack.units)
+    total = weight.sum(axis=1)
+    weighted = (np.nan_to_num(values) * weight).sum(axis=1)
+    return {"prob_mean": np.divide(weighted, total, out=np.full(len(total), np.nan), where=total > 0)}
 
 
 def _spread(

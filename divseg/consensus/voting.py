@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from divseg.consensus.clustering import fuse_clustering
 from divseg.consensus.hypotheses import Fused
+from divseg.consensus.masks import check_mask
 from divseg.consensus.overlaps import contacts
 from divseg.consensus.paint import keep_largest_pieces
 from divseg.consensus.prototypes import Votes, cast_votes
-from divseg.consensus.samples import LabelStack, Runs, check_mask, encode
+from divseg.consensus.samples import LabelStack, Runs, encode
 from divseg.consensus.weights import UNIT
 from divseg.errors import InputError
 

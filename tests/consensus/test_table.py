@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from skimage.measure import regionprops
@@ -16,6 +18,7 @@ def test_columns_are_the_documented_ones(cells):
         table = fuse(masks).objects
         for name in table:
             assert name in Consensus.__doc__, name
+    assert "``prob_mean``" in Consensus.__doc__
     assert [c for c in table if c.startswith("centroid")] == ["centroid_z", "centroid_y", "centroid_x"]
 
 
@@ -96,3 +99,24 @@ def test_alternatives_say_what_they_are(pair):
     assert np.array_equal(reverse.labels, merged)
     assert reverse.alternatives["kind"].tolist() == ["part", "part"]
     assert reverse.alternatives["rivals"].tolist() == ["1", "1"]
+
+
+def test_probabilities_of_the_segmenter_are_averaged_over_the_members(pair):
+    apart, merged, _ = pair
+    found = [
+        SimpleNamespace(labels=3 * apart, label=np.array([3, 6, 9]), prob=np.array([0.5, 0.9, 0.1], np.float32)),
+        SimpleNamespace(labels=apart[...], label=np.array([2, 1]), prob=np.array([0.7, 0.6])),
+        SimpleNamespace(labels=merged, label=np.array([1]), prob=np.array([1.0])),
+    ]
+    table = fuse(found).objects
+    assert table["prob_mean"].tolist() == pytest.approx([0.55, 0.8])
+    assert list(fuse(f for f in found[::-1]).objects["prob_mean"]) == pytest.approx([0.55, 0.8])
+    heavy = fuse(found, weights=[3, 1, 1]).objects["prob_mean"]
+    assert heavy.tolist() == pytest.approx([(3 * 0.5 + 0.6) / 4, (3 * 0.9 + 0.7) / 4])
+    assert fuse([found[0], apart, apart]).objects["prob_mean"].tolist() == pytest.approx([0.5, 0.9]), "known ones only"
+    assert "prob_mean" not in fuse([apart, apart]).objects
+
+
+def test_an_object_without_members_has_no_probability():
+    empty = SimpleNamespace(labels=np.zeros((4, 4), int), label=np.zeros(0, int), prob=np.zeros(0))
+    assert fuse([empty, empty]).objects["prob_mean"].tolist() == []
