@@ -17,8 +17,8 @@ SUFFIXES = (".csv", ".json", ".md")
 
 
 def evaluate_command(
-    predicted: Annotated[Path, typer.Argument(metavar="PREDICTED", help="Folder of label images.")],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Folder of ground-truth label images.")],
+    predicted: Annotated[Path, typer.Argument(metavar="PREDICTED", help="Folder of label images, or one.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Folder of ground-truth label images, or one.")],
     out: Annotated[
         Path | None,
         typer.Option(

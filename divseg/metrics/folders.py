@@ -48,7 +48,7 @@ def evaluate_folders(
     Parameters
     ----------
     pred, truth : path
-        Folders of TIFF or PNG label images.
+        Folders of TIFF or PNG label images, or one file each, whatever their names.
     partial : bool, optional
         Whether only some objects of the truth are annotated. By default so for single planes of a volume,
         and for nothing else.
@@ -81,8 +81,8 @@ def evaluate_folders(
 
     folders = [Path(os.path.expanduser(os.fspath(folder))) for folder in (pred, truth)]
     for folder in folders:
-        if not folder.is_dir():
-            raise InputError(f"{folder}: there is no such folder; correct the path")
+        if not folder.exists():
+            raise InputError(f"{folder}: there is no such file or folder; correct the path")
     rows = []
     for pair in _pairs(*folders):
         labels, reference = read_labels(pair.pred), read_labels(pair.truth)
@@ -110,8 +110,12 @@ def evaluate_folders(
 
 
 def _pairs(pred: Path, truth: Path) -> list[_Pair]:
-    from divseg.io.sources import images_in
+    from divseg.io.sources import images_in, stem
 
+    if pred.is_file() and truth.is_file():
+        return [_Pair(_image_name(stem(pred)), pred, truth)]
+    if pred.is_file() or truth.is_file():
+        raise InputError(f"{pred} and {truth}: one is a file and the other a folder; give two files or two folders")
     inner = truth / "SEG"
     for folder in (truth, inner) if inner.is_dir() else (truth,):
         if any(_REFERENCE.fullmatch(file.stem) for file in images_in(folder)):

@@ -68,7 +68,7 @@ def test_errors_name_the_files(folders):
         InputError, match=r"a\.tif and .*a_gt\.tif: pred has shape \(4, 12\) but truth has shape \(8, 12\)"
     ):
         evaluate_folders(*folders)
-    with pytest.raises(InputError, match=r"nowhere: there is no such folder"):
+    with pytest.raises(InputError, match=r"nowhere: there is no such file or folder"):
         evaluate_folders(folders[0] / "nowhere", folders[1])
 
 
@@ -111,3 +111,16 @@ def test_incomplete_challenge_results(folders):
     write(pred, mask000=TRUTH)
     with pytest.raises(InputError, match=r"no label image for 1 files of the truth \(man_seg005.tif\)"):
         evaluate_folders(pred, truth)
+
+
+def test_two_files_are_scored_whatever_their_names(folders):
+    write(folders[0], a_mask=TRUTH)
+    write(folders[1], other=np.where(TRUTH == 1, 0, TRUTH))
+    one, two = folders[0] / "a_mask.tif", folders[1] / "other.tif"
+    table = evaluate_folders(one, two)
+    assert table[["image", "pred", "truth"]].to_numpy().tolist() == [["a", "a_mask.tif", "other.tif"]]
+    assert table["map"][0] == 0.8
+    with pytest.raises(InputError, match="one is a file and the other a folder"):
+        evaluate_folders(one, folders[1])
+    with pytest.raises(InputError, match=r"none\.tif: there is no such file or folder"):
+        evaluate_folders(one, folders[1] / "none.tif")
