@@ -138,9 +138,11 @@ def _crop_sides(images: Sequence[NDArray[np.generic]], patch: int, multiple: int
         if min(sides[-2:]) < least or min(sides) < multiple:
             words = "x".join(map(str, sides))
             needed = "x".join(map(str, (multiple,) * (dims - 2) + (least,) * 2))
+            thin = dims == 3 and min(sides[-2:]) >= least
+            remedy = "leave it out or give larger images"
             raise InputError(
                 f"an image of {words} pixels is smaller than the network's tile of {needed} pixels; "
-                "leave it out or give larger images"
+                + ("give its planes as images of their own (N, Y, X)" if thin else remedy)
             )
     if dims == 2:
         side = min(patch, flat // multiple * multiple)

@@ -61,3 +61,8 @@ def test_too_large_collections_are_thinned_with_a_warning(monkeypatch):
 def test_unusable_images(images, message):
     with pytest.raises(InputError, match=message):
         TrainingData(images, 64, 4)
+
+
+def test_thin_volumes_are_told_to_be_taken_plane_by_plane():
+    with pytest.raises(InputError, match=r"3x64x64 pixels is smaller .* 4x16x16 pixels; give its planes"):
+        TrainingData([np.stack([ramp((64, 64))] * 3)[None]], 64, 4, dims=3)
