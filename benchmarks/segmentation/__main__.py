@@ -146,7 +146,8 @@ def run(a: argparse.Namespace, words: list[str]) -> None:
     if not a.no_plots:
         from benchmarks.segmentation.plots import draw_all
 
-        draw_all(a.out / "plots", books, chosen)
+        for file in draw_all(a.out / "plots", [book for book, _ in books], chosen):
+            print(f"plot: {file}")
 
 
 def read_rows(file: Path) -> pd.DataFrame:

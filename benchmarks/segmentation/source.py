@@ -115,6 +115,10 @@ class Source:
             self._raw[place] = grid.segment(self._made[base, joint], self.image(key))
         return grid.cut(self._raw[place], cut)
 
+    def keep_only(self, kinds: set[str]) -> None:
+        """Free the label images of other kinds of images."""
+        self._raw = {place: raw for place, raw in self._raw.items() if place[0][0] in kinds}
+
     def forget(self) -> None:
         """Free the images and label images; all can be made again."""
         self._images.clear()

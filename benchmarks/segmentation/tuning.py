@@ -34,9 +34,9 @@ def tune_picture(source: Source, rows: Iterable[Input], grid: Grid, samples: int
     most : int
         Samples, or groups of samples, that are segmented for tuning.
     """
-    truth, name = source.picture.masks, source.picture.name
+    truth, name, rows = source.picture.masks, source.picture.name, list(rows)
     found: list[dict[str, object]] = []
-    for row in rows:
+    for number, row in enumerate(rows):
         for setting in row.settings:
             for spec in grid.specs:
                 masks = label_images(source, row, Choice(setting, spec), grid, samples, most)
@@ -45,6 +45,7 @@ def tune_picture(source: Source, rows: Iterable[Input], grid: Grid, samples: int
                 score = float(np.mean([evaluate(m, truth).map for m in masks]))
                 values = [row.name, row.definition, str(setting), spec, name, score]
                 found.append(dict(zip(COLUMNS, values, strict=True)))
+        source.keep_only({key[0] for later in rows[number + 1 :] for key in later.images})
     return found
 
 

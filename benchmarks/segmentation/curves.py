@@ -1,0 +1,109 @@
+"""Curves: score against the number of samples, the noise level and the training time; calibration of existence."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.segmentation.tables import best_smoothing
+from divseg.metrics import d_ece, reliability_curve
+from divseg.report.style import INK, dress, logarithmic, new_chart
+
+LEVEL_ORDER = ("n20", "pg_mid", "pg_low", "real", "demo")
+"""Noise levels from mild to hard."""
+LINES = ("noisy", "best smoothing", "MMSE", "consensus clustering", "clean")
+"""Inputs of the curve over noise levels."""
+PALETTE = "colorblind"
+
+
+def samples_chart(rows: pd.DataFrame) -> Figure | None:
+    """Draw mAP against the number of samples, a panel for each cell; bands: 95 % intervals by image."""
+    if rows.empty:
+        return None
+    cells = list(rows.groupby(["set", "level", "segmenter"], sort=False))
+    figure, axes = _panels(len(cells))
+    for ax, (name, part) in zip(axes, cells, strict=False):
+        sns.lineplot(part, x="samples", y="map", hue="input", marker="o", errorbar=("ci", 95), palette=PALETTE, ax=ax)
+        counts = sorted(set(part["samples"]))
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(counts, [str(count) for count in counts])
+        _finish(ax, " ".join(name), "posterior samples")
+    return figure
+
+
+def levels_chart(rows: pd.DataFrame) -> Figure | None:
+    """Draw mAP against the noise level, a panel for each set and segmenter with more than one level."""
+    cells = [(n, p) for n, p in rows.groupby(["set", "segmenter"], sort=False) if p["level"].nunique() > 1]
+    if not cells:
+        return None
+    figure, axes = _panels(len(cells))
+    for ax, (name, part) in zip(axes, cells, strict=False):
+        parts = []
+        for _, level in part.groupby("level"):
+            best = best_smoothing(level)
+            parts.append(level.assign(line=level["input"].where(level["input"] != best, "best smoothing")))
+        shown = pd.concat(parts)
+        shown = shown[shown["line"].isin(LINES)]
+        order = [level for level in LEVEL_ORDER if level in set(part["level"])]
+        shown = shown.assign(level=pd.Categorical(shown["level"], order, ordered=True))
+        options = {
+            "hue_order": [line for line in LINES if line in set(shown["line"])],
+            "palette": PALETTE,
+            "dodge": 0.2,
+        }
+        sns.pointplot(shown, x="level", y="map", hue="line", errorbar=("ci", 95), linewidth=1.5, ax=ax, **options)
+        _finish(ax, " ".join(name), "noise level")
+    return figure
+
+
+def minutes_chart(rows: pd.DataFrame) -> Figure | None:
+    """Draw mAP against the minutes of training, a panel for each cell with several."""
+    names = ["MMSE", "single sample", "consensus clustering"]
+    rows = rows[rows["input"].isin(names)]
+    cells = [p for p in rows.groupby(["set", "level", "segmenter"], sort=False) if p[1]["minutes"].nunique() > 1]
+    if not cells:
+        return None
+    figure, axes = _panels(len(cells))
+    for ax, (name, part) in zip(axes, cells, strict=False):
+        options = {"hue_order": names, "palette": PALETTE, "marker": "o", "errorbar": ("ci", 95)}
+        sns.lineplot(part, x="minutes", y="map", hue="input", ax=ax, **options)
+        logarithmic(ax, along="x")
+        _finish(ax, " ".join(name), "minutes of training")
+    return figure
+
+
+def calibration_chart(objects: pd.DataFrame) -> Figure | None:
+    """Draw how often objects are right (IoU above 0.5) against their existence, a panel for each cell."""
+    if objects.empty:
+        return None
+    cells = list(objects.groupby(["set", "level", "segmenter"], sort=False))
+    figure, axes = _panels(len(cells))
+    colours = sns.color_palette(PALETTE)
+    for ax, (name, part) in zip(axes, cells, strict=False):
+        ax.plot([0, 1], [0, 1], color="#9AA3AA", linewidth=1, linestyle="--")
+        for colour, (who, mine) in zip(colours, part.groupby("input", sort=False), strict=False):
+            curve = reliability_curve(mine["existence"], mine["hit"], bins=8, adaptive=True)
+            error = d_ece(mine["existence"], mine["hit"])
+            label = f"{who} (D-ECE {error:.3f}, {len(mine)} objects)"
+            ax.plot(curve["confidence"], curve["precision"], marker="o", color=colour, label=label)
+        ax.set(xlim=(0, 1.02), ylim=(0, 1.02))
+        _finish(ax, " ".join(name), "existence", "share of true positives")
+    return figure
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    columns = min(3, count)
+    rows = math.ceil(count / columns)
+    figure, axes = new_chart(rows, columns, 4.6 * columns, 3.6 * rows)
+    for ax in axes[count:]:
+        ax.set_visible(False)
+    return figure, axes
+
+
+def _finish(ax: Axes, title: str, x: str, y: str = "mAP") -> None:
+    dress(ax, title=title, x=x, y=y)
+    ax.legend(title=None, fontsize=8, frameon=False, labelcolor=INK)
