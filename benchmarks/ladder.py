@@ -51,6 +51,8 @@ LADDERS = {
     "4-8": LadderConfig(latents=(32, 32)),
     "4-8-16": LadderConfig(latents=(32, 32, 32)),
     "2-4-8": LadderConfig(finest=1, latents=(8, 32, 32), filters=32, width=32),
+    "4-8-slim": LadderConfig(latents=(32, 32), filters=16, width=32),
+    "2-4-8-slim": LadderConfig(finest=1, latents=(8, 16, 16), filters=16, width=24),
 }
 
 TIMED_SIDE, TIMED_BATCH = 256, 4
@@ -304,9 +306,9 @@ def explained(a: argparse.Namespace) -> str:
     clock = "of processor time" if a.clock == "cpu" else "by the clock"
     scored = ", ".join(f"{SETS[job]} images of {job}" for job in a.sets)
     return (
-        f"{a.minutes:g} minutes {clock} with {a.threads} thread(s) for each network, {a.seeds} seed(s), float32, crops "
-        f"of {a.patch}x{a.patch}, {a.batch} a step, otherwise the settings of `TrainSettings`. Noise is known where it "
-        f"is simulated, estimated where it is real. PSNR in dB of the mean of {a.samples} samples and of single ones, "
+        f"{a.minutes:g} minutes {clock} with {a.threads} thread(s) for each network, {a.seeds} seed(s), float32, "
+        f"{a.batch} crops of {a.patch}x{a.patch} a step, rate {TrainSettings.learning_rate:g}. Noise is known where "
+        f"it is simulated, estimated where it is real. PSNR in dB of the mean of {a.samples} samples and of one, "
         f"mean over {scored}. Gain: MMSE against the first network of the same seed, mean (and range over the seeds). "
         f"Seconds are by the clock, for {TIMED_BATCH} samples of {TIMED_SIDE}x{TIMED_SIDE} pixels at once, the fastest "
         "of five."
@@ -324,9 +326,9 @@ def command(a: argparse.Namespace) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
-    parser.add_argument("--networks", nargs="+", default=["flat", "2-4-8"])
-    parser.add_argument("--patch", type=int, default=64, help="side of the crops in pixels")
-    parser.add_argument("--batch", type=int, default=8, help="crops a step")
+    parser.add_argument("--networks", nargs="+", default=["flat", "flat;filters=16", "2-4-8", "2-4-8-slim"])
+    parser.add_argument("--patch", type=int, default=TrainSettings.patch, help="side of the crops in pixels")
+    parser.add_argument("--batch", type=int, default=TrainSettings.batch, help="crops a step")
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=1)

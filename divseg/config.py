@@ -16,6 +16,14 @@ GAUSSIAN_SDS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 """Widths in pixels of the Gaussian smoothing baseline; the best of them, chosen with the truth, is shown."""
 
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"network": "filters=16", "train_minutes": 3.0, "samples": 16},
+    "default": {},
+    "best": {"train_minutes": 60.0, "samples": 64},
+}
+"""Settings that go together; whatever is set beside a preset wins over it."""
+
+
 class RunConfig(BaseModel):
     """All settings of ``divseg run``; unknown names are errors.
 
@@ -30,6 +38,8 @@ class RunConfig(BaseModel):
     """Channel to work on, counted from 0, where files have several."""
     noise: str = "learned"
     """learned, estimated, gaussian[,sd=..], poisson-gaussian[,a=..,b=..], or a noise model's file (.json, .npz)."""
+    network: str = ""
+    """Shape of the network where it is not the default, for example "depth=3,filters=16"."""
     train_steps: int | None = Field(default=None, ge=1)
     """Budget of training in optimiser steps; gives the same model every time on one machine."""
     train_minutes: float | None = Field(default=None, gt=0)
@@ -44,6 +54,8 @@ class RunConfig(BaseModel):
     """Side in pixels of the tiles the network works on; the results do not depend on it."""
     segmenter: str = "otsu,smooth=1,split=distance"
     """Segmenter of every sample: a method with its options, or auto: the thresholding that the samples support best."""
+    spread: float = Field(default=1.0, gt=0, le=1)
+    """Draw every sample towards the MMSE until this share of its distance is left, before it is segmented."""
     group: int = Field(default=1, ge=1)
     """Segment the means of groups of this many samples instead of single samples."""
     method: str = "clustering"
@@ -73,16 +85,27 @@ class RunConfig(BaseModel):
     def make(cls, **settings: Any) -> Self:
         """Build a configuration, with one-line errors.
 
+        Parameters
+        ----------
+        **settings
+            Names and values; ``preset`` (fast, default or best) stands for several, and what is given beside it
+            wins.
+
         Raises
         ------
         ConfigError
             Unknown name (with the nearest known one) or impossible value.
         """
+        preset = settings.pop("preset", None)
+        if preset is not None:
+            if preset not in PRESETS:
+                raise ConfigError(f"unknown preset {preset!r} (presets: {', '.join(PRESETS)})")
+            settings = {**_without_rival(PRESETS[preset], settings), **settings}
         for name in settings:
             if name not in cls.model_fields:
                 near = difflib.get_close_matches(name, cls.model_fields, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                known = ", ".join(cls.model_fields)
+                known = ", ".join(["preset", *cls.model_fields])
                 raise ConfigError(f"unknown setting {name!r}{hint} (settings: {known})")
         try:
             return cls(**settings)
@@ -119,3 +142,10 @@ class RunConfig(BaseModel):
             if value is not None:
                 lines.append(f"{name} = {json.dumps(value)}")
         return "\n".join(lines) + "\n"
+
+
+def _without_rival(preset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Leave a preset's training budget out where another is given: the first to run out would end training."""
+    if settings.get("train_steps") is not None or settings.get("train_minutes") is not None:
+        return {name: value for name, value in preset.items() if name not in ("train_steps", "train_minutes")}
+    return preset

@@ -95,9 +95,9 @@ def process_image(
     methods = list(dict.fromkeys([config.method, *(config.compare if truth is not None else ())]))
     options: dict[str, Any] = {"target": config.target, "existence": config.existence}
     if len(methods) == 1 and truth is None:
-        result = fuse(_found(fitted, draws.grouped()), method=methods[0], **options)
+        result = fuse(_found(fitted, draws.voters()), method=methods[0], **options)
         return ImageResult(mmse, sd, first, result, [], warnings, correlation)
-    masks = [_compact(labels) for labels in _found(fitted, draws.grouped())]
+    masks = [_compact(labels) for labels in _found(fitted, draws.voters())]
     tell("fuse")
     fused = {method: fuse(masks, method=method, **options) for method in methods}
     rows: list[dict[str, Any]] = []
@@ -160,16 +160,22 @@ class _Draws:
             first.extend(s.cpu().numpy() for s in batch[: max(0, room)])
             if self.hold:
                 self.held.append(batch)
+        self.mean = running.mean.reshape(1, *self.posterior.shape).float()
         height, width = self.posterior.shape
         return running, np.stack(first) if first else np.empty((0, height, width), np.float32)
 
-    def grouped(self) -> Iterator[NDArray[np.float32]]:
-        """Yield single samples, or means of groups of them, as (B, Y, X) batches."""
+    def voters(self) -> Iterator[NDArray[np.float32]]:
+        """Yield what is segmented, as (B, Y, X) batches: samples, means of groups of them, or nearer to the MMSE."""
+        mean, spread = self.mean, self.config.spread
+        for batch in self._grouped():
+            near = batch if spread == 1.0 else mean + spread * (batch - mean)
+            yield near.cpu().numpy()
+
+    def _grouped(self) -> Iterator[torch.Tensor]:
         batches = iter(self.held) if self.hold else self._batches()
         if self.config.group == 1:
-            for batch in batches:
-                yield batch.cpu().numpy()
+            yield from batches
             return
         singles = (sample for batch in batches for sample in batch)
         while chunk := list(islice(singles, self.config.group)):
-            yield torch.stack(chunk).mean(0, keepdim=True).cpu().numpy()
+            yield torch.stack(chunk).mean(0, keepdim=True)

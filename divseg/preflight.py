@@ -20,10 +20,12 @@ def check_settings(config: RunConfig) -> Segmenter | None:
     """
     from divseg.consensus.fuse import check_choice
     from divseg.denoise.device import choose_device
+    from divseg.denoise.network import NetworkConfig
     from divseg.denoise.noise.choose import parse_noise
 
     parse_noise(config.noise)
     choose_device(config.device)
+    NetworkConfig.parse(config.network)
     load_calibration(config)
     for method in (config.method, *config.compare):
         try:

@@ -203,7 +203,7 @@ class _Run:
         for ref in self.found.images.refs:
             stat = ref.path.stat()
             files.append([ref.name, ref.shape, stat.st_size, stat.st_mtime_ns])
-        settings = [noise_key(c.noise), c.train_steps, c.train_minutes, c.seed, c.axes, c.channel]
+        settings = [noise_key(c.noise), c.network, c.train_steps, c.train_minutes, c.seed, c.axes, c.channel]
         return config_hash({"settings": settings, "files": files})
 
     def _usable(self) -> ImageList:
@@ -211,7 +211,7 @@ class _Run:
         refs = []
         for ref in self.found.images.refs:
             try:
-                _check(ref.load())
+                _check(ref.load(), self.config)
                 refs.append(ref)
             except (DivsegError, OSError) as error:
                 self._fail(ref, "read", error)
@@ -224,7 +224,7 @@ class _Run:
     def unit_key(self, model: DivNoising) -> str:
         """Hash of everything but the pixels that an image's results depend on."""
         c = self.config.model_dump(mode="json")
-        for name in ("train_steps", "train_minutes", "noise", "device", "tile"):
+        for name in ("train_steps", "train_minutes", "noise", "network", "device", "tile"):
             del c[name]  # they act through the model, or not at all
         if c["calibration"] is not None:  # what the file says, not where it lies
             c["calibration"] = Path(c["calibration"]).read_text(encoding="utf-8")
@@ -257,7 +257,7 @@ class _Run:
         writer = None
         try:
             image = ref.load()
-            _check(image)
+            _check(image, self.config)
             truth = self.found.truth[ref.name].load() if ref.name in self.found.truth else None
             key = config_hash({"run": key, "truth": None if truth is None else fingerprint(truth)})
             mark = fingerprint(image)
@@ -363,24 +363,24 @@ class _Run:
         self.store.write_run({**self.store.read_run(), **facts})
 
 
-def _check(image: Image) -> None:
+def _check(image: Image, config: RunConfig) -> None:
     """Raise where an image cannot be denoised."""
-    from divseg.denoise import NetworkConfig
-    from divseg.denoise.divnoising import plane
+    from divseg.denoise.divnoising import NetworkConfig, plane
 
-    plane(image, NetworkConfig().smallest_side)
+    plane(image, NetworkConfig.parse(config.network).smallest_side)
 
 
 def train(
     images: ImageList, config: RunConfig, tell: Reporter, *, checkpoints: Path | None = None, resume: bool = False
 ) -> DivNoising:
     """Train on images with the settings of a run, with checkpoints in a folder where one is given."""
-    from divseg.denoise import DivNoising
+    from divseg.denoise import DivNoising, NetworkConfig
 
     tell.say(f"training on {len(images)} images")
     model = DivNoising.fit(
         images,
         noise=config.noise,
+        network=NetworkConfig.parse(config.network),
         train_steps=config.train_steps,
         train_minutes=config.train_minutes,
         seed=config.seed,

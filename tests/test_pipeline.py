@@ -100,3 +100,22 @@ def test_probabilities_of_stardist_reach_the_object_table(case):
     assert len(plain.objects)
     assert plain.objects["prob_mean"].between(0.1, 1).all()
     assert scored.objects.equals(plain.objects)
+
+
+def test_voters_are_drawn_towards_the_mmse():
+    import torch
+
+    from divseg.pipeline import _Draws
+
+    draws = object.__new__(_Draws)
+    draws.mean = torch.full((1, 4, 4), 10.0)
+    draws.hold, draws.held = True, [torch.full((2, 4, 4), 14.0)]
+    for spread, value in ((1.0, 14.0), (0.5, 12.0)):
+        draws.config = RunConfig(spread=spread)
+        (batch,) = draws.voters()
+        assert batch.shape == (2, 4, 4)
+        assert (batch == value).all()
+    draws.config = RunConfig(spread=0.5, group=2)
+    (batch,) = draws.voters()
+    assert batch.shape == (1, 4, 4)
+    assert (batch == 12).all()

@@ -45,7 +45,7 @@ def draw_all(folder: Path, books: Sequence[Book], chosen: Mapping[Path, Any]) ->
         if figure is not None:
             files.append(folder / f"{name}.png")
             write_bytes(files[-1], to_png(figure))
-    for book in books:
+    for book in (book for book in books if book.cell.minutes == most):
         inputs, folds = chosen[book.rows]
         figure = extremes(book, inputs, folds)
         if figure is not None:

@@ -22,6 +22,17 @@ Noise = Annotated[
         show_default=False,
     ),
 ]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="Settings that go together: fast (minutes on two cores), default or best (an hour); other options win.",
+        show_default=False,
+    ),
+]
+Network = Annotated[
+    str | None,
+    typer.Option(help="Shape of the network, e.g. depth=3,filters=16.", show_default=False),
+]
 TrainSteps = Annotated[
     int | None, typer.Option(help="Training budget in steps: the same model every time.", show_default=False)
 ]
@@ -40,6 +51,13 @@ Segmenter = Annotated[
     typer.Option(
         help='Segmenter with options, e.g. "li,smooth=1,split=distance,min_size=30"; auto: the thresholding that the '
         "samples support best; stardist:NAME_OR_FOLDER; python:module:function.",
+        show_default=False,
+    ),
+]
+Spread = Annotated[
+    float | None,
+    typer.Option(
+        help="Draw samples towards the MMSE until this share of their distance is left (default 1).",
         show_default=False,
     ),
 ]

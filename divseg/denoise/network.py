@@ -86,6 +86,26 @@ class NetworkConfig:
         """Return the settings as plain numbers."""
         return {"kind": "divnoising", **asdict(self)}
 
+    @classmethod
+    def parse(cls, text: str) -> NetworkConfig:
+        """Read settings such as ``"depth=3,filters=16"``; what is not named keeps its default.
+
+        Raises
+        ------
+        ConfigError
+            An unknown name, or a value that is no whole number or out of range.
+        """
+        given: dict[str, int] = {}
+        for pair in filter(None, (part.strip() for part in text.split(","))):
+            name, _, value = (word.strip() for word in pair.partition("="))
+            if name not in ("depth", "filters", "latents", "convs"):
+                raise ConfigError(f"network {pair!r}: write NAME=NUMBER with depth, filters, latents or convs")
+            try:
+                given[name] = int(value)
+            except ValueError:
+                raise ConfigError(f"network {pair!r}: {value!r} is no whole number") from None
+        return cls(**given)
+
 
 CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {

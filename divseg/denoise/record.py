@@ -13,10 +13,12 @@ from divseg.errors import ConfigError
 class TrainSettings:
     """Settings of the optimiser; the defaults are what trains best on two CPU cores."""
 
-    batch: int = 8
+    batch: int = 4
     patch: int = 64
     """Side of the crops in pixels; of volumes half of it along Y and X, a quarter along Z."""
-    learning_rate: float = 2e-3
+    informative: float = 0.5
+    """Share of a batch's crops that are chosen for the structure they hold."""
+    learning_rate: float = 3e-3
     kl_warmup: float = 0.3
     """Share of training over which the weight of the KL term rises to 1."""
     free_bits: float = 0.0
@@ -49,6 +51,8 @@ class TrainSettings:
                 raise ConfigError(f"training setting {name}={getattr(self, name)!r} must be at least 1")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ConfigError(f"training setting learning_rate={self.learning_rate!r} must be above 0")
+        if not 0 <= self.informative <= 1:
+            raise ConfigError(f"training setting informative={self.informative!r} must lie between 0 and 1")
         if not self.free_bits >= 0:
             raise ConfigError(f"training setting free_bits={self.free_bits!r} must be 0 or more")
 

@@ -18,6 +18,7 @@ from divseg.denoise.checkpoint import read_checkpoint, write_checkpoint, write_l
 from divseg.denoise.data import TrainingData
 from divseg.denoise.device import channels_last, compiled, training_dtype, trunk
 from divseg.denoise.elbo import Elbo, active_latents, elbo_terms
+from divseg.denoise.informative import draw_batch
 from divseg.denoise.network import LAYOUT, DivNoisingNet
 from divseg.denoise.noise import NoiseModel
 from divseg.denoise.record import TrainingRecord, TrainSettings
@@ -114,7 +115,7 @@ class Trainer:
             self.optimiser.param_groups, (lr, lr * noise_share(progress, s.noise_start)), strict=False
         ):
             group["lr"] = rate
-        x, eps = self._crops(self.data.batch(s.batch, self.rng), self.generator)
+        x, eps = self._crops(draw_batch(self.data, s.batch, self.rng, s.informative), self.generator)
         terms = self._terms(x, eps)
         beta = kl_weight(progress, s.kl_warmup)
         nll, kl = terms.nll.mean(), terms.kl.mean()

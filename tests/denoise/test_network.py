@@ -105,3 +105,11 @@ def test_state_dicts_of_the_reference_load(depth, convs):
     }
     network = DivNoisingNet(NetworkConfig(depth, convs=convs))
     assert network.load_state_dict(state).missing_keys == []
+
+
+def test_settings_in_words():
+    assert NetworkConfig.parse("") == NetworkConfig()
+    assert NetworkConfig.parse("depth=3, filters=16") == NetworkConfig(depth=3, filters=16)
+    for text in ("width=3", "depth", "filters=many", "depth=9"):
+        with pytest.raises(ConfigError):
+            NetworkConfig.parse(text)
