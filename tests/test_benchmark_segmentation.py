@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from benchmarks.segmentation.elsewhere import made_elsewhere
 from benchmarks.segmentation.grids import Grid, make_grid
 from benchmarks.segmentation.inputs import catalogue, select
 from benchmarks.segmentation.results import Choice, group_weights
-from benchmarks.segmentation.rows import append, curve_picture, missing_rows, score_picture
+from benchmarks.segmentation.rows import append, curve_picture, missing_rows, read_rows, score_picture
 from benchmarks.segmentation.smoothing import NoiseLine
 from benchmarks.segmentation.source import Source
 from benchmarks.segmentation.tables import overview, report
@@ -126,6 +127,11 @@ def test_what_is_in_the_file_is_not_scored_again(tmp_path, scored: pd.DataFrame)
     assert missing_rows(file, "p1", rows) == []
     assert [row.name for row in missing_rows(file, "p2", rows)] == ["MMSE"]
     assert missing_rows(file, "p3", rows) == rows
+    append(file, scored[scored["image"] == "p1"].assign(map=0.5))  # an interruption may leave rows twice
+    shown = read_rows(file, [row for row in rows if row.name != "clean"])
+    assert "clean" not in set(shown["input"])
+    assert not shown.duplicated(["image", "input"]).any()
+    assert set(shown.loc[shown["image"] == "p1", "map"]) == {0.5}
 
 
 def test_sets_without_parts_tune_on_one_half_and_score_the_other() -> None:
@@ -138,6 +144,8 @@ def test_sets_without_parts_tune_on_one_half_and_score_the_other() -> None:
 def test_images_made_elsewhere_need_their_folder() -> None:
     class NoModel:
         name, level = "demo", "demo"
+        others: ClassVar[dict] = {}
+        origins: ClassVar[dict] = {}
 
         def has_model(self, variant: str) -> bool:
             return False

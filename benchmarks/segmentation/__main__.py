@@ -19,7 +19,7 @@ from benchmarks.segmentation.cell import LEVELS, Cell
 from benchmarks.segmentation.elsewhere import made_elsewhere
 from benchmarks.segmentation.grids import make_grid
 from benchmarks.segmentation.inputs import catalogue, select
-from benchmarks.segmentation.rows import Book
+from benchmarks.segmentation.rows import Book, read_rows
 from benchmarks.segmentation.smoothing import have_bm3d
 from benchmarks.segmentation.tables import report
 from divseg.errors import DivsegError
@@ -119,9 +119,8 @@ def run(a: argparse.Namespace, words: list[str]) -> None:
                 most_tuned=a.tuning_images,
                 most_scored=a.images,
             )
-            cell.others, reasons = made_elsewhere(cell, a) if last else ({}, [])
-            notes += [r for r in reasons if r not in notes]
-            rows = catalogue(clean=cell.clean, samples=a.samples, mode=not a.no_map, others=cell.others, full=last)
+            notes += [r for r in (made_elsewhere(cell, a) if last else []) if r not in notes]
+            rows = catalogue(clean=cell.clean, samples=a.samples, mode=not a.no_map, others=cell.origins, full=last)
             if a.inputs:
                 rows = select(rows, lambda n: any(fnmatch.fnmatch(n, pattern) for pattern in a.inputs))
             for segmenter in a.segmenters:
@@ -131,7 +130,7 @@ def run(a: argparse.Namespace, words: list[str]) -> None:
                 folds = book.fill(rows, tell, curve=a.curves if last else 0)
                 books.append((book, last))
                 chosen[book.rows] = (rows, folds)
-    rows = pd.concat([read_rows(book.rows) for book, last in books if last], ignore_index=True)
+    rows = pd.concat([read_rows(book.rows, chosen[book.rows][0]) for book, last in books if last], ignore_index=True)
     body = report(rows, notes)
     write_text(a.out / "table.md", f"# Segmentation benchmark\n\n{body}")
     print(f"table: {a.out / 'table.md'}")
@@ -150,11 +149,6 @@ def run(a: argparse.Namespace, words: list[str]) -> None:
             print(f"plot: {file}")
 
 
-def read_rows(file: Path) -> pd.DataFrame:
-    """Read a file of rows; "None" stays a word."""
-    return pd.read_csv(file, keep_default_na=False, na_values=[""])
-
-
 def _tell(start: float, head: str, what: str) -> None:
     print(f"[{time.monotonic() - start:6.0f} s] {head}: {what}", flush=True)
 
@@ -162,10 +156,17 @@ def _tell(start: float, head: str, what: str) -> None:
 def _without_folders(words: list[str]) -> list[str]:
     """Replace folders of this machine by words."""
     names = {"--data": "DIR", "--out": "OUT", "--models": "MODELS"}
-    told = list(words)
-    for i, word in enumerate(words[:-1]):
-        if word in names:
-            told[i + 1] = names[word]
+    told, before = [], ""
+    for word in words:
+        name, equals, value = word.partition("=")
+        if before in names:
+            word = names[before]
+        elif equals and name in names:
+            word = f"{name}={names[name]}"
+        elif equals and Path(value).is_dir():  # of --add
+            word = f"{name}=DIR"
+        told.append(word)
+        before = word
     return told
 
 

@@ -66,6 +66,9 @@ class Cell:
     most_tuned: int | None = None
     most_scored: int | None = None
     others: dict[str, Callable[[Picture], NDArray[np.float32]]] = field(default_factory=dict)
+    """Makers of images by other means, by kind."""
+    origins: dict[str, str] = field(default_factory=dict)
+    """What tells the images of each of these kinds from others of the same name."""
 
     @property
     def large(self) -> bool:
@@ -106,6 +109,12 @@ class Cell:
         """Short hash of the model's weights."""
         _ = self.model
         return _digest(self._folder(self.variant))
+
+    @property
+    def vanilla_digest(self) -> str:
+        """Short hash of the weights of the plain variational autoencoder, trained where it is not there."""
+        _ = self._vanilla
+        return _digest(self._folder("vanilla"))
 
     def source(self, name: str, count: int | None = None) -> Source:
         """Return a picture's images, with `count` posterior samples instead of the usual number."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,8 @@ from divseg.io.atomic import replacing
 Make = Callable[[Picture], NDArray[np.float32]]
 
 
-def made_elsewhere(cell: Cell, a: argparse.Namespace) -> tuple[dict[str, Make], list[str]]:
-    """Return the makers of images by kind, and the reasons why some are left out.
+def made_elsewhere(cell: Cell, a: argparse.Namespace) -> list[str]:
+    """Give a cell the makers of its images by other means; return the reasons why some are left out.
 
     Parameters
     ----------
@@ -29,10 +31,13 @@ def made_elsewhere(cell: Cell, a: argparse.Namespace) -> tuple[dict[str, Make], 
     a : Namespace
         Options ``vanilla``, ``no_n2v`` and ``add`` of the command.
     """
-    found: dict[str, Make] = {}
     reasons: list[str] = []
+
+    def give(kind: str, make: Make, origin: str) -> None:
+        cell.others[kind], cell.origins[kind] = make, origin
+
     if a.vanilla or cell.has_model("vanilla"):
-        found["vanilla VAE"] = cell.vanilla_mmse
+        give("vanilla VAE", cell.vanilla_mmse, cell.vanilla_digest)
     else:
         reasons.append("Vanilla VAE: no model in the cache (--vanilla trains one).")
     named = dict(_pair(word) for word in a.add)
@@ -42,14 +47,21 @@ def made_elsewhere(cell: Cell, a: argparse.Namespace) -> tuple[dict[str, Make], 
         elif importlib.util.find_spec("careamics") is None:
             reasons.append("N2V: careamics is not installed (--add N2V=DIR takes images that were denoised elsewhere).")
         else:
-            found["N2V"] = partial(_n2v, cell)
+            give("N2V", partial(_n2v, cell), f"careamics {version('careamics')}, seed {cell.seed}")
     for name, folder in named.items():
         place = Path(folder) / f"{cell.name}-{cell.level}"
         if place.is_dir():
-            found[name] = partial(_from_folder, place, name)
+            give(name, partial(_from_folder, place, name), _digest(place))
         else:
             reasons.append(f"{name}: no images for {cell.name} {cell.level}.")
-    return found, reasons
+    return reasons
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(file for file in folder.iterdir() if file.suffix in (".npy", ".tif")):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def _pair(word: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -41,6 +41,8 @@ class Input:
         Input whose tuning is shared, since only the fusion differs; empty = own tuning.
     members : tuple of str
         Of a combination: inputs whose label images vote together, each with the segmenter tuned for it.
+    origin : str
+        Tells images made elsewhere from others of the same name.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Input:
     joint: bool = False
     tuned_as: str = ""
     members: tuple[str, ...] = ()
+    origin: str = ""
 
     @property
     def definition(self) -> str:
@@ -85,7 +88,7 @@ class Input:
 
 
 def catalogue(
-    *, clean: bool, samples: int, mode: bool = True, others: Iterable[str] = (), full: bool = True
+    *, clean: bool, samples: int, mode: bool = True, others: Mapping[str, str] | None = None, full: bool = True
 ) -> list[Input]:
     """Return the rows of the table, in its order.
 
@@ -97,8 +100,8 @@ def catalogue(
         Posterior samples of each image.
     mode : bool
         Also the maximum a posteriori.
-    others : iterable of str
-        Kinds of images made elsewhere, such as N2V.
+    others : mapping of str to str
+        Kinds of images made elsewhere, such as N2V, and what tells them from others of the same name.
     full : bool
         Otherwise only what a model of another training time is compared by.
     """
@@ -112,7 +115,7 @@ def catalogue(
     kinds = [k for k in STRENGTHS if k != ("stabilised non-local means" if have_bm3d() else "bm3d")]
     before = [Input("noisy", "noisy", (("noisy",),))]
     before += [Input(kind, "smoothing", ((kind, "*"),), STRENGTHS[kind]) for kind in kinds]
-    before += [Input(kind, "network", ((kind,),)) for kind in others]
+    before += [Input(kind, "network", ((kind,),), origin=origin) for kind, origin in (others or {}).items()]
     before += [
         Input("fused Gaussians", "ensemble", (("gaussian", "*"),), ENSEMBLES, "fuse", {"method": "clustering"}),
     ]

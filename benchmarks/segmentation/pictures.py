@@ -14,7 +14,7 @@ from scipy import ndimage as ndi
 
 from benchmarks.segmentation.inputs import Input
 from benchmarks.segmentation.results import Choice
-from benchmarks.segmentation.rows import Book, result_of
+from benchmarks.segmentation.rows import Book, read_rows, result_of
 from divseg.report.style import BLUE, GREEN, INK, ORANGE, new_chart
 
 OURS, THEIRS = "consensus clustering", "MMSE"
@@ -38,7 +38,9 @@ def extremes(
     folds : sequence
         Scored pictures and choices of each fold.
     """
-    table = pd.read_csv(book.rows, keep_default_na=False, na_values=[""])
+    table = read_rows(book.rows, rows)
+    if table.empty:
+        return None
     wide = table.pivot_table(index="image", columns="input", values="map")
     if OURS not in wide or THEIRS not in wide:
         return None

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.segmentation.curves import calibration_chart, levels_chart, minutes_chart, samples_chart
+from benchmarks.segmentation.inputs import Input
 from benchmarks.segmentation.pictures import extremes
-from benchmarks.segmentation.rows import Book
+from benchmarks.segmentation.rows import Book, read_rows
 from divseg.io import write_bytes
 from divseg.report.style import to_png
 
@@ -32,13 +33,20 @@ def draw_all(folder: Path, books: Sequence[Book], chosen: Mapping[Path, Any]) ->
     list of Path
         Files that were written.
     """
-    rows = _read([book.rows for book in books])
+    rows = _read([(book.rows, chosen[book.rows][0]) for book in books], ("image", "input"))
     most = rows["minutes"].max()
     drawn = {
         "levels": levels_chart(rows[rows["minutes"] == most]),
         "minutes": minutes_chart(rows),
-        "samples": samples_chart(_read([book.curve for book in books])),
-        "calibration": calibration_chart(_read([book.objects for book in books])),
+        "samples": samples_chart(
+            _read([(book.curve, chosen[book.rows][0]) for book in books], ("image", "input", "samples"))
+        ),
+        "calibration": calibration_chart(
+            _read(
+                [(book.objects, chosen[book.rows][0]) for book in books if book.cell.minutes == most],
+                ("image", "input", "label"),
+            )
+        ),
     }
     files = []
     for name, figure in drawn.items():
@@ -54,6 +62,6 @@ def draw_all(folder: Path, books: Sequence[Book], chosen: Mapping[Path, Any]) ->
     return files
 
 
-def _read(files: Sequence[Path]) -> pd.DataFrame:
-    tables = [pd.read_csv(file, keep_default_na=False, na_values=[""]) for file in files if file.is_file()]
+def _read(files: Sequence[tuple[Path, Sequence[Input]]], keys: Sequence[str]) -> pd.DataFrame:
+    tables = [table for file, inputs in files if len(table := read_rows(file, inputs, keys))]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

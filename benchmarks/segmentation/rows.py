@@ -66,7 +66,7 @@ def score_picture(
         if fused is not None and row.name in CALIBRATED:
             hits = object_hits(fused.labels, truth)
             existence = fused.objects["existence"].to_numpy()
-            objects.append(hits.assign(image=name, input=row.name, existence=existence))
+            objects.append(hits.assign(image=name, input=row.name, definition=row.definition, existence=existence))
     return found, pd.concat(objects, ignore_index=True) if objects else pd.DataFrame()
 
 
@@ -194,6 +194,16 @@ def missing_rows(file: Path, image: str, rows: Sequence[Input]) -> list[Input]:
     table = pd.read_csv(file, usecols=["image", "definition"], dtype=str)
     there = set(table.loc[table["image"] == image, "definition"])
     return [row for row in rows if row.definition not in there]
+
+
+def read_rows(file: Path, rows: Sequence[Input], keys: Sequence[str] = ("image", "input")) -> pd.DataFrame:
+    """Read the rows of the inputs as they are defined now, in their order; of several with equal `keys`, the last."""
+    if not file.is_file():
+        return pd.DataFrame()
+    table = pd.read_csv(file, keep_default_na=False, na_values=[""])
+    order = {row.definition: number for number, row in enumerate(rows)}
+    table = table[table["definition"].isin(order)].drop_duplicates(list(keys), keep="last")
+    return table.sort_values("definition", key=lambda d: d.map(order), kind="stable", ignore_index=True)
 
 
 def append(file: Path, new: pd.DataFrame) -> None:
