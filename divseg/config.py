@@ -59,7 +59,7 @@ class RunConfig(BaseModel):
     group: int = Field(default=1, ge=1)
     """Segment the means of groups of this many samples instead of single samples."""
     method: str = "clustering"
-    """Fusion of the label images: clustering, voting, mutex, majority or medoid."""
+    """Fusion of the label images: clustering, voting (perhaps with markers=mmse), mutex, majority or medoid."""
     target: str = "map"
     """Score that the selection of objects maximises."""
     existence: float | None = Field(default=None, ge=0, le=1)
@@ -149,3 +149,10 @@ def _without_rival(preset: dict[str, Any], settings: dict[str, Any]) -> dict[str
     if settings.get("train_steps") is not None or settings.get("train_minutes") is not None:
         return {name: value for name, value in preset.items() if name not in ("train_steps", "train_minutes")}
     return preset
+
+
+def split_markers(method: str) -> tuple[str, bool]:
+    """Part a fusion method such as ``"voting,markers=mmse"`` into the method and whether the MMSE gives the markers."""
+    parts = [part.strip() for part in method.split(",")]
+    kept = [part for part in parts if part.replace(" ", "") != "markers=mmse"]
+    return ",".join(kept), len(kept) < len(parts)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from divseg.config import RunConfig
+from divseg.config import RunConfig, split_markers
 from divseg.consensus import Consensus, fuse
 from divseg.denoise.divnoising import DivNoising, plane
 from divseg.denoise.estimates import RunningMoments
@@ -95,11 +95,11 @@ def process_image(
     methods = list(dict.fromkeys([config.method, *(config.compare if truth is not None else ())]))
     options: dict[str, Any] = {"target": config.target, "existence": config.existence}
     if len(methods) == 1 and truth is None:
-        result = fuse(_found(fitted, draws.voters()), method=methods[0], **options)
+        result = _fused(_found(fitted, draws.voters()), methods[0], lambda: fitted(mmse), options)
         return ImageResult(mmse, sd, first, result, [], warnings, correlation)
     masks = [_compact(labels) for labels in _found(fitted, draws.voters())]
     tell("fuse")
-    fused = {method: fuse(masks, method=method, **options) for method in methods}
+    fused = {method: _fused(masks, method, lambda: fitted(mmse), options) for method in methods}
     rows: list[dict[str, Any]] = []
     if truth is not None:
         tell("score")
@@ -108,6 +108,12 @@ def process_image(
         rows += [{"input": "single sample", "draw": k, **row} for k, row in enumerate(single)]
         rows += [{"input": f"consensus {method}", **evaluate(c.labels, truth).as_row()} for method, c in fused.items()]
     return ImageResult(mmse, sd, first, fused[config.method], rows, warnings, correlation)
+
+
+def _fused(masks: Any, method: str, segment_mmse: Callable[[], Any], options: dict[str, Any]) -> Consensus:
+    """Fuse by a method, with the objects of the MMSE as its markers where it asks for them."""
+    plain, from_mmse = split_markers(method)
+    return fuse(masks, method=plain, **options, **({"markers": segment_mmse()} if from_mmse else {}))
 
 
 def _found(fitted: Segmenter, images: Iterator[NDArray[np.float32]]) -> Iterator[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from divseg.config import RunConfig
+from divseg.config import RunConfig, split_markers
 from divseg.errors import ConfigError, DivsegWarning, InputError
 from divseg.segment import Segmenter, segmenter
 
@@ -18,7 +18,7 @@ def check_settings(config: RunConfig) -> Segmenter | None:
 
     Names are checked where they are known: each room owns its own.
     """
-    from divseg.consensus.fuse import check_choice
+    from divseg.consensus.fuse import check_choice, check_markers
     from divseg.denoise.device import choose_device
     from divseg.denoise.network import NetworkConfig
     from divseg.denoise.noise.choose import parse_noise
@@ -28,8 +28,11 @@ def check_settings(config: RunConfig) -> Segmenter | None:
     NetworkConfig.parse(config.network)
     load_calibration(config)
     for method in (config.method, *config.compare):
+        plain, from_mmse = split_markers(method)
         try:
-            check_choice(method, config.target, config.existence)
+            check_choice(plain, config.target, config.existence)
+            if from_mmse:
+                check_markers(plain)
         except InputError as error:
             raise ConfigError(str(error)) from None
     return None if config.segmenter == "auto" else segmenter(config.segmenter)

@@ -119,3 +119,15 @@ def test_voters_are_drawn_towards_the_mmse():
     (batch,) = draws.voters()
     assert batch.shape == (1, 4, 4)
     assert (batch == 12).all()
+
+
+def test_markers_from_the_mmse(tmp_path):
+    from divseg.config import split_markers
+    from divseg.errors import ConfigError
+    from divseg.preflight import check_settings
+
+    assert split_markers("voting, markers=mmse,scheme=simple") == ("voting,scheme=simple", True)
+    assert split_markers("clustering") == ("clustering", False)
+    check_settings(RunConfig(method="voting,markers=mmse", device="cpu"))
+    with pytest.raises(ConfigError, match="markers"):
+        check_settings(RunConfig(method="clustering,markers=mmse", device="cpu"))

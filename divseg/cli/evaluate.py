@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".csv", ".json", ".md")
+_THIS, _OTHER = "this", "other"
 
 
 def evaluate_command(
@@ -38,6 +39,13 @@ def evaluate_command(
             show_default=False,
         ),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="A second folder of label images: the paired difference to it, with a 95 % interval by image.",
+            show_default=False,
+        ),
+    ] = None,
     split_disconnected: Annotated[
         bool, typer.Option("--split-disconnected", help="Take disconnected pieces of one label as objects.")
     ] = False,
@@ -52,22 +60,43 @@ def evaluate_command(
     """
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{out}: scores are written as {', '.join(SUFFIXES)}; give a file name with one of these")
+    import pandas as pd
+
     from divseg.metrics import THRESHOLDS, evaluate_folders, summarize, to_markdown
 
-    table = evaluate_folders(
-        predicted,
-        truth,
-        thresholds=THRESHOLDS if thresholds is None else _numbers(thresholds),
-        partial=partial,
-        split_disconnected=split_disconnected,
-        penalize_extra=not no_penalize_extra,
-    )
+    options: dict[str, Any] = {
+        "thresholds": THRESHOLDS if thresholds is None else _numbers(thresholds),
+        "partial": partial,
+        "split_disconnected": split_disconnected,
+        "penalize_extra": not no_penalize_extra,
+    }
+    table = evaluate_folders(predicted, truth, **options)
     table.insert(0, "input", predicted.resolve().name)
     summary = summarize(table)
     if out is not None:
         _write(out, table, summary)
     print(to_markdown(summary))
+    if against is not None:
+        other = evaluate_folders(against, truth, **options)
+        other.insert(0, "input", _OTHER)
+        table["input"] = _THIS
+        print(f"\n{predicted} minus {against}:\n\n{to_markdown(_paired(pd.concat([table, other])))}")
     return OK
+
+
+def _paired(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the paired differences of this folder to the other, a row for each score."""
+    import pandas as pd
+
+    from divseg.metrics import compare
+
+    rows = []
+    for score in ("map", "ap50", "ap75", "seg", "det", "f1", "pq"):
+        if table[score].notna().any():
+            c = compare(table, _THIS, _OTHER, score)
+            row = {"score": score, "difference": c.difference, "from": c.low, "to": c.high}
+            rows.append(row | {"share better": c.improved, "images": c.n_images})
+    return pd.DataFrame(rows)
 
 
 def _numbers(text: str) -> list[float]:

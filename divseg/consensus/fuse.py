@@ -116,6 +116,12 @@ def check_choice(method: str, target: str, existence: float | None) -> None:
         raise InputError(f"existence={existence!r} is impossible: give a share of samples between 0 and 1")
 
 
+def check_markers(method: str) -> None:
+    """Raise InputError for a method that is not driven by markers."""
+    name, _ = parse_method(method, METHODS)
+    check_option(name, "markers", options_of(METHODS[name]))
+
+
 def _finish(fused: Fused, stack: LabelStack, method: str, existence: float | None) -> Consensus:
     """Return the result: labels numbered by first pixel, and what the samples hold of them."""
     labels = fused.labels

@@ -82,3 +82,14 @@ def test_wrong_use_is_one_line_and_code_2(folders, words, message):
     assert done.exit_code == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_paired_difference_to_another_folder(folders):
+    pred, truth = folders
+    done = evaluate(truth, truth, "--against", truth)
+    assert done.exit_code == 0, done.stderr
+    better = evaluate(pred, truth, "--against", truth)
+    rows = {line.split("|")[1].strip(): line.split("|") for line in better.stdout.splitlines() if line.startswith("| ")}
+    assert float(rows["map"][2]) < 0
+    assert rows["map"][5].strip().startswith("0")
+    assert evaluate(pred, truth, "--against", truth / "nowhere").exit_code == 2
