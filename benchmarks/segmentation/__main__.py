@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--device", default="auto")
-    p.add_argument("--threads", type=int, help="of PyTorch")
+    p.add_argument("--threads", type=int, help="of PyTorch and Numba")
     p.add_argument("--no-plots", action="store_true")
     p.add_argument("--record", action="store_true", help="write the table to benchmarks/results")
     return p
@@ -75,8 +75,11 @@ def main(words: list[str] | None = None) -> None:
     if a.samples < 1 or a.tuning_samples < 1:
         raise SystemExit("--samples and --tuning-samples must be at least 1")
     if a.threads:
+        import numba
         import torch
 
+        # Numba's first parallel loop would give PyTorch all cores again: they share OpenMP
+        numba.config.NUMBA_NUM_THREADS = min(a.threads, numba.config.NUMBA_NUM_THREADS)
         torch.set_num_threads(a.threads)
     try:
         run(a, words if words is not None else sys.argv[1:])

@@ -8,6 +8,7 @@ probability.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -55,6 +56,15 @@ class Grid:
     def is_stardist(self) -> bool:
         """Whether this is a network of StarDist's."""
         return self.name.startswith("stardist:")
+
+    @property
+    def digest(self) -> str:
+        """Short hash of a network's weights; empty for a thresholding."""
+        if not self.is_stardist:
+            return ""
+        folder = self.made(next(iter(self.candidates.values()))[0]).folder
+        files = sorted(file for file in folder.iterdir() if file.is_file())
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
 
     def parts(self, spec: str) -> tuple[str, float]:
         """Return base and cut of a candidate."""

@@ -115,6 +115,7 @@ class Book:
             "set": cell.name,
             "level": cell.level,
             "segmenter": grid.name,
+            "network": grid.digest,
             "candidates": grid.specs,
             "minutes": cell.minutes,
             "variant": cell.variant,
