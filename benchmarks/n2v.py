@@ -149,10 +149,10 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         noisy = [p.noisy for p in pictures]
         tool = train(noisy, minutes=a.minutes, batch=a.batch, seed=a.seed, work=work)
-        seconds = time.perf_counter() - start
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
         steps = tool.trainer.global_step
         denoised = predict(tool, [p.noisy for p in chosen], work)
     for picture, image in zip(chosen, denoised, strict=True):
@@ -162,6 +162,7 @@ def main() -> None:
     facts = {
         "minutes": a.minutes,
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
         "steps": steps,
         "megapixels": round(steps * a.batch * PATCH**2 / 1e6, 1),
         "threads": torch.get_num_threads(),

@@ -88,6 +88,7 @@ def score_n2v(job: str, chosen: list[Picture], folder: Path, minutes: float, row
     facts = json.loads(facts_file.read_text(encoding="utf-8"))
     name = "N2V" if facts["minutes"] == minutes else f"N2V, {facts['minutes']:g} min"
     remark = f"CAREamics {facts['careamics']}, {facts['steps']} steps, {facts['threads']} threads"
+    remark += f", {facts['cpu_seconds']:.0f} s of processor time"
     for p in chosen:
         image = read_prediction(folder, job, p)
         if image is None:

@@ -85,7 +85,10 @@ class Rows:
         return all(row in self for row in rows)
 
     def add(self, row: Row) -> None:
-        """Keep a row and write it down."""
+        """Keep a row and write it down, unless it is there already."""
+        old = self.rows.get(row.key)
+        if old is not None and (old.psnr, old.note) == (row.psnr, row.note):
+            return
         self.rows[row.key] = row
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = not self.path.is_file()
