@@ -6,7 +6,7 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -54,6 +54,9 @@ class RunConfig(BaseModel):
     """Side in pixels of the tiles the network works on; the results do not depend on it."""
     segmenter: str = "otsu,smooth=1,split=distance"
     """Segmenter of every sample: a method with its options, or auto: the thresholding that the samples support best."""
+    voters: Literal["samples", "all"] = "samples"
+    """Whose label images are fused: those of the samples, or with them those of the MMSE, of means of four samples and
+    of smoothed images, each kind with a weight by its agreement with the others."""
     spread: float = Field(default=1.0, gt=0, le=1)
     """Draw every sample towards the MMSE until this share of its distance is left, before it is segmented."""
     group: int = Field(default=1, ge=1)

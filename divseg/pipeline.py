@@ -18,12 +18,16 @@ from divseg.denoise.divnoising import DivNoising, plane
 from divseg.denoise.estimates import RunningMoments
 from divseg.denoise.noise import neighbour_correlation
 from divseg.denoise.sampling import Posterior
+from divseg.denoise.smoothing import smoothed
 from divseg.io import Image
-from divseg.metrics import evaluate
+from divseg.metrics import agreement_weights, evaluate
 from divseg.segment import Segmenter
 
 SAMPLE_MEMORY = 2**28
 """Bytes of samples held between the two passes; more than that are drawn a second time."""
+
+MEANS = 4
+"""Samples in a mean that votes beside single samples, where all views vote."""
 
 CORRELATED = 0.06
 """Correlation of the noise of neighbours above which the user is warned that the noise model is wrong."""
@@ -94,12 +98,19 @@ def process_image(
     fitted = segment.fit(mmse)
     methods = list(dict.fromkeys([config.method, *(config.compare if truth is not None else ())]))
     options: dict[str, Any] = {"target": config.target, "existence": config.existence}
-    if len(methods) == 1 and truth is None:
+    if len(methods) == 1 and truth is None and config.voters == "samples":
         result = _fused(_found(fitted, draws.voters()), methods[0], lambda: fitted(mmse), options)
         return ImageResult(mmse, sd, first, result, [], warnings, correlation)
     masks = [_compact(labels) for labels in _found(fitted, draws.voters())]
+    voters = masks
+    if config.voters == "all":
+        tell("segment other views")
+        groups = [masks, *_other_views(draws, noisy, mmse, segment, fitted)]
+        weights = agreement_weights([[getattr(m, "labels", m) for m in group] for group in groups])
+        voters = [m for group in groups for m in group]
+        options["weights"] = [w / len(group) for w, group in zip(weights, groups, strict=True) for _ in group]
     tell("fuse")
-    fused = {method: _fused(masks, method, lambda: fitted(mmse), options) for method in methods}
+    fused = {method: _fused(voters, method, lambda: fitted(mmse), options) for method in methods}
     rows: list[dict[str, Any]] = []
     if truth is not None:
         tell("score")
@@ -108,6 +119,17 @@ def process_image(
         rows += [{"input": "single sample", "draw": k, **row} for k, row in enumerate(single)]
         rows += [{"input": f"consensus {method}", **evaluate(c.labels, truth).as_row()} for method, c in fused.items()]
     return ImageResult(mmse, sd, first, fused[config.method], rows, warnings, correlation)
+
+
+def _other_views(
+    draws: _Draws, noisy: NDArray[np.float32], mmse: NDArray[np.float32], segment: Segmenter, fitted: Segmenter
+) -> Iterator[list[Any]]:
+    """Yield groups of label images beside those of the samples: of means of four, of the MMSE, of smoothed images."""
+    if draws.config.samples >= 2 * MEANS and draws.config.group == 1:
+        yield [_compact(found) for found in _found(fitted, draws.means(MEANS))]
+    yield [_compact(found) for found in _found(fitted, iter([mmse[None]]))]
+    for _, smooth in smoothed(noisy, draws.model.noise):
+        yield [_compact(found) for found in _found(segment.fit(smooth), iter([smooth[None]]))]
 
 
 def _fused(masks: Any, method: str, segment_mmse: Callable[[], Any], options: dict[str, Any]) -> Consensus:
@@ -173,15 +195,19 @@ class _Draws:
     def voters(self) -> Iterator[NDArray[np.float32]]:
         """Yield what is segmented, as (B, Y, X) batches: samples, means of groups of them, or nearer to the MMSE."""
         mean, spread = self.mean, self.config.spread
-        for batch in self._grouped():
+        for batch in self._grouped(self.config.group):
             near = batch if spread == 1.0 else mean + spread * (batch - mean)
             yield near.cpu().numpy()
 
-    def _grouped(self) -> Iterator[torch.Tensor]:
+    def means(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """Yield means of groups of `size` samples, as (1, Y, X) batches."""
+        return (mean.cpu().numpy() for mean in self._grouped(size))
+
+    def _grouped(self, size: int) -> Iterator[torch.Tensor]:
         batches = iter(self.held) if self.hold else self._batches()
-        if self.config.group == 1:
+        if size == 1:
             yield from batches
             return
         singles = (sample for batch in batches for sample in batch)
-        while chunk := list(islice(singles, self.config.group)):
+        while chunk := list(islice(singles, size)):
             yield torch.stack(chunk).mean(0, keepdim=True)

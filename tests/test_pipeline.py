@@ -131,3 +131,15 @@ def test_markers_from_the_mmse(tmp_path):
     check_settings(RunConfig(method="voting,markers=mmse", device="cpu"))
     with pytest.raises(ConfigError, match="markers"):
         check_settings(RunConfig(method="clustering,markers=mmse", device="cpu"))
+
+
+def test_all_views_vote(case):
+    image, truth, model = case
+    config = RunConfig(samples=8, device="cpu", voters="all", compare=("clustering",))
+    result = pipeline.process_image(image, model, segmenter(SEGMENT), config, truth=truth)
+    # 8 samples, 2 means of 4, the MMSE, 5 smoothings
+    assert result.consensus.n_samples == 16
+    assert result.consensus.weights.sum() == pytest.approx(1)
+    assert evaluate(result.consensus.labels, truth).ap50 > 0.8
+    alone = pipeline.process_image(image, model, segmenter(SEGMENT), config)
+    np.testing.assert_array_equal(alone.consensus.labels, result.consensus.labels)

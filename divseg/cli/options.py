@@ -54,6 +54,13 @@ Segmenter = Annotated[
         show_default=False,
     ),
 ]
+Voters = Annotated[
+    str | None,
+    typer.Option(
+        help="Whose label images are fused: samples (default), or all: also of the MMSE and of smoothed images.",
+        show_default=False,
+    ),
+]
 Spread = Annotated[
     float | None,
     typer.Option(

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from divseg.metrics.agreement import agreement_weights as agreement_weights
     from divseg.metrics.calibrated import Calibration as Calibration
     from divseg.metrics.calibration import brier as brier
     from divseg.metrics.calibration import d_ece as d_ece
@@ -36,6 +37,7 @@ _PUBLIC = {
     "Overlap": "overlap",
     "Scores": "scores",
     "THRESHOLDS": "scores",
+    "agreement_weights": "agreement",
     "brier": "calibration",
     "calibrate": "calibrator",
     "compare": "tables",

@@ -1,0 +1,100 @@
+"""Classical smoothing of a noisy image, in strengths that the noise model sets: other views of the same image.
+
+A segmentation that several kinds of smoothing and the posterior samples share is more likely right than one that
+a single kind shows, since each kind errs in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from divseg.denoise.noise import NoiseModel
+
+GAUSSIAN_SD, MEDIAN_SIDE, TV_WEIGHT, MEANS_CUT, STABLE_CUT = 1.0, 3, 1.0, 0.7, 0.6
+"""Strengths: pixels for the first two, standard deviations of the noise for the others."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Variance of the noise as ``slope * signal + intercept`` over the signals of an image."""
+
+    slope: float
+    intercept: float
+    low: float
+    high: float
+
+    def variance(self, signal: float) -> float:
+        return max(self.slope * min(max(signal, self.low), self.high) + self.intercept, 1e-6)
+
+    @property
+    def flat(self) -> bool:
+        """Whether the noise hardly depends on the signal."""
+        return self.slope <= 0 or self.variance(self.high) < 1.2 * self.variance(self.low)
+
+
+def smoothed(image: NDArray[np.float32], noise: NoiseModel) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Yield smoothed versions of an image under their names.
+
+    Gaussian, median, total variation (Chambolle 2004), non-local means (Buades et al. 2005), and non-local means of the
+    image whose noise was stabilised by the generalised Anscombe transform (Starck, Murtagh and Bijaoui 1998,
+    equation 2.13).
+
+    Parameters
+    ----------
+    image : array, shape (Y, X), float32
+        Noisy image in intensity units.
+    noise : NoiseModel
+        Tells the variance of the noise at a signal.
+
+    Yields
+    ------
+    name : str
+    smooth : array, shape (Y, X), float32
+        In the units of the image.
+    """
+    from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
+
+    line = _line(image, noise)
+    yield "gaussian", ndi.gaussian_filter(image, GAUSSIAN_SD)
+    yield "median", ndi.median_filter(image, MEDIAN_SIDE)
+    stable = _stabilise(image, line)
+    total = denoise_tv_chambolle(stable, weight=TV_WEIGHT, max_num_iter=100)
+    yield "total variation", _restore(total, image, line)
+    sd = line.variance(float(image.mean())) ** 0.5
+    means = denoise_nl_means(image, h=MEANS_CUT * sd, sigma=sd, patch_size=5, patch_distance=6, fast_mode=True)
+    yield "non-local means", means.astype(np.float32)
+    means = denoise_nl_means(stable, h=STABLE_CUT, sigma=1.0, patch_size=7, patch_distance=9, fast_mode=True)
+    yield "stabilised non-local means", _restore(means, image, line)
+
+
+def _line(image: NDArray[np.float32], noise: NoiseModel) -> _Line:
+    """Lay a line through the noise model's variance at a low and a high signal of the image."""
+    low, high = (float(v) for v in np.percentile(ndi.gaussian_filter(image, 2), [1, 99.5]))
+    signals = torch.tensor([[[low, high]]], device=next((p.device for p in noise.as_module().parameters()), None))
+    with torch.no_grad():
+        first, last = noise.variance(signals).flatten().tolist()
+    slope = (last - first) / max(high - low, 1e-6)
+    return _Line(slope, first - slope * low, low, high)
+
+
+def _stabilise(image: NDArray[np.float32], line: _Line) -> NDArray[np.float64]:
+    """Give the noise a standard deviation of about one everywhere."""
+    x = image.astype(np.float64)
+    if line.flat:
+        return x / line.variance(float(x.mean())) ** 0.5
+    inside = line.slope * x + 0.375 * line.slope**2 + line.intercept
+    return np.asarray(2 / line.slope * np.sqrt(np.maximum(inside, 0)))
+
+
+def _restore(stable: NDArray[np.float64], image: NDArray[np.float32], line: _Line) -> NDArray[np.float32]:
+    """Undo :func:`_stabilise`, algebraically."""
+    if line.flat:
+        return (stable * line.variance(float(image.mean(dtype=np.float64))) ** 0.5).astype(np.float32)
+    signal = ((stable * line.slope / 2) ** 2 - 0.375 * line.slope**2 - line.intercept) / line.slope
+    return signal.astype(np.float32)

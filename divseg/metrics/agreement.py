@@ -1,0 +1,56 @@
+"""How far groups of label images agree with each other: weights without any truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from divseg.errors import InputError
+from divseg.metrics.scores import evaluate
+
+VOTERS = 6
+"""Of a group, at most so many label images are asked how they agree with another group."""
+
+
+def agreement_weights(groups: Sequence[Sequence[ArrayLike]]) -> list[float]:
+    """Return the share of the votes of each group of label images, by its mean agreement with the other groups.
+
+    A group whose objects no other group confirms counts little. It is the idea of views that differ in their errors
+    (Blum and Mitchell, COLT 1998) with the simplest weights: a group's mean mAP with the others.
+
+    Parameters
+    ----------
+    groups : sequence of sequences of integer arrays
+        Label images of one image, 0 = background; a group holds those that came about in one way.
+
+    Returns
+    -------
+    list of float
+        Weight of each group, with sum 1.
+
+    Raises
+    ------
+    InputError
+        No groups, or an empty one.
+    """
+    if not groups or not all(len(group) for group in groups):
+        raise InputError("weights by agreement need at least one label image in every group")
+    if len(groups) == 1:
+        return [1.0]
+    count = len(groups)
+    agreement = np.zeros((count, count))
+    for a in range(count):
+        for b in range(a + 1, count):
+            pairs = zip(_some(groups[a], groups[b]), _some(groups[b], groups[a]), strict=True)
+            found = [np.nan_to_num(evaluate(x, y).map, nan=1.0) for x, y in pairs]  # both empty: they agree
+            agreement[a, b] = agreement[b, a] = np.mean(found)
+    total = agreement.sum(axis=1) + 1e-6
+    return [float(w) for w in total / total.sum()]
+
+
+def _some(group: Sequence[ArrayLike], other: Sequence[ArrayLike]) -> list[ArrayLike]:
+    """As many members of a group as both lists need, spread evenly and repeated where they are few."""
+    count = min(VOTERS, max(len(group), len(other)))
+    return [group[i] for i in np.linspace(0, len(group) - 1, count).round().astype(int)]
