@@ -4,9 +4,9 @@
 
 trains on all noisy images of the set for so many minutes of wall clock, with CAREamics' own configuration for N2V
 (2-D, patches of 64x64, flips and rotations, its U-Net and optimiser as they come), and writes the denoised images on
-which the table scores to ``FOLDER/SET-LEVEL/NAME.npy`` beside ``training.json``. It needs the package `careamics` and
-nothing of divseg, so it may run in another Python than divseg's. CAREamics imports torchvision for its ladder
-networks alone; where torchvision is absent, a stand-in takes its place, which N2V never calls.
+which the table scores (all, with ``--all``) to ``FOLDER/SET-LEVEL/NAME.npy`` beside ``training.json``. It needs the
+package `careamics` and nothing of divseg, so it may run in another Python than divseg's. CAREamics imports torchvision
+for its ladder networks alone; where torchvision is absent, a stand-in takes its place, which N2V never calls.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.datasets import load_set
 from benchmarks.quality_sets import load_job, prediction_file, scored, split_name
 
 PATCH = 64
@@ -135,11 +136,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--batch", type=int, default=16, help="patches a step")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--all", action="store_true", help="predict all images, and of sets without clean ones too")
     parser.add_argument("--limit", type=int, help="predict at most so many images, for trials")
     parser.add_argument("--out", type=Path, required=True)
     a = parser.parse_args()
-    pictures = load_job(a.set)
-    chosen = scored(pictures, split_name(a.set)[0], a.limit)
+    name, level = split_name(a.set)
+    pictures = load_set(name, level) if a.all else load_job(a.set)
+    chosen = pictures if a.all else scored(pictures, name, a.limit)
     import_careamics()
     import torch
 
@@ -147,8 +150,8 @@ def main() -> None:
         torch.set_num_threads(a.threads)
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
         start, start_cpu = time.perf_counter(), time.process_time()
         noisy = [p.noisy for p in pictures]
         tool = train(noisy, minutes=a.minutes, batch=a.batch, seed=a.seed, work=work)

@@ -1,7 +1,7 @@
 """How good are the denoised images, and how honest the samples? Against the clean images, at equal training time.
 
     DIVSEG_DATA=... python -m benchmarks.quality --models MODELS [--minutes 10] [--threads 1] [--n2v FOLDER]
-        [--sets dsb2018_fluo-n20 ...] [--variants learned known vanilla "depth=3;filters=16"] [--thousand 2] [--record]
+        [--sets dsb2018_fluo-n20 ...] [--variants learned known vanilla "flat;filters=16"] [--thousand 2] [--record]
 
 scores the mean of the samples (MMSE) of every variant (:mod:`benchmarks.trained`; models are kept under MODELS)
 beside the noisy image, the best Gaussian smoothing, non-local means, BM3D where it is installed, and N2V where

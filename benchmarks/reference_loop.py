@@ -85,7 +85,7 @@ class ReferenceTraining:
         """Take one step; return the loss and the KL per pixel."""
         chosen = self.rng.integers(len(self.patches), size=self.batch)
         x = torch.from_numpy(self.patches[chosen][:, None]).to(self.device)
-        terms = elbo_terms(self.network, self.noise, x, self.intensity)
+        terms = elbo_terms(self.network, self.noise, x, self.intensity, self.network.noise_for(x))
         loss = terms.loss.mean()
         self.optimiser.zero_grad()
         loss.backward()

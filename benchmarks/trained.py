@@ -4,8 +4,8 @@
 
 trains what is named and not there yet, one after another: ``SET-LEVEL[:VARIANT]``. Variants are ``learned`` (the
 default: nothing but the noisy images is known), ``estimated`` (the photon-transfer estimate held), ``known`` (the true
-noise), ``vanilla`` (a plain variational autoencoder without a noise model), or network settings such as
-``depth=3;filters=16``, after the noise if need be: ``estimated;depth=3``.
+noise), ``vanilla`` (a plain variational autoencoder without a noise model), or a network with settings such as
+``flat;filters=16``, after the noise if need be: ``estimated;flat;depth=3``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import torch
 
 from benchmarks.datasets import Picture, known_noise, load_set
 from divseg import DivNoising
-from divseg.denoise.network import NetworkConfig
+from divseg.denoise.architecture import KINDS, parse_network
+from divseg.denoise.levels import Shape
+from divseg.errors import ConfigError
 
 NOISES = ("learned", "estimated", "known", "vanilla")
 
@@ -56,22 +58,21 @@ def trained(
     return model
 
 
-def _settings(variant: str, level: str) -> tuple[str, NetworkConfig]:
-    noise, network = "learned", {}
-    for word in variant.split(";"):
-        key, equals, value = word.partition("=")
-        if equals and key in NetworkConfig.__dataclass_fields__:
-            network[key] = int(value)
-        elif word in NOISES:
-            noise = word
-        else:
-            raise SystemExit(f"unknown variant {word!r} (variants: {', '.join(NOISES)}, or network settings)")
+def _settings(variant: str, level: str) -> tuple[str, Shape]:
+    words = variant.split(";")
+    noise = words.pop(0) if words[0] in NOISES else "learned"
+    if words and words[0] not in KINDS and "=" not in words[0]:
+        raise SystemExit(f"unknown variant {words[0]!r} (variants: {', '.join(NOISES)}, {', '.join(KINDS)}, settings)")
+    try:
+        network = parse_network(",".join(words))
+    except ConfigError as error:
+        raise SystemExit(str(error)) from error
     if noise == "known":
         known = known_noise(level)
         if known is None:
             raise SystemExit(f"nobody knows the noise of level {level!r}")
         noise = known
-    return {"vanilla": "none"}.get(noise, noise), NetworkConfig(**network)
+    return {"vanilla": "none"}.get(noise, noise), network
 
 
 def main() -> None:

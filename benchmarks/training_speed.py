@@ -66,9 +66,7 @@ def check(network: DivNoisingNet, data: TrainingData, sd: float, device: torch.d
     losses = []
     with torch.no_grad():
         for x in crops.split(16):
-            grid = (len(x), network.config.latents, *(s // network.config.stride for s in x.shape[2:]))
-            eps = torch.randn(grid, generator=generator, device=device)
-            losses.append(elbo_terms(network, noise, x, data.intensity, eps).loss)
+            losses.append(elbo_terms(network, noise, x, data.intensity, network.noise_for(x, generator)).loss)
     return float(torch.cat(losses).mean())
 
 

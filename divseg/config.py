@@ -17,7 +17,7 @@ GAUSSIAN_SDS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"network": "filters=16", "train_minutes": 3.0, "samples": 16},
+    "fast": {"train_minutes": 3.0, "samples": 16},
     "default": {},
     "best": {"train_minutes": 60.0, "samples": 64},
 }
@@ -39,7 +39,7 @@ class RunConfig(BaseModel):
     noise: str = "learned"
     """learned, estimated, gaussian[,sd=..], poisson-gaussian[,a=..,b=..], or a noise model's file (.json, .npz)."""
     network: str = ""
-    """Shape of the network where it is not the default, for example "depth=3,filters=16"."""
+    """ladder or flat, perhaps with settings: "flat,depth=3,filters=16"; a ladder where it is empty."""
     train_steps: int | None = Field(default=None, ge=1)
     """Budget of training in optimiser steps; gives the same model every time on one machine."""
     train_minutes: float | None = Field(default=None, gt=0)

@@ -19,13 +19,13 @@ def check_settings(config: RunConfig) -> Segmenter | None:
     Names are checked where they are known: each room owns its own.
     """
     from divseg.consensus.fuse import check_choice, check_markers
+    from divseg.denoise.architecture import parse_network
     from divseg.denoise.device import choose_device
-    from divseg.denoise.network import NetworkConfig
     from divseg.denoise.noise.choose import parse_noise
 
     parse_noise(config.noise)
     choose_device(config.device)
-    NetworkConfig.parse(config.network)
+    parse_network(config.network)
     load_calibration(config)
     for method in (config.method, *config.compare):
         plain, from_mmse = split_markers(method)

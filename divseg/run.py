@@ -365,22 +365,22 @@ class _Run:
 
 def _check(image: Image, config: RunConfig) -> None:
     """Raise where an image cannot be denoised."""
-    from divseg.denoise.divnoising import NetworkConfig, plane
+    from divseg.denoise.divnoising import parse_network, plane
 
-    plane(image, NetworkConfig.parse(config.network).smallest_side)
+    plane(image, parse_network(config.network).smallest_side)
 
 
 def train(
     images: ImageList, config: RunConfig, tell: Reporter, *, checkpoints: Path | None = None, resume: bool = False
 ) -> DivNoising:
     """Train on images with the settings of a run, with checkpoints in a folder where one is given."""
-    from divseg.denoise import DivNoising, NetworkConfig
+    from divseg.denoise import DivNoising
 
     tell.say(f"training on {len(images)} images")
     model = DivNoising.fit(
         images,
         noise=config.noise,
-        network=NetworkConfig.parse(config.network),
+        network=config.network,
         train_steps=config.train_steps,
         train_minutes=config.train_minutes,
         seed=config.seed,

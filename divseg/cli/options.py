@@ -31,7 +31,7 @@ Preset = Annotated[
 ]
 Network = Annotated[
     str | None,
-    typer.Option(help="Shape of the network, e.g. depth=3,filters=16.", show_default=False),
+    typer.Option(help="ladder or flat, with settings: flat,depth=3,filters=16.", show_default=False),
 ]
 TrainSteps = Annotated[
     int | None, typer.Option(help="Training budget in steps: the same model every time.", show_default=False)

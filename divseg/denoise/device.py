@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from divseg.denoise.network import LAYOUT, DivNoisingNet
+from divseg.denoise.levels import LAYOUT, LatentNet
 from divseg.errors import ConfigError
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -60,7 +60,7 @@ def trunk(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[No
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
-def compiled(network: DivNoisingNet, device: torch.device) -> Callable[[Tensor, Tensor | None], Any]:
+def compiled(network: LatentNet, device: torch.device) -> Callable[[Tensor, Sequence[Tensor]], Any]:
     """Return the network compiled by torch.compile.
 
     Raises

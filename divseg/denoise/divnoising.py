@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from divseg.denoise.architecture import build_network, parse_network
 from divseg.denoise.data import TrainingData
 from divseg.denoise.device import channels_last, choose_device, sampling_dtype
 from divseg.denoise.estimates import RunningMoments, moments
@@ -21,8 +22,8 @@ from divseg.denoise.intake import TrainingImages, pixels_for
 from divseg.denoise.intake import plane as plane
 from divseg.denoise.intensity import Intensity
 from divseg.denoise.latent import image_key
+from divseg.denoise.levels import LatentNet, Shape
 from divseg.denoise.likelihood import NoiseChoice, choose_likelihood
-from divseg.denoise.network import DivNoisingNet, NetworkConfig
 from divseg.denoise.noise import NoiseModel, photon_transfer
 from divseg.denoise.record import TrainSettings
 from divseg.denoise.sampler import Sampler
@@ -44,7 +45,7 @@ class DivNoising:
 
     Attributes
     ----------
-    network : DivNoisingNet
+    network : LatentNet
         The torch module.
     noise : NoiseModel
         How a noisy pixel scatters around its clean value, in intensity units.
@@ -63,7 +64,7 @@ class DivNoising:
 
     def __init__(
         self,
-        network: DivNoisingNet,
+        network: LatentNet,
         noise: NoiseModel,
         mean: float | Sequence[float],
         sd: float | Sequence[float],
@@ -88,7 +89,7 @@ class DivNoising:
         train_minutes: float | None = None,
         seed: int = 0,
         device: str | torch.device = "auto",
-        network: NetworkConfig | None = None,
+        network: Shape | str | None = None,
         settings: TrainSettings | None = None,
         progress: Progress | None = None,
         checkpoints: str | Path | None = None,
@@ -113,8 +114,10 @@ class DivNoising:
             With a budget in steps, the same seed gives the same model on the same machine.
         device : str or torch.device
             ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
-        network : NetworkConfig, optional
-            Depth, width, latents.
+        network : str, NetworkConfig or LadderConfig, optional
+            ``"ladder"``, ``"flat"`` or either with settings, such as ``"flat,depth=3,filters=16"``
+            (:func:`divseg.denoise.architecture.parse_network`). A ladder for images, flat for volumes, where it is
+            not given.
         settings : TrainSettings, optional
             Settings of the optimiser.
         progress : callable, optional
@@ -142,13 +145,13 @@ class DivNoising:
         budget = Budget(train_steps, train_minutes)
         settings = settings or TrainSettings()
         chosen = choose_device(device)
-        stack = TrainingImages(images, network)
+        stack = TrainingImages(images, parse_network(network) if isinstance(network, str) else network)
         config = stack.config
         data = TrainingData(stack, settings.patch, config.stride, dims=config.dims, held_out=settings.held_out)
         model = choose_likelihood(noise, lambda c: photon_transfer(_planes(data, c)), data.intensity.sd)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = DivNoisingNet(config)
+            net = build_network(config)
             net.initialise()
         trainer = Trainer(
             net,
@@ -281,7 +284,7 @@ class DivNoising:
             for normalised in sampler.batches(drawn, stop):
                 batch = self.intensity.restore(normalised)
                 if drawn == 0 and pixels is not None:
-                    self._look(sampler.posterior, pixels, batch[0])
+                    self._look(sampler.upright, pixels, batch[0])
                 drawn += len(batch)
                 if running is not None:
                     running.add(batch)
@@ -293,11 +296,11 @@ class DivNoising:
         with torch.no_grad():  # co-learned noise has parameters
             return self.noise.variance(s[None])[0]
 
-    def _look(self, posterior: Posterior, pixels: NDArray[np.generic], sample: Tensor) -> None:
+    def _look(self, sampler: Sampler, pixels: NDArray[np.generic], sample: Tensor) -> None:
         """Warn where the image is unlike the training images."""
         limits = self.training.get("loss_range")
         if limits:
-            found = familiarity(posterior, pixels, sample, self.noise, self.intensity, limits)
+            found = familiarity(sampler, pixels, sample, self.noise, self.intensity, limits)
             if found.unlike:
                 warnings.warn(found.message, DivsegWarning, stacklevel=3)
 
@@ -315,7 +318,7 @@ class DivNoising:
         pixels = pixels_for(self.network.config, image)
         sampler = self._sampler(image, 0, 1, tile, "fp32", False)
         sample = self.intensity.restore(sampler.draw([0]))[0]
-        return familiarity(sampler.posterior, pixels, sample, self.noise, self.intensity, limits)
+        return familiarity(sampler.upright, pixels, sample, self.noise, self.intensity, limits)
 
     def draw(self, image: Any, which: Sequence[int], *, seed: int = 0, **options: Any) -> NDArray[np.float32]:
         """Draw chosen samples, by number: the very images that :meth:`sample` yields at those places.

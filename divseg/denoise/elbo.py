@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from divseg.denoise.intensity import Intensity
-from divseg.denoise.network import kl_to_prior
+from divseg.denoise.levels import kl_to_prior
 from divseg.denoise.noise import NoiseModel
 
-Network = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]]
+Network = Callable[[Tensor, Sequence[Tensor]], tuple[Tensor, list[Tensor], list[Tensor]]]
 
 
 @dataclass(frozen=True)
 class Elbo:
     """Terms of the negative evidence lower bound, in nats per pixel of every channel.
 
-    `nll` and `kl` have shape (B,), one number a crop; `per_latent` has shape (B, latents) and is the KL
-    divergence of a latent channel, averaged over its positions, in nats.
+    `nll` and `kl` have shape (B,), one number a crop; `per_latent` has shape (B, latents), the channels of all latent
+    grids side by side, and is the KL divergence of a latent channel, averaged over its positions, in nats.
+    `pixels_per_latent` has shape (latents,): pixels of all channels that a position covers.
     """
 
     nll: Tensor
     kl: Tensor
     per_latent: Tensor
-    pixels_per_latent: float
+    pixels_per_latent: Tensor
 
     @property
     def loss(self) -> Tensor:
@@ -41,10 +43,10 @@ class Elbo:
         """
         if free_bits <= 0:
             return self.kl.mean()
-        return self.per_latent.mean(0).clamp_min(free_bits).sum() / self.pixels_per_latent
+        return (self.per_latent.mean(0).clamp_min(free_bits) / self.pixels_per_latent).sum()
 
 
-def elbo_terms(network: Network, noise: NoiseModel, x: Tensor, intensity: Intensity, eps: Tensor | None = None) -> Elbo:
+def elbo_terms(network: Network, noise: NoiseModel, x: Tensor, intensity: Intensity, eps: Sequence[Tensor]) -> Elbo:
     """Return the terms of the negative evidence lower bound of some crops.
 
     Prakash et al. (ICLR 2021), equation 7: the negative log-likelihood of the noisy pixels under the
@@ -52,23 +54,26 @@ def elbo_terms(network: Network, noise: NoiseModel, x: Tensor, intensity: Intens
 
     Parameters
     ----------
-    network : DivNoisingNet, or the same compiled
+    network : LatentNet, or the same compiled
     noise : NoiseModel
         Works in intensity units.
     x : Tensor, shape (B, C, *sides)
         Normalised crops.
     intensity : Intensity
         Normalisation of the crops.
-    eps : Tensor, optional
-        Noise of the latents.
+    eps : sequence of Tensor
+        Noise of the latents of each grid.
     """
-    s, mu, logvar = network(x, eps)
+    s, means, logvars = network(x, eps)
     log_prob = noise.log_prob(intensity.restore(x), intensity.restore(s))
     shift = sum(map(math.log, intensity.sd)) / len(intensity.sd)
     nll = -log_prob.flatten(1).mean(1) - shift
-    per_latent = kl_to_prior(mu, logvar).mean(dim=tuple(range(2, mu.ndim)))
-    pixels_per_latent = x[0].numel() / math.prod(mu.shape[2:])
-    return Elbo(nll, per_latent.sum(1) / pixels_per_latent, per_latent, pixels_per_latent)
+    spatial = tuple(range(2, x.ndim))
+    grids = [kl_to_prior(mean, logvar).mean(dim=spatial) for mean, logvar in zip(means, logvars, strict=True)]
+    covered = [x[0].numel() / math.prod(mean.shape[2:]) for mean in means]
+    pixels = torch.cat([grid.new_full((grid.shape[1],), area) for grid, area in zip(grids, covered, strict=True)])
+    per_latent = torch.cat(grids, 1)
+    return Elbo(nll, (per_latent / pixels).sum(1), per_latent, pixels)
 
 
 def active_latents(per_latent: Tensor) -> int:

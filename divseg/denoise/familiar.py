@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from divseg.denoise.intensity import Intensity
-from divseg.denoise.network import LOGVAR_MIN, kl_to_prior
 from divseg.denoise.noise import NoiseModel
-from divseg.denoise.sampling import Posterior
+from divseg.denoise.sampler import Sampler
 
 ROWS = 2**22
 """Pixels that are looked at together, for memory's sake."""
@@ -61,18 +60,19 @@ class Familiarity:
 
 
 def familiarity(
-    posterior: Posterior,
+    sampler: Sampler,
     pixels: NDArray[np.generic],
     sample: Tensor,
     noise: NoiseModel,
     intensity: Intensity,
     loss_range: Sequence[float],
+    number: int = 0,
 ) -> Familiarity:
     """Compare an image with the training images.
 
     Parameters
     ----------
-    posterior : Posterior
+    sampler : Sampler
         Of the image.
     pixels : array
         The noisy image.
@@ -82,6 +82,8 @@ def familiarity(
     intensity : Intensity
     loss_range : sequence of 3 float
         1st, 50th and 99th percentile of the training crops' loss.
+    number : int
+        Number of that sample.
     """
     shape = sample.shape
     noisy = pixels.reshape(tuple(shape))
@@ -92,23 +94,11 @@ def familiarity(
             x = torch.from_numpy(noisy[:, start : start + rows].astype(np.float32))[None].to(sample.device)
             part = noise.log_prob(x, sample[None, :, start : start + rows])
             total -= part.double().sum().cpu()
-        kl = torch.zeros((), dtype=torch.float64)
-        for mu, sd in zip(posterior.mu, posterior.sd, strict=True):
-            logvar = 2.0 * sd.clamp_min(math.exp(0.5 * LOGVAR_MIN)).log()
-            kl += kl_to_prior(mu, logvar).double().sum().cpu()
     count = math.prod(shape)
-    padded = count * math.prod(posterior.grid) / math.prod(s / _stride(posterior) for s in posterior.sides)
+    stride = sampler.network.config.stride
+    padded = count * math.prod(math.ceil(side / stride) * stride / side for side in sampler.posterior.sides)
     shift = sum(map(math.log, intensity.sd)) / len(intensity.sd)
-    loss = float(total) / count - shift + float(kl) / padded
+    loss = float(total) / count - shift + sampler.divergence(number) / padded
     first, _, last = loss_range
     width = last - first
     return Familiarity(loss, first - max(LEAST_MARGIN, width), last + max(LEAST_MARGIN, width / 10))
-
-
-def _stride(posterior: Posterior) -> int:
-    """Pixels a latent position covers; the grid covers the image padded by less than that."""
-    side, cells = posterior.sides[-1], posterior.grid[-1]
-    stride = 1
-    while stride * cells < side:
-        stride *= 2
-    return stride

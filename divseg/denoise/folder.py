@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from divseg.denoise.architecture import build_network, shape_from_dict
 from divseg.denoise.checkpoint import CHECKPOINT, LOG, remove_checkpoint, write_log
 from divseg.denoise.intensity import Intensity
 from divseg.denoise.likelihood import likelihood_from_dict
-from divseg.denoise.network import DivNoisingNet, NetworkConfig
 from divseg.errors import DivsegError, ModelError, OutputError
 from divseg.io import write_bytes, write_text
 
@@ -105,8 +105,7 @@ def load_parts(folder: str | Path) -> dict[str, Any]:
             raise ModelError(
                 f"{folder / CONFIG} has model format {known!r}, this version reads {FORMAT}; update divseg"
             )
-        shape = {k: v for k, v in config["network"].items() if k != "kind"}
-        network = DivNoisingNet(NetworkConfig(**shape))
+        network = build_network(shape_from_dict(config["network"]))
         noise = likelihood_from_dict(config["noise"])
         mean, sd = Intensity.of(config["mean"], config["sd"]).plain
         training = dict(config["training"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.denoise.network import NetworkConfig
+from divseg.denoise.architecture import default_network
+from divseg.denoise.levels import Shape
 from divseg.errors import InputError
 from divseg.io import Image, as_images, check_pixels, check_plane
 
@@ -33,18 +33,18 @@ def plane(image: Image | NDArray[np.generic], smallest: int = 1) -> NDArray[np.g
     return pixels
 
 
-def axes_of(config: NetworkConfig, ndim: int) -> str:
+def axes_of(config: Shape, ndim: int) -> str:
     """Axes that an array with `ndim` dimensions has for a network: with or without channels."""
     spatial = "ZYX"[-config.dims :]
     return "C" + spatial if ndim == config.dims + 1 else spatial
 
 
-def pixels_for(config: NetworkConfig, image: Image | NDArray[np.generic]) -> NDArray[np.generic]:
+def pixels_for(config: Shape, image: Image | NDArray[np.generic]) -> NDArray[np.generic]:
     """Return the checked pixels of an image, in the shape it came in.
 
     Parameters
     ----------
-    config : NetworkConfig
+    config : Shape
         Says how many spatial axes and channels are needed.
     image : Image or array
         An array has axes (Y, X) or (Z, Y, X), after (C) where the network has several channels.
@@ -69,7 +69,7 @@ def pixels_for(config: NetworkConfig, image: Image | NDArray[np.generic]) -> NDA
     return image.data
 
 
-def _check_fit(config: NetworkConfig, image: Image) -> None:
+def _check_fit(config: Shape, image: Image) -> None:
     spatial = "ZYX"[-config.dims :]
     channels = image.shape[0] if image.axes[0] == "C" else 1
     if image.axes.removeprefix("C") != spatial or channels != config.channels:
@@ -85,24 +85,23 @@ class TrainingImages(Sequence[NDArray[np.generic]]):
     Parameters
     ----------
     images : as for :func:`divseg.io.as_images`
-    network : NetworkConfig, optional
-        Its spatial axes and channels are set to those of the images.
+    network : Shape, optional
+        :func:`divseg.denoise.architecture.default_network` where it is not given. Its spatial axes and channels are
+        set to those of the images.
 
     Attributes
     ----------
-    config : NetworkConfig
+    config : Shape
         Fits the images.
     """
 
-    def __init__(self, images: Any, network: NetworkConfig | None = None) -> None:
+    def __init__(self, images: Any, network: Shape | None = None) -> None:
         self.images = as_images(images)
         first = self.images[0]
         axes = first.axes
-        self.config = replace(
-            network or NetworkConfig(),
-            dims=len(axes.removeprefix("C")),
-            channels=first.shape[0] if axes[0] == "C" else 1,
-        )
+        dims = len(axes.removeprefix("C"))
+        shape = network or default_network(dims)
+        self.config = shape.fitted(first.shape[0] if axes[0] == "C" else 1, dims)
 
     def __len__(self) -> int:
         return len(self.images)

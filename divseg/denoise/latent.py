@@ -42,7 +42,7 @@ class LatentNoise:
     """Standard normal noise of the latents of one image, by sample and by place.
 
     The latent grid is cut into blocks. The numbers of a block come from a counter-based generator (Philox)
-    whose key is made of (seed, image key, sample) and whose counter starts at the block's place. A window
+    whose key is made of (seed, image key, sample, level) and whose counter starts at the block's place. A window
     therefore holds the same numbers whatever its borders are, in whatever order windows and samples are
     drawn, and on whatever device (there up to the rounding of logarithm and cosine).
 
@@ -56,10 +56,12 @@ class LatentNoise:
         Spatial axes, 2 or 3.
     device : torch.device
         Where the numbers are wanted.
+    level : int
+        Number of the latent grid, finest first: each has numbers of its own.
     """
 
-    def __init__(self, seed: int, key: int, channels: int, dims: int, device: torch.device) -> None:
-        self.seed, self.key, self.channels, self.device = seed, key, channels, device
+    def __init__(self, seed: int, key: int, channels: int, dims: int, device: torch.device, level: int = 0) -> None:
+        self.seed, self.key, self.channels, self.device, self.level = seed, key, channels, device, level
         self.block = BLOCKS[dims]
         self._shape = (channels, *self.block)
         self._count = math.prod(self._shape)
@@ -69,7 +71,8 @@ class LatentNoise:
     def _draw(self, sample: int, place: tuple[int, ...]) -> Tensor:
         found = self._kept.pop((sample, *place), None)
         if found is None:
-            key = np.random.SeedSequence([self.seed, self.key, sample]).generate_state(2, np.uint64).astype(np.uint64)
+            entropy = [self.seed, self.key, sample, self.level] if self.level else [self.seed, self.key, sample]
+            key = np.random.SeedSequence(entropy).generate_state(2, np.uint64).astype(np.uint64)
             words = philox_words(key, place[::-1], -(-self._count // 2), self.device)
             found = _normals(words, self._count).reshape(self._shape)
         self._kept[(sample, *place)] = found

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from divseg.errors import ConfigError
-
-LOGVAR_MIN, LOGVAR_MAX = -14.0, 6.0
-"""Bounds of the posterior's log-variance: outside, exp() drowns or blows up in half precision."""
+from divseg.denoise.levels import (
+    CONVOLUTION,
+    LOGVAR_MAX,
+    LOGVAR_MIN,
+    TRANSPOSED,
+    LatentNet,
+    Shape,
+    Trim,
+    check_whole,
+    initialise_convolutions,
+)
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
-    """Shape of the network; the defaults are those of the reference implementation (261,281 parameters)."""
+class NetworkConfig(Shape):
+    """Shape of the flat network; the defaults are those of the reference implementation (261,281 parameters)."""
+
+    kind: ClassVar[str] = "divnoising"
 
     depth: int = 2
     """Number of times the image is halved on the way to the latent grid."""
@@ -42,24 +52,27 @@ class NetworkConfig:
             "dims": (2, 3),
         }
         for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or not low <= value <= high:
-                raise ConfigError(f"network {name}={value!r} must be a whole number from {low} to {high}")
+            check_whole(name, getattr(self, name), low, high)
 
     @property
-    def stride(self) -> int:
-        """Pixels a latent position covers along each axis, 2**depth."""
-        return 2**self.depth
+    def strides(self) -> tuple[int, ...]:
+        """Pixels a latent position covers along each axis, 2**depth: there is one grid."""
+        return (2**self.depth,)
+
+    @property
+    def latent_channels(self) -> tuple[int, ...]:
+        """Channels of the latents."""
+        return (self.latents,)
+
+    @property
+    def shared_channels(self) -> tuple[int, ...]:
+        """Channels of mean and log-variance of the latents, side by side."""
+        return (2 * self.latents,)
 
     @property
     def smallest_side(self) -> int:
         """Pixels that an image must have along Y and X: four latent positions."""
         return 4 * self.stride
-
-    @property
-    def smallest_shape(self) -> tuple[int, ...]:
-        """Pixels that an image must have along each spatial axis; volumes may be one latent position thin."""
-        return (self.stride,) * (self.dims - 2) + (self.smallest_side,) * 2
 
     @property
     def encoder_halo(self) -> int:
@@ -75,45 +88,12 @@ class NetworkConfig:
         return -(-reach // self.stride) * self.stride
 
     @property
-    def decoder_halo(self) -> int:
+    def decoder_halos(self) -> tuple[int, ...]:
         """Latent positions around a tile that its pixels depend on, along each axis."""
         reach = 1  # the last convolution, in pixels of the level at hand
         for _ in range(self.depth):
             reach = -(-reach // 2) + self.convs
-        return reach
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain numbers."""
-        return {"kind": "divnoising", **asdict(self)}
-
-    @classmethod
-    def parse(cls, text: str) -> NetworkConfig:
-        """Read settings such as ``"depth=3,filters=16"``; what is not named keeps its default.
-
-        Raises
-        ------
-        ConfigError
-            An unknown name, or a value that is no whole number or out of range.
-        """
-        given: dict[str, int] = {}
-        for pair in filter(None, (part.strip() for part in text.split(","))):
-            name, _, value = (word.strip() for word in pair.partition("="))
-            if name not in ("depth", "filters", "latents", "convs"):
-                raise ConfigError(f"network {pair!r}: write NAME=NUMBER with depth, filters, latents or convs")
-            try:
-                given[name] = int(value)
-            except ValueError:
-                raise ConfigError(f"network {pair!r}: {value!r} is no whole number") from None
-        return cls(**given)
-
-
-CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
-    2: nn.ConvTranspose2d,
-    3: nn.ConvTranspose3d,
-}
-LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
-"""Memory layout in which convolutions are fastest, by the number of spatial axes."""
+        return (reach,)
 
 
 class _Level(nn.Module):
@@ -184,7 +164,7 @@ class Decoder(nn.Module):
             return self.convrecon(z.to(self.convrecon.weight.dtype))
 
 
-class DivNoisingNet(nn.Module):
+class DivNoisingNet(LatentNet):
     """One-level convolutional VAE of DivNoising (Prakash et al., ICLR 2021, section 3).
 
     Works on images normalised by the training data's mean and standard deviation, channel by channel.
@@ -197,6 +177,8 @@ class DivNoisingNet(nn.Module):
         Depth, width and latents.
     """
 
+    config: NetworkConfig
+
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config or NetworkConfig()
@@ -206,20 +188,10 @@ class DivNoisingNet(nn.Module):
     def initialise(self, logvar: float = -4.0, gain: float = 0.1) -> None:
         """Draw weights that keep signals alive through the depth, and a narrow posterior.
 
-        He initialisation (He et al., ICCV 2015, equation 10) with zero biases: with smaller weights the
-        biases soon outweigh the signal, units die, and the decoder falls silent for good. With a
-        posterior as wide as the prior the latents are mostly noise at first, the decoder learns to
+        With a posterior as wide as the prior the latents are mostly noise at first, the decoder learns to
         ignore them and the posterior collapses onto the prior; it therefore starts narrow.
         """
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            elif isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d):
-                # kernel = stride = 2: every output pixel sees each input channel once, and no ReLU follows
-                nn.init.normal_(module.weight, std=module.in_channels**-0.5)
-            for name, parameter in module.named_parameters(recurse=False):
-                if name == "bias":
-                    nn.init.zeros_(parameter)
+        initialise_convolutions(self)
         with torch.no_grad():
             self.encoder.convmu.weight.mul_(0.5**0.5)  # linear, so unit gain
             self.decoder.convrecon.weight.mul_(0.5**0.5)
@@ -228,29 +200,19 @@ class DivNoisingNet(nn.Module):
                 if parameter.ndim == 1:
                     parameter.fill_(logvar)
 
-    def forward(self, x: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode, draw latents and decode.
-
-        Parameters
-        ----------
-        x : Tensor, shape (B, C, (Z), Y, X)
-            Normalised images.
-        eps : Tensor, shape (B, latents, *sides / stride), optional
-            Standard normal noise for the latents; drawn when absent.
-
-        Returns
-        -------
-        s, mu, logvar : Tensor
-            Normalised clean image, shaped like `x`; posterior mean and log-variance.
-        """
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Return mean and log-variance of the latents side by side: one Tensor (B, 2 * latents, *grid)."""
         mu, logvar = self.encoder(x)
-        if eps is None:
-            eps = torch.randn_like(logvar)
-        z = mu.float() + torch.exp(0.5 * logvar) * eps
-        return self.decoder(z), mu, logvar
+        return [torch.cat([mu.float(), logvar], 1)]
 
+    def latents(
+        self, shared: Sequence[Tensor], eps: Sequence[Tensor], trims: Sequence[Trim] | None = None
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Draw latents; see :meth:`LatentNet.latents`."""
+        mu, logvar = shared[0].chunk(2, 1)
+        return torch.addcmul(mu, torch.exp(0.5 * logvar), eps[0]), [mu], [logvar]
 
-def kl_to_prior(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of each latent's posterior to N(0, 1), in nats; same shape as `mu`."""
-    mu = mu.float()
-    return 0.5 * (mu.square() + logvar.exp() - 1.0 - logvar)
+    def render(self, features: Tensor) -> Tensor:
+        """Decode latents into normalised images."""
+        s: Tensor = self.decoder(features)
+        return s

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from divseg.denoise.latent import LatentNoise
-from divseg.denoise.network import DivNoisingNet, NetworkConfig
-from divseg.denoise.sampling import Posterior, Spans, decode, decode_tile, latent_field, tile_spans
+from divseg.denoise.levels import LatentNet, Shape
+from divseg.denoise.sampling import Posterior, Spans, decode, decode_tile, divergence, latent_fields, tile_spans
 from divseg.errors import InputError
 
 CPU_BATCH, GPU_BATCH = 4, 128
@@ -21,7 +21,7 @@ GAIN = 1.05
 WORTH = 48
 """Decoded tiles from which on it is worth measuring; below, one sample at a time on a CPU, 8 on a GPU."""
 
-_Kind = tuple[str, torch.dtype, NetworkConfig, tuple[int, ...], int]
+_Kind = tuple[str, torch.dtype, Shape, tuple[int, ...], int]
 _measured: dict[_Kind, int] = {}
 
 
@@ -41,7 +41,7 @@ class Sampler:
 
     Parameters
     ----------
-    network : DivNoisingNet
+    network : LatentNet
     posterior : Posterior
     seed : int
     tile : int
@@ -52,23 +52,28 @@ class Sampler:
         Precision of the network's trunk.
     """
 
-    network: DivNoisingNet
+    network: LatentNet
     posterior: Posterior
     seed: int
     tile: int
     batch: int | None = None
     dtype: torch.dtype = torch.float32
-    noise: LatentNoise = field(init=False)
+    noise: list[LatentNoise] = field(init=False)
 
     def __post_init__(self) -> None:
         if self.batch is not None and self.batch < 1:
             raise InputError(f"batch_size={self.batch} must be at least 1")
-        self.noise = latent_field(self.network, self.posterior, self.seed)
+        self.noise = latent_fields(self.network, self.posterior, self.seed)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the image."""
         return self.posterior.shape
+
+    @property
+    def upright(self) -> Sampler:
+        """The sampler of the image as it is: this one."""
+        return self
 
     def draw(self, samples: Sequence[int]) -> Tensor:
         """Draw the samples of these numbers over the whole image: (len(samples), C, *sides), normalised."""
@@ -105,6 +110,10 @@ class Sampler:
             yield self.draw(range(start, start + size))
             start += size
 
+    def divergence(self, sample: int) -> float:
+        """Kullback-Leibler divergence of the latents' posterior to their prior, along one sample, in nats."""
+        return divergence(self.network, self.posterior, self.noise, sample, self.tile)
+
     def _size(self, wanted: int) -> int:
         """Return the samples to draw at once, measured where it was not said."""
         if self.batch is None:
@@ -112,11 +121,11 @@ class Sampler:
         return self.batch
 
     def _measure(self, wanted: int) -> int:
-        on_cpu = self.posterior.mu.device.type == "cpu"
+        on_cpu = self.posterior.device.type == "cpu"
         step = self.network.config.stride
         spans = next(tile_spans(self.posterior.grid, self.tile // step))
         shape = tuple(b - a for a, b in spans)
-        kind = (str(self.posterior.mu.device), self.dtype, self.network.config, shape, torch.get_num_threads())
+        kind = (str(self.posterior.device), self.dtype, self.network.config, shape, torch.get_num_threads())
         if kind in _measured:
             return _measured[kind]
         tiles = sum(1 for _ in tile_spans(self.posterior.grid, self.tile // step))
@@ -140,7 +149,7 @@ class Sampler:
     def _seconds(self, spans: Spans, size: int) -> float:
         """Seconds to decode a tile of `size` samples: the better of two, after one to warm up."""
         times = []
-        device = self.posterior.mu.device
+        device = self.posterior.device
         for _ in range(3):
             began = time.perf_counter()
             decode_tile(self.network, self.posterior, self.noise, range(size), spans, self.dtype)
@@ -153,7 +162,7 @@ class Sampler:
         """Halve the batch, then the tile, where memory ran out; anything else is raised again."""
         if not out_of_memory(error):
             raise error
-        if self.posterior.mu.device.type == "cuda":
+        if self.posterior.device.type == "cuda":
             torch.cuda.empty_cache()
         least = 4 * self.network.config.stride
         if size > 1:

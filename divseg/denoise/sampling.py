@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from divseg.denoise.device import trunk
 from divseg.denoise.intensity import Intensity
 from divseg.denoise.latent import LatentNoise
-from divseg.denoise.network import LAYOUT, DivNoisingNet
+from divseg.denoise.levels import LAYOUT, LatentNet, Trim, crop, kl_to_prior
 from divseg.errors import InputError
 
 CPU_TILE = {2: 256, 3: 96}
@@ -28,21 +28,31 @@ Spans = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Posterior:
-    """Posterior of the latents of one whole image, and where the image lies in it.
+    """What all samples of one whole image share, and where the image lies in it.
 
-    `mu` and `sd` have shape (latents, *grid) and cover the image padded at its far ends to whole latent
-    positions; `shape` is the image's own, with its channel axis where it has one.
+    `levels` holds, for each latent grid, finest first, what the network made of the image: (channels, *grid). The grids
+    cover the image padded at its far ends to whole positions of the coarsest; `shape` is the image's own, with its
+    channel axis where it has one. A flat network's only grid holds mean and log-variance of the latents.
     """
 
-    mu: Tensor
-    sd: Tensor
+    levels: tuple[Tensor, ...]
     shape: tuple[int, ...]
     key: int
 
     @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.levels[0].device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(level.nelement() * level.element_size() for level in self.levels)
+
+    @property
     def grid(self) -> tuple[int, ...]:
-        """Latent positions along each spatial axis."""
-        return tuple(self.mu.shape[1:])
+        """Positions of the coarsest latent grid along each spatial axis."""
+        return tuple(self.levels[-1].shape[1:])
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -79,7 +89,7 @@ def check_tile(tile: int | None, stride: int, device: torch.device, dims: int = 
 
 
 def encode(
-    network: DivNoisingNet,
+    network: LatentNet,
     image: NDArray[np.generic],
     key: int,
     tile: int,
@@ -94,7 +104,7 @@ def encode(
 
     Parameters
     ----------
-    network : DivNoisingNet
+    network : LatentNet
     image : array, shape (*sides) or (C, *sides)
         Any dtype; normalised tile by tile.
     key : int
@@ -119,36 +129,76 @@ def encode(
     if any(after for _, after in pad):
         pixels = np.pad(pixels, pad, mode="reflect")
     sides = pixels.shape[1:]
-    mu = torch.empty((config.latents, *(side // step for side in sides)), device=device)
-    sd = torch.empty_like(mu)
+    levels = tuple(
+        torch.empty((channels, *grid), device=device)
+        for channels, grid in zip(config.shared_channels, config.grids(sides), strict=True)
+    )
     with torch.inference_mode(), trunk(device, dtype):
         for spans in tile_spans(sides, tile):
             wide = widen(spans, halo, sides)
             part = torch.from_numpy(intensity.normalise(pixels[(slice(None), *_slices(wide))]))[None].to(device)
-            m, logvar = network.encoder(part.contiguous(memory_format=LAYOUT[dims]))
-            coarse = tuple((a // step, b // step) for a, b in spans)
-            inner = (0, slice(None), *within(coarse, tuple((a // step, b // step) for a, b in wide)))
-            outer = (slice(None), *_slices(coarse))
-            mu[outer] = m[inner].float()
-            sd[outer] = torch.exp(0.5 * logvar[inner])
-    return Posterior(mu, sd, shape, key)
+            found = network.encode(part.contiguous(memory_format=LAYOUT[dims]))
+            for stride, level, values in zip(config.strides, levels, found, strict=True):
+                place, around = (tuple((a // stride, b // stride) for a, b in box) for box in (spans, wide))
+                crop(level, _slices(place)).copy_(crop(values[0], within(place, around)))
+    return Posterior(levels, shape, key)
 
 
-def latent_field(network: DivNoisingNet, posterior: Posterior, seed: int) -> LatentNoise:
-    """Return the latent noise of an image's samples."""
+def latent_fields(network: LatentNet, posterior: Posterior, seed: int) -> list[LatentNoise]:
+    """Return the latent noise of an image's samples, for each grid, finest first."""
     config = network.config
-    return LatentNoise(seed, posterior.key, config.latents, config.dims, posterior.mu.device)
+    return [
+        LatentNoise(seed, posterior.key, channels, config.dims, posterior.device, level)
+        for level, channels in enumerate(config.latent_channels)
+    ]
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Where a tile lies on every latent grid, finest first: itself, and with all that its pixels depend on."""
+
+    tiles: list[Spans]
+    wide: list[Spans]
+
+    @classmethod
+    def around(cls, network: LatentNet, posterior: Posterior, spans: Spans) -> _Windows:
+        config = network.config
+        finer = [config.stride // stride for stride in config.strides]
+        tiles = [tuple((a * f, b * f) for a, b in spans) for f in finer]
+        wide = [
+            widen(tile, halo, level.shape[1:])
+            for tile, halo, level in zip(tiles, config.decoder_halos, posterior.levels, strict=True)
+        ]
+        return cls(tiles, wide)
+
+    @property
+    def trims(self) -> list[Trim]:
+        """For every grid but the finest: where the window of the next finer grid lies in its own."""
+        return [within(tuple((a // 2, b // 2) for a, b in finer), coarser) for finer, coarser in pairwise(self.wide)]
+
+
+def _draw_latents(
+    network: LatentNet, posterior: Posterior, noise: Sequence[LatentNoise], samples: Sequence[int], windows: _Windows
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    layout = LAYOUT[network.config.dims]
+    shared, eps = [], []
+    for level, field, wide in zip(posterior.levels, noise, windows.wide, strict=True):
+        start, stop = zip(*wide, strict=True)
+        drawn = torch.stack([field.window(k, start, stop) for k in samples])
+        eps.append(drawn.contiguous(memory_format=layout))
+        shared.append(level[(slice(None), *_slices(wide))][None].contiguous(memory_format=layout))
+    return network.latents(shared, eps, windows.trims)
 
 
 def decode_tile(
-    network: DivNoisingNet,
+    network: LatentNet,
     posterior: Posterior,
-    noise: LatentNoise,
+    noise: Sequence[LatentNoise],
     samples: Sequence[int],
     spans: Spans,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Decode some samples in one tile, given by its spans on the latent grid.
+    """Decode some samples in one tile, given by its spans on the coarsest latent grid.
 
     Returns
     -------
@@ -156,24 +206,20 @@ def decode_tile(
         Normalised clean images, cut where the image ends.
     """
     config = network.config
-    step, grid = config.stride, posterior.grid
-    wide = widen(spans, config.decoder_halo, grid)
-    where = (slice(None), *_slices(wide))
-    start, stop = zip(*wide, strict=True)
-    with torch.inference_mode(), trunk(posterior.mu.device, dtype):
-        z = torch.stack([noise.window(k, start, stop) for k in samples])
-        z.mul_(posterior.sd[where]).add_(posterior.mu[where])
-        s = network.decoder(z.contiguous(memory_format=LAYOUT[config.dims])).float()
-    inner = s[(slice(None), slice(None), *within(spans, wide, step))]
-    ends = (side - a * step for (a, _), side in zip(spans, posterior.sides, strict=True))
-    return inner[(slice(None), slice(None), *(slice(0, end) for end in ends))]
+    windows = _Windows.around(network, posterior, spans)
+    with torch.inference_mode(), trunk(posterior.device, dtype):
+        features = _draw_latents(network, posterior, noise, samples, windows)[0]
+        s = network.render(features).float()
+    inner = crop(s, within(windows.tiles[0], windows.wide[0], config.strides[0]))
+    ends = (side - a * config.stride for (a, _), side in zip(spans, posterior.sides, strict=True))
+    return crop(inner, tuple(slice(0, end) for end in ends))
 
 
 def decode(
-    network: DivNoisingNet,
+    network: LatentNet,
     posterior: Posterior,
     samples: Sequence[int],
-    seed: int | LatentNoise,
+    seed: int | Sequence[LatentNoise],
     tile: int,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
@@ -181,11 +227,11 @@ def decode(
 
     Parameters
     ----------
-    network : DivNoisingNet
+    network : LatentNet
     posterior : Posterior
     samples : sequence of int
         Numbers of the samples.
-    seed : int or LatentNoise
+    seed : int or sequence of LatentNoise
         The user's seed, or the latent noise that goes with it.
     tile : int
         Side of the tiles in pixels, a multiple of the stride.
@@ -197,10 +243,25 @@ def decode(
     Tensor, shape (len(samples), C, *sides), float32
         Normalised clean images, on the network's device.
     """
-    noise = seed if isinstance(seed, LatentNoise) else latent_field(network, posterior, seed)
+    noise = latent_fields(network, posterior, seed) if isinstance(seed, int) else seed
     step = network.config.stride
-    out = torch.empty((len(samples), network.config.channels, *posterior.sides), device=posterior.mu.device)
+    out = torch.empty((len(samples), network.config.channels, *posterior.sides), device=posterior.device)
     for spans in tile_spans(posterior.grid, tile // step):
         place = tuple(slice(a * step, b * step) for a, b in spans)
         out[(slice(None), slice(None), *place)] = decode_tile(network, posterior, noise, samples, spans, dtype)
     return out
+
+
+def divergence(network: LatentNet, posterior: Posterior, noise: Sequence[LatentNoise], sample: int, tile: int) -> float:
+    """Kullback-Leibler divergence of the latents' posterior to their prior, along one sample, in nats.
+
+    Summed over all positions of all grids of the padded image, in tiles of `tile` pixels.
+    """
+    total = 0.0
+    with torch.inference_mode():
+        for spans in tile_spans(posterior.grid, tile // network.config.stride):
+            windows = _Windows.around(network, posterior, spans)
+            _, means, logvars = _draw_latents(network, posterior, noise, [sample], windows)
+            for mean, logvar, own, wide in zip(means, logvars, windows.tiles, windows.wide, strict=True):
+                total += float(crop(kl_to_prior(mean, logvar), within(own, wide)).sum(dtype=torch.float64))
+    return total

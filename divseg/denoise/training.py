@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from divseg.denoise.data import TrainingData
 from divseg.denoise.device import channels_last, compiled, training_dtype, trunk
 from divseg.denoise.elbo import Elbo, active_latents, elbo_terms
 from divseg.denoise.informative import draw_batch
-from divseg.denoise.network import LAYOUT, DivNoisingNet
+from divseg.denoise.levels import LAYOUT, LatentNet
 from divseg.denoise.noise import NoiseModel
 from divseg.denoise.record import TrainingRecord, TrainSettings
 from divseg.denoise.schedule import Budget, kl_weight, learning_rate, noise_share
@@ -39,7 +39,7 @@ class Trainer:
 
     Parameters
     ----------
-    network, noise : DivNoisingNet, NoiseModel
+    network, noise : LatentNet, NoiseModel
         Trained in place.
     data : TrainingData
     budget : Budget
@@ -55,7 +55,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: DivNoisingNet,
+        network: LatentNet,
         noise: NoiseModel,
         data: TrainingData,
         *,
@@ -96,13 +96,12 @@ class Trainer:
         if resume:
             self._restore()
 
-    def _crops(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _crops(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, list[Tensor]]:
         """Return crops on the device, with latent noise for them."""
-        grid = (side // self.network.config.stride for side in self.data.crop)
-        shape = (len(x), self.network.config.latents, *grid)
-        return x.to(self.device), torch.randn(shape, generator=generator, device=self.device)
+        x = x.to(self.device)
+        return x, self.network.noise_for(x, generator)
 
-    def _terms(self, x: Tensor, eps: Tensor) -> Elbo:
+    def _terms(self, x: Tensor, eps: Sequence[Tensor]) -> Elbo:
         x = x.contiguous(memory_format=LAYOUT[self.data.dims])
         with trunk(self.device, self.dtype):
             return elbo_terms(self._forward, self.noise, x, self.data.intensity, eps)
@@ -138,11 +137,12 @@ class Trainer:
             "active": active_latents(terms.per_latent.detach()),
         }
 
-    def _losses(self, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _losses(self, x: Tensor, eps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Loss and KL of each crop, and KL of each latent channel."""
         size = self.settings.batch
         with torch.no_grad():
-            parts = [self._terms(a, e) for a, e in zip(x.split(size), eps.split(size), strict=True)]
+            noise = zip(*(grid.split(size) for grid in eps), strict=True)
+            parts = [self._terms(a, e) for a, e in zip(x.split(size), noise, strict=True)]
         joined = (torch.cat([getattr(p, name) for p in parts]) for name in ("loss", "kl", "per_latent"))
         loss, kl, per_latent = joined
         return loss, kl, per_latent

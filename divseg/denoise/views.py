@@ -49,7 +49,7 @@ class AugmentedSampler:
         found = self._held.get(view)
         if found is None:
             found = self._make(view)
-            bytes_held = VIEWS * 8 * found.posterior.mu.nelement()
+            bytes_held = VIEWS * found.posterior.nbytes
             if bytes_held > HELD_BYTES:
                 self._held.clear()
             self._held[view] = found
@@ -59,6 +59,11 @@ class AugmentedSampler:
     def posterior(self) -> Posterior:
         """Posterior of the image as it is, view 0."""
         return self._sampler(0).posterior
+
+    @property
+    def upright(self) -> Sampler:
+        """The sampler of the image as it is, view 0."""
+        return self._sampler(0)
 
     @property
     def shape(self) -> tuple[int, ...]:

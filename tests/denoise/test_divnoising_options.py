@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import divseg
-from divseg.denoise import NetworkConfig, TrainSettings, Until
+from divseg.denoise import LadderConfig, NetworkConfig, TrainSettings, Until
 from divseg.denoise.noise import Gaussian
 from divseg.errors import ConfigError, DivsegWarning, InputError, ModelError
 from divseg.io import Image
@@ -174,3 +174,37 @@ def test_without_a_noise_model(tmp_path):
     assert "ordinary variational autoencoder" in model.noise.describe()
     again = divseg.DivNoising.load(model.save(tmp_path / "m"), device="cpu")
     np.testing.assert_array_equal(again.mmse(images()[0], n=2), model.mmse(images()[0], n=2))
+
+
+LADDER = LadderConfig(latents=(4, 4), filters=8, width=8)
+
+
+@pytest.fixture(scope="module")
+def ladder():
+    return fit(images(), network=LADDER, noise="learned")
+
+
+def test_a_ladder_keeps_the_promises_of_samples(ladder, tmp_path):
+    """The same object behind another network: samples by number, tiles, batches, saving, familiarity."""
+    noisy = images()[0]
+    assert ladder.network.config == LADDER
+    assert ladder.training["kl_per_pixel"] > 1e-3
+    one = ladder.draw(noisy, [5], seed=3)
+    both = ladder.draw(noisy, [2, 5], seed=3, tile=16, batch_size=2)
+    np.testing.assert_allclose(both[1], one[0], atol=1e-2)
+    assert np.abs(both[0] - both[1]).mean() > 0.1
+    again = divseg.DivNoising.load(ladder.save(tmp_path / "m"), device="cpu")
+    np.testing.assert_array_equal(again.draw(noisy, [5], seed=3), one)
+    assert again.familiarity(noisy, tile=16).loss == pytest.approx(ladder.familiarity(noisy).loss, abs=1e-4)
+    assert not ladder.familiarity(noisy).unlike
+    assert ladder.familiarity(noisy + np.random.default_rng(0).normal(0, 60, noisy.shape).astype(np.float32)).unlike
+    assert np.corrcoef(ladder.mmse(noisy, n=8, augment=True).ravel(), noisy.ravel())[0, 1] > 0.7
+
+
+def test_a_ladder_learns_channels_and_is_named_in_words():
+    stack = Image.from_array(np.stack([images(1)[0], images(2)[1]]), axes="CYX")
+    model = fit([stack], network="ladder,latents=3-3,filters=4,width=6", train_steps=20, noise="estimated")
+    assert model.network.config == LadderConfig(latents=(3, 3), filters=4, width=6, channels=2)
+    assert model.mmse(stack, n=2).shape == (2, 64, 72)
+    with pytest.raises(ConfigError, match="networks: flat, ladder"):
+        fit(images(), network="tower")

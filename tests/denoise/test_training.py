@@ -50,14 +50,14 @@ def test_elbo_of_a_perfect_reconstruction():
     network, noise = DivNoisingNet(SMALL).eval(), Gaussian(20.0)
     x = torch.randn(2, 1, 16, 16)
     units = Intensity((100.0,), (40.0,))
-    terms = elbo_terms(network, noise, x, units)
+    terms = elbo_terms(network, noise, x, units, network.noise_for(x))
     assert terms.per_latent.shape == (2, 8)
     expected = terms.per_latent.sum(1) / SMALL.stride**2
     torch.testing.assert_close(terms.kl, expected)
     torch.testing.assert_close(terms.floored_kl(0.0), expected.mean())
     network.decoder.convrecon.weight.data.zero_()
     network.decoder.convrecon.bias.data.fill_(0.3)
-    nll = elbo_terms(network, noise, torch.full_like(x, 0.3), units).nll
+    nll = elbo_terms(network, noise, torch.full_like(x, 0.3), units, network.noise_for(x)).nll
     assert nll.tolist() == pytest.approx([0.5 * math.log(2 * math.pi * 0.5**2)] * 2, abs=1e-4)
 
 
@@ -137,7 +137,8 @@ def test_kl_survives_on_dim_images():
 
 def test_free_bits_are_a_floor_for_each_latent_channel():
     network = DivNoisingNet(SMALL)
-    terms = elbo_terms(network, Gaussian(20.0), torch.randn(3, 1, 16, 16), Intensity((0.0,), (1.0,)))
+    x = torch.randn(3, 1, 16, 16)
+    terms = elbo_terms(network, Gaussian(20.0), x, Intensity((0.0,), (1.0,)), network.noise_for(x))
     kl = terms.per_latent.detach().mean(0)
     above, below = float(kl.max()) + 1.0, float(kl.min()) / 2
     assert terms.floored_kl(above).item() == pytest.approx(8 * above / SMALL.stride**2, rel=1e-5)

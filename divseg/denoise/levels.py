@@ -1,0 +1,201 @@
+"""What every network promises: latents on one grid or several, an encoder that all samples share, exact tiles."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any, ClassVar, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from divseg.errors import ConfigError
+
+LOGVAR_MIN, LOGVAR_MAX = -14.0, 6.0
+"""Bounds of the posterior's log-variance: outside, exp() drowns or blows up in half precision."""
+
+CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
+"""Memory layout in which convolutions are fastest, by the number of spatial axes."""
+
+Trim = tuple[slice, ...]
+"""Part of a grid along its spatial axes."""
+
+
+class Shape(ABC):
+    """Shape of a network, and what follows from it for tiles; each kind of network has its own dataclass."""
+
+    kind: ClassVar[str]
+
+    channels: int
+    """Channels of the images."""
+    dims: int
+    """Spatial axes, 2 or 3."""
+
+    @property
+    @abstractmethod
+    def strides(self) -> tuple[int, ...]:
+        """Pixels that a position covers along each axis, for each latent grid, finest first; each twice the last."""
+
+    @property
+    @abstractmethod
+    def latent_channels(self) -> tuple[int, ...]:
+        """Channels of the latents on each grid, finest first."""
+
+    @property
+    @abstractmethod
+    def shared_channels(self) -> tuple[int, ...]:
+        """Channels of what all samples share, on each grid, finest first."""
+
+    @property
+    @abstractmethod
+    def encoder_halo(self) -> int:
+        """Pixels around a tile that its encoding depends on, rounded up to whole positions of the coarsest grid."""
+
+    @property
+    @abstractmethod
+    def decoder_halos(self) -> tuple[int, ...]:
+        """Positions around a tile that its pixels depend on, on each grid, finest first.
+
+        All but the last are even, so that a grid's window begins between two positions of the next coarser one.
+        """
+
+    @property
+    def stride(self) -> int:
+        """Pixels that a position of the coarsest latent grid covers along each axis."""
+        return self.strides[-1]
+
+    @property
+    @abstractmethod
+    def smallest_side(self) -> int:
+        """Pixels that an image must have along Y and X."""
+
+    @property
+    def smallest_shape(self) -> tuple[int, ...]:
+        """Pixels that an image must have along each spatial axis; volumes may be one latent position thin."""
+        return (self.stride,) * (self.dims - 2) + (self.smallest_side,) * 2
+
+    def grids(self, sides: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return the positions along each axis of every latent grid, finest first, for sides in pixels."""
+        return [tuple(side // stride for side in sides) for stride in self.strides]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain numbers."""
+        return {"kind": self.kind, **asdict(cast(Any, self))}
+
+    def fitted(self, channels: int, dims: int) -> Self:
+        """Return the same shape for images with so many channels and spatial axes."""
+        return cast(Self, replace(cast(Any, self), channels=channels, dims=dims))
+
+
+class LatentNet(nn.Module, ABC):
+    """A variational autoencoder for normalised images whose sides are multiples of ``config.stride``.
+
+    Encoding an image and sampling it are apart: what :meth:`encode` returns is the same for all samples, and may hold
+    one image where the noise is that of many samples.
+    """
+
+    config: Shape
+
+    @abstractmethod
+    def initialise(self) -> None:
+        """Draw weights that keep signals alive through the depth, and a narrow posterior."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Return what all samples share: (B, shared_channels, *grid) for each latent grid, finest first."""
+
+    @abstractmethod
+    def latents(
+        self, shared: Sequence[Tensor], eps: Sequence[Tensor], trims: Sequence[Trim] | None = None
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Draw latents.
+
+        Parameters
+        ----------
+        shared : list of Tensor, each (B or 1, shared_channels, *grid)
+            From :meth:`encode`.
+        eps : list of Tensor, each (B, latent_channels, *grid)
+            Standard normal noise.
+        trims : list of tuple of slice, optional
+            For every grid but the finest: the part of it that the window of the next finer grid covers. None where
+            the windows are whole images.
+
+        Returns
+        -------
+        features : Tensor
+            For :meth:`render`.
+        means, logvars : list of Tensor
+            Normal posterior of each grid's latents, finest first, in units in which their prior is N(0, 1).
+        """
+
+    @abstractmethod
+    def render(self, features: Tensor) -> Tensor:
+        """Return the normalised clean images (B, C, *sides), float32 under autocast too."""
+
+    def forward(self, x: Tensor, eps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Encode, draw latents and render.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, *sides)
+            Normalised images.
+        eps : sequence of Tensor, each (B, latent_channels, *grid)
+            Standard normal noise for the latents of each grid, finest first (:meth:`noise_for`).
+
+        Returns
+        -------
+        s : Tensor
+            Normalised clean image, shaped like `x`.
+        means, logvars : list of Tensor
+            As from :meth:`latents`.
+        """
+        features, means, logvars = self.latents(self.encode(x), eps)
+        return self.render(features), means, logvars
+
+    def noise_for(self, x: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
+        """Draw standard normal noise for the latents of images (B, C, *sides)."""
+        grids = zip(self.config.latent_channels, self.config.grids(x.shape[2:]), strict=True)
+        return [torch.randn((len(x), latents, *grid), generator=generator, device=x.device) for latents, grid in grids]
+
+
+def kl_to_prior(mu: Tensor, logvar: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of each latent's posterior to N(0, 1), in nats; same shape as `mu`."""
+    mu = mu.float()
+    return 0.5 * (mu.square() + logvar.exp() - 1.0 - logvar)
+
+
+def crop(x: Tensor, part: Trim) -> Tensor:
+    """Return a part of the last axes of a tensor."""
+    index: tuple[Any, ...] = (..., *part)
+    return x[index]
+
+
+def check_whole(name: str, value: object, low: int, high: int) -> None:
+    """Raise ConfigError where a setting of a network's shape is no whole number within its limits."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(f"network {name}={value!r} must be a whole number from {low} to {high}")
+
+
+def initialise_convolutions(network: nn.Module) -> None:
+    """Draw the weights of all convolutions so that signals keep their size, with zero biases.
+
+    He initialisation (He et al., ICCV 2015, equation 10): with smaller weights the biases soon outweigh the signal,
+    units die, and the decoder falls silent for good.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        elif isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d):
+            # kernel = stride = 2: every output pixel sees each input channel once, and no ReLU follows
+            nn.init.normal_(module.weight, std=math.sqrt(1.0 / module.in_channels))
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
