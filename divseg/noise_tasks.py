@@ -63,20 +63,25 @@ def bootstrap_noise(
     ----------
     noisy, denoised : path, glob or list of those
         As many images of both, in the same order. `denoised` may be a model folder of ours: then the noisy
-        images are denoised with it.
+        images are denoised with it; or ``"n2v"``, ``"n2v,minutes=10"``: then CAREamics' Noise2Void is trained on the
+        noisy images (``pip install "divseg[n2v]"``).
     out, axes, channel
         As for :func:`measure_noise`.
     device : str
-        For a model folder.
+        For a model folder or Noise2Void.
     **options
         As for :func:`divseg.noise.bootstrap`.
     """
     from divseg.denoise import DivNoising, noise
+    from divseg.denoise.noise2void import denoise_n2v, parse_n2v
 
     _check_out(out)
+    minutes = parse_n2v(denoised) if isinstance(denoised, str) else None
     images = read(noisy, axes=axes, channel=channel)
     other: Any
-    if isinstance(denoised, str | Path) and (Path(denoised) / "config.json").is_file():
+    if minutes is not None:
+        other = denoise_n2v([image.data for image in images], minutes=minutes, device=device)
+    elif isinstance(denoised, str | Path) and (Path(denoised) / "config.json").is_file():
         other = DivNoising.load(denoised, device=device)
     else:
         other = read(denoised)

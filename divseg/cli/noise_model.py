@@ -74,7 +74,7 @@ def bootstrap_command(
     noisy: Annotated[str, typer.Argument(metavar="NOISY", help="Noisy images: file, folder or glob.")],
     denoised: Annotated[
         str,
-        typer.Argument(metavar="DENOISED", help="Their denoised versions, by any program; or a model folder."),
+        typer.Argument(metavar="DENOISED", help="Their denoised versions, by any program; or a model folder; or n2v."),
     ],
     out: Out,
     kind: Kind = "poisson-gaussian",
@@ -87,7 +87,8 @@ def bootstrap_command(
 ) -> int:
     """Measure noise from noisy images and their denoised versions.
 
-    Works without calibration frames. With a model folder in place of DENOISED the images are denoised with it.
+    Works without calibration frames. With a model folder in place of DENOISED the images are denoised with it, with n2v
+    (or n2v,minutes=10) by Noise2Void of CAREamics, trained on them.
     """
     from divseg.noise_tasks import bootstrap_noise
 

@@ -1,0 +1,112 @@
+"""Does ``--segmenter auto`` choose well? Its pick against the best thresholding in hindsight.
+
+    DIVSEG_DATA=... python -m benchmarks.choice --models MODELS [--minutes 8] [--sets dsb2018_fluo-n20 ...] [--record]
+
+The choice is made as ``divseg run --segmenter auto`` makes it: by a few samples of four images of the set, without
+truth. Then every candidate segments samples of other images, the consensus of each is scored against truth, and the
+pick is held against the candidate with the best mean mAP there. Models come from the cache of
+:mod:`benchmarks.trained`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from benchmarks.datasets import Picture, load_set
+from benchmarks.record import write_result
+from benchmarks.trained import trained
+from divseg import DivNoising, evaluate, fuse, segmenter
+from divseg.choose_segmenter import IMAGES, SAMPLES, rank_segmenters
+
+SETS = {"dsb2018_fluo-n20": 16, "bbbc039-pg_mid": 5, "lowsnr_nuclei-real": 3}
+"""Sets, and the number of images of each on which the choice is judged."""
+
+SHOWN = 5
+
+
+def evenly(count: int, of: int) -> list[int]:
+    """Return `count` evenly spaced numbers below `of`."""
+    return sorted(set(np.linspace(0, of - 1, min(count, of)).round().astype(int).tolist()))
+
+
+def draw(model: DivNoising, picture: Picture, count: int) -> NDArray[np.float32]:
+    """Return samples of a picture, (count, Y, X)."""
+    return np.concatenate([batch.cpu().numpy() for batch in model.sample(picture.noisy, n=count)])
+
+
+def hindsight(specs: list[str], stacks: list[NDArray[np.float32]], judged: list[Picture]) -> pd.DataFrame:
+    """Mean mAP of consensus and MMSE for every candidate."""
+    rows = []
+    for spec in specs:
+        segment = segmenter(spec)
+        for stack, picture in zip(stacks, judged, strict=True):
+            mean = stack.mean(axis=0)
+            fitted = segment.fit(mean)
+            consensus = evaluate(fuse(list(fitted(stack))).labels, picture.masks).map
+            mmse = evaluate(fitted(mean), picture.masks).map
+            rows.append({"segmenter": spec, "consensus": consensus, "mmse": mmse})
+    return pd.DataFrame(rows).groupby("segmenter", sort=False).mean()
+
+
+def judge(job: str, count: int, a: argparse.Namespace) -> str:
+    """Return the paragraph and table of one set."""
+    name, _, level = job.rpartition("-")
+    pictures = load_set(name, level)
+    model = trained(a.models, name, level, minutes=a.minutes, device="cpu", pictures=pictures)
+    asked = evenly(IMAGES, len(pictures))
+    ranking = rank_segmenters([draw(model, pictures[i], SAMPLES) for i in asked])
+    others = [p for i, p in enumerate(pictures) if i not in asked and p.masks is not None] or pictures
+    judged = [others[i] for i in evenly(count, len(others))]
+    table = hindsight(list(ranking["segmenter"]), [draw(model, p, a.samples) for p in judged], judged)
+    pick = str(ranking["segmenter"].iloc[0])
+    best = str(table["consensus"].idxmax())
+    agreement = spearmanr(ranking["score"], table.loc[ranking["segmenter"], "consensus"]).statistic
+    shown = list(dict.fromkeys([*ranking["segmenter"][:SHOWN], best]))
+    lines = ["| rank | candidate | score without truth | mAP consensus | mAP MMSE |", "| --- | --- | --- | --- | --- |"]
+    order = list(ranking["segmenter"])
+    for spec in shown:
+        at, scores = order.index(spec), table.loc[spec]
+        mark = " (best in hindsight)" if spec == best else ""
+        lines.append(
+            f"| {at + 1} | `{spec}`{mark} | {ranking['score'].iloc[at]:.3f} | {scores['consensus']:.3f} | "
+            f"{scores['mmse']:.3f} |"
+        )
+    loss = table["consensus"].max() - table.loc[pick, "consensus"]
+    words = (
+        f"**{job}**: chosen by {len(asked)} images, judged on {len(judged)} others. The pick has "
+        f"{table.loc[pick, 'consensus']:.3f} mAP, the best of {len(table)} {table['consensus'].max():.3f}: "
+        f"**{loss:.3f}** are lost; the median candidate has {table['consensus'].median():.3f}. Rank correlation of the "
+        f"score with the mAP {agreement:.2f}."
+    )
+    print(words, flush=True)
+    return words + "\n\n" + "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--minutes", type=float, default=8.0, help="training of the models")
+    parser.add_argument("--samples", type=int, default=8, help="for judging")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--record", action="store_true", help="write the tables to results/choice.md")
+    a = parser.parse_args()
+    if a.threads:
+        torch.set_num_threads(a.threads)
+    body = "\n\n".join(judge(job, SETS[job], a) for job in a.sets)
+    if a.record:
+        command = f"python -m benchmarks.choice --models MODELS --sets {' '.join(a.sets)} --minutes {a.minutes:g}"
+        write_result("choice", "--segmenter auto against the best choice in hindsight", command, body)
+    else:
+        print(body)
+
+
+if __name__ == "__main__":
+    main()
