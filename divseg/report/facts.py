@@ -175,6 +175,25 @@ def training_facts(results: Results) -> list[tuple[str, str]]:
     return rows
 
 
+def segmenter_ranking(results: Results, most: int = 8) -> dict[str, Any] | None:
+    """Return what ``--segmenter auto`` chose and the best rows of its ranking, None where it did not choose."""
+    table = results.segmenters
+    names = [name for name in text(table, "segmenter") if name]
+    config = results.run.get("config")
+    named = isinstance(config, dict) and config.get("segmenter", "auto") != "auto"
+    if named or not names or len(names) != len(table):
+        return None
+    columns = ("score", "stability", "objects", "edges")
+    values = zip(*(column(table, name) for name in columns), column(table, "n_objects"), strict=True)
+    rows = [
+        (name, [number(v) for v in figures[:-1]] + [number(figures[-1], 1)])
+        for name, figures in zip(names[:most], values, strict=False)
+    ]
+    choice = results.run.get("segmenter_choice")
+    chosen = choice.get("segmenter", names[0]) if isinstance(choice, dict) else names[0]
+    return {"chosen": chosen, "rows": rows, "total": len(names)}
+
+
 def duration(seconds: Any) -> str:
     """Write seconds as a time for people."""
     try:

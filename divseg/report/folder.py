@@ -17,7 +17,7 @@ from divseg.io import read_labels
 
 Load = Callable[[str], np.ndarray]
 
-_TEXT_COLUMNS = ("image", "file", "input", "stage", "error", "warnings", "pixel_unit", "plane")
+_TEXT_COLUMNS = ("image", "file", "input", "stage", "error", "warnings", "pixel_unit", "plane", "segmenter")
 
 
 def column(table: pd.DataFrame, name: str) -> np.ndarray:
@@ -96,6 +96,8 @@ class Results:
     failures: pd.DataFrame
     training: pd.DataFrame
     missing: dict[str, str] = field(default_factory=dict)
+    segmenters: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Ranking of ``--segmenter auto``; empty where the segmenter was named."""
 
     @property
     def names(self) -> list[str]:
@@ -208,7 +210,9 @@ def read_results(folder: str | Path) -> Results:
     tables = {name: _read_table(folder / f"{name}.csv", missing) for name in names}
     run = _read_run(folder / "run.json", missing)
     training = _read_log(folder / "model" / "training.jsonl", missing)
-    return Results(folder, run, training=training, missing=missing, **tables)
+    ranking = folder / "segmenters.csv"
+    segmenters = _read_table(ranking, missing) if run.get("segmenter_choice") and ranking.is_file() else pd.DataFrame()
+    return Results(folder, run, training=training, missing=missing, segmenters=segmenters, **tables)
 
 
 def _read_table(path: Path, missing: dict[str, str]) -> pd.DataFrame:

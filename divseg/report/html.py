@@ -104,6 +104,7 @@ def write_report(folder: str | Path, *, load: Load | None = None, max_images: in
         ),
         failures=_failures(results),
         warnings=facts.warnings(results)[:MOST_ROWS],
+        ranking=facts.segmenter_ranking(results),
         settings=facts.flatten(results.run.get("config") or {}) if results.run.get("config") else [],
         record=_record(results),
         citations=facts.citations(results),
