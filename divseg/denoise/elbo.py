@@ -35,15 +35,17 @@ class Elbo:
         """Negative evidence lower bound of each crop, shape (B,)."""
         return self.nll + self.kl
 
-    def floored_kl(self, free_bits: float) -> Tensor:
+    def floored_kl(self, free_bits: float, coarse_bits: float = 0.0) -> Tensor:
         """KL per pixel with a floor of `free_bits` nats for every latent channel, a scalar.
 
         Kingma et al., "Improved variational inference with inverse autoregressive flow", NeurIPS 2016,
-        equation 15, with the channels of the latent grid as groups.
+        equation 15, with the channels of the latent grids as groups. `coarse_bits` is added to the floor on all grids
+        but the finest.
         """
-        if free_bits <= 0:
+        if free_bits <= 0 and coarse_bits <= 0:
             return self.kl.mean()
-        return (self.per_latent.mean(0).clamp_min(free_bits) / self.pixels_per_latent).sum()
+        floor = free_bits + coarse_bits * (self.pixels_per_latent > self.pixels_per_latent.min())
+        return (torch.maximum(self.per_latent.mean(0), floor) / self.pixels_per_latent).sum()
 
 
 def elbo_terms(network: Network, noise: NoiseModel, x: Tensor, intensity: Intensity, eps: Sequence[Tensor]) -> Elbo:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from divseg.errors import InputError
 
-MAPS = ("sd", "foreground", "boundary")
+MAPS = ("sd", "foreground", "boundary", "low", "high", "mode")
 TABLES = ("objects", "alternatives", "images", "scores", "summary", "failures")
 
 
@@ -17,7 +17,7 @@ class RunLayout:
 
         labels/<name>.tif      label images         objects.csv  images.csv  scores.csv  summary.csv
         denoised/<name>.tif    denoised images      failures.csv run.json    run.log     report.html
-        maps/<name>_sd.tif     and _foreground, _boundary
+        maps/<name>_sd.tif     and _foreground, _boundary; of divseg denoise _low, _high, _mode
         samples/<name>.tif     a few samples        plots/  model/
         objects/<name>.csv     objects of one image units/<name>.json  markers of finished images
         alternatives/<name>.csv  hypotheses that lost to them    alternatives.csv
@@ -65,7 +65,7 @@ class RunLayout:
         return self.folder / "denoised" / f"{check_name(name)}.tif"
 
     def map(self, name: str, kind: str) -> Path:
-        """Return the file of a map of an image: ``"sd"``, ``"foreground"`` or ``"boundary"``."""
+        """Return the file of a map of an image: one of :data:`MAPS`."""
         if kind not in MAPS:
             raise InputError(f"there is no map {kind!r}; choose one of {', '.join(MAPS)}")
         return self.folder / "maps" / f"{check_name(name)}_{kind}.tif"

@@ -50,7 +50,7 @@ class UnitWriter:
         return self._written(path)
 
     def map(self, kind: str, image: ArrayLike, pixel_size: PixelSize | None = None) -> Path:
-        """Write a map, ``"sd"``, ``"foreground"`` or ``"boundary"``, and return its file."""
+        """Write a map, such as ``"sd"`` or ``"foreground"``, and return its file."""
         path = self.layout.map(self.name, kind)
         write_image(path, image, pixel_size, _axes(image))
         return self._written(path)

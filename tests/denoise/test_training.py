@@ -9,10 +9,11 @@ from scipy import ndimage as ndi
 from divseg.denoise.data import TrainingData
 from divseg.denoise.elbo import elbo_terms
 from divseg.denoise.intensity import Intensity
+from divseg.denoise.ladder import LadderConfig, LadderNet
 from divseg.denoise.network import DivNoisingNet, NetworkConfig
 from divseg.denoise.noise import Gaussian, PoissonGaussian
 from divseg.denoise.record import TrainingRecord, TrainSettings
-from divseg.denoise.schedule import Budget
+from divseg.denoise.schedule import Budget, coarse_floor
 from divseg.denoise.training import Trainer, check_not_collapsed
 from divseg.errors import ConfigError, TrainingError
 
@@ -145,6 +146,22 @@ def test_free_bits_are_a_floor_for_each_latent_channel():
     assert terms.floored_kl(below).item() == pytest.approx(terms.kl.mean().item(), rel=1e-5)
     terms.floored_kl(above).backward()
     assert not network.encoder.convlogvar.bias.grad.any()  # under the floor nothing pushes to the prior
+
+
+def test_free_bits_of_the_coarse_grids_of_a_ladder():
+    network = LadderNet(LadderConfig(latents=(3, 4), filters=4, width=6))
+    network.initialise()
+    x = torch.randn(2, 1, 16, 16)
+    terms = elbo_terms(network, Gaussian(20.0), x, Intensity((0.0,), (1.0,)), network.noise_for(x))
+    assert terms.per_latent.shape == (2, 7)
+    assert terms.pixels_per_latent.tolist() == [4.0] * 3 + [16.0] * 4
+    torch.testing.assert_close(terms.kl, terms.per_latent[:, :3].sum(1) / 4 + terms.per_latent[:, 3:].sum(1) / 16)
+    mean = terms.per_latent.detach().mean(0)
+    high = float(mean.max()) + 1.0
+    expected = float(mean[:3].sum()) / 4 + 4 * high / 16
+    assert terms.floored_kl(0.0, high).item() == pytest.approx(expected, rel=1e-5)
+    assert terms.floored_kl(high).item() == pytest.approx(3 * high / 4 + 4 * high / 16, rel=1e-5)
+    assert [coarse_floor(0.02, p) for p in (0, 0.3, 0.5, 0.7, 1)] == pytest.approx([0.02, 0.02, 0.01, 0, 0])
 
 
 def test_the_noise_models_penalty_is_trained_on():
