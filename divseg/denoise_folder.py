@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import time
-import traceback
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from divseg.errors import ConfigError, DivsegError, DivsegWarning, OutputError
-from divseg.io import Image, ImageRef, InputReport, RunStore, check_inputs, config_hash, fingerprint
+from divseg.errors import ConfigError
+from divseg.folder_job import FolderJob, FolderResult
+from divseg.io import Image, InputReport, RunStore, check_inputs, fingerprint
 from divseg.progress import LogReporter, Reporter
-from divseg.versions import versions
 
 if TYPE_CHECKING:
     from divseg.denoise import DivNoising
     from divseg.io import UnitWriter
-
-log = logging.getLogger("divseg")
-
-
-@dataclass(frozen=True)
-class DenoiseResult:
-    """What came of denoising a folder."""
-
-    out: Path
-    n_images: int
-    n_failed: int
-    text: str = ""
-    """What to show the user at the end."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +61,7 @@ def denoise_folder(
     device: str = "auto",
     tile: int | None = None,
     reporter: Reporter | None = None,
-) -> DenoiseResult:
+) -> FolderResult:
     """Denoise images with a trained model, without segmenting them.
 
     An image that cannot be denoised is a row of ``failures.csv`` and stops nothing. Images that are finished with the
@@ -103,7 +85,7 @@ def denoise_folder(
 
     Returns
     -------
-    DenoiseResult
+    FolderResult
 
     Raises
     ------
@@ -122,8 +104,10 @@ def denoise_folder(
     return job.go(source)
 
 
-class _Job:
+class _Job(FolderJob):
     """The images of one folder."""
+
+    stage = "denoise"
 
     def __init__(
         self,
@@ -135,70 +119,11 @@ class _Job:
         tile: int | None,
         tell: Reporter,
     ) -> None:
-        self.found, self.model, self.folder, self.store = found, model, folder, store
-        self.how, self.tile, self.tell = how, tile, tell
         weights = fingerprint(np.frombuffer((folder / "weights.pt").read_bytes(), np.uint8))
-        self.key = config_hash({"how": vars(how), "model": weights, "divseg": versions()["divseg"]})
-        self.failures = [
-            {"image": Path(p.file).stem, "file": str(p.file), "stage": "check", "error": f"{p.problem}; {p.remedy}"}
-            for p in found.problems
-        ]
-        self.done: list[str] = []
+        super().__init__(found, store, {"how": vars(how), "model": weights}, tell)
+        self.model, self.folder, self.how, self.tile = model, folder, how, tile
 
-    def go(self, source: Any) -> DenoiseResult:
-        """Denoise every image, and write the tables, also where Ctrl-C came in between."""
-        refs = self.found.images.refs
-        interrupted, skipped = False, 0
-        try:
-            for i, ref in enumerate(refs):
-                self.tell.images(i, len(refs), ref.name)
-                skipped += self._one(ref)
-            self.tell.images(len(refs), len(refs), "all done")
-        except KeyboardInterrupt:
-            interrupted = True
-            self.tell.say("interrupted: writing the tables of what is finished")
-        if skipped:
-            self.tell.say(f"{skipped} of {len(refs)} images were finished before and are skipped")
-        result = self._finish(source)
-        if interrupted:
-            raise KeyboardInterrupt
-        return result
-
-    def _one(self, ref: ImageRef) -> bool:
-        """Denoise one image; return True where it was finished before."""
-        writer = None
-        try:
-            image = ref.load()
-            mark = fingerprint(image)
-            if self.store.is_done(ref.name, self.key, mark):
-                self.done.append(ref.name)
-                return True
-            writer = self.store.start(ref.name, self.key, mark)
-            began = time.monotonic()
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", DivsegWarning)
-                facts = self._estimate(image, writer)
-            told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, DivsegWarning)))
-            for words in told:
-                self.tell.say(f"note: {ref.name}: {words}")
-            seconds = round(time.monotonic() - began, 2)
-            row = {"file": str(ref.path), "height": image.shape[0], "width": image.shape[1], **facts}
-            writer.finish(row | {"seconds": seconds, "warnings": "\n".join(told)})
-            self.done.append(ref.name)
-        except OutputError:
-            raise  # the disk, not the image: the next one would fail as well
-        except Exception as error:
-            text = " ".join(str(error).split()) or type(error).__name__
-            if not isinstance(error, DivsegError):
-                log.error("%s: %s", ref.name, traceback.format_exc())
-                text = f"{type(error).__name__}: {text}"
-            self.failures.append({"image": ref.name, "file": str(ref.path), "stage": "denoise", "error": text})
-            self.tell.say(f"failed: {ref.name}: {text}")
-            if writer is not None:
-                writer.fail(text)
-        return False
-
-    def _estimate(self, image: Image, writer: UnitWriter) -> dict[str, Any]:
+    def work(self, image: Image, writer: UnitWriter) -> dict[str, Any]:
         """Write what is asked for, and return the figures of the image's row."""
         how, size = self.how, image.pixel_size
         shared: dict[str, Any] = {"seed": how.seed, "tile": self.tile}
@@ -225,29 +150,13 @@ class _Job:
             "residual_sd": float(residual.std()),
         }
 
-    def _finish(self, source: Any) -> DenoiseResult:
-        tables = self.store.collect(self.done)
-        failures = pd.DataFrame(self.failures, columns=["image", "file", "stage", "error"])
-        self.store.write_tables({"images": tables["images"], "failures": failures})
-        self.store.write_run(
-            {
-                "divseg": versions()["divseg"],
-                "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                "config": vars(self.how),
-                "versions": versions(),
-                "input": str(source),
-                "model": str(self.folder.resolve()),
-                "training": self.model.training,
-                "n_images": len(self.done),
-                "n_failed": len(self.failures),
-            }
-        )
-        total = len(self.found.images.refs) + len(self.found.problems)
-        lines = [f"{len(self.done)} of {total} images denoised, the mean of {self.how.samples} samples each"]
-        if self.failures:
-            lines.append(f"{len(self.failures)} failed: see {self.store.table('failures')}")
-        lines.append(f"results: {self.store.folder}")
-        return DenoiseResult(self.store.folder, len(self.done), len(self.failures), "\n".join(lines))
+    def facts(self) -> dict[str, Any]:
+        """Return settings and model."""
+        return {"config": vars(self.how), "model": str(self.folder.resolve()), "training": self.model.training}
+
+    def words(self, tables: dict[str, pd.DataFrame]) -> str:
+        """Return one line on what was done."""
+        return f"{len(self.done)} of {self.total} images denoised, the mean of {self.how.samples} samples each"
 
 
 def sample_numbers(text: str) -> tuple[int, ...]:

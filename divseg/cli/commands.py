@@ -11,7 +11,7 @@ import typer
 from divseg.cli import options as o
 from divseg.cli.app import OK, SOME_FAILED, command
 from divseg.cli.app import app as app
-from divseg.cli.denoise import denoise_command
+from divseg.cli.denoise import denoise_command, segment_command
 from divseg.cli.evaluate import evaluate_command
 from divseg.cli.fuse import fuse_command
 from divseg.cli.models import models
@@ -157,6 +157,7 @@ def train_command(
 
 
 command(denoise_command)
+command(segment_command)
 command(fuse_command)
 command(evaluate_command)
 

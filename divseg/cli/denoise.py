@@ -1,4 +1,4 @@
-"""``divseg denoise``: noisy images in, denoised ones with their uncertainty out."""
+"""``divseg denoise`` and ``divseg segment``: parts of a run on their own."""
 
 from __future__ import annotations
 
@@ -53,5 +53,28 @@ def denoise_command(
             tile=tile,
             reporter=show,
         )
+    print(result.text)
+    return SOME_FAILED if result.n_failed else OK
+
+
+def segment_command(
+    source: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder, file or glob of images.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    segmenter: Annotated[
+        str, typer.Option(help="Segmenter with options, as for divseg run; not auto.")
+    ] = "otsu,smooth=1,split=distance",
+    axes: o.Axes = None,
+    channel: o.Channel = None,
+    quiet: o.Quiet = False,
+) -> int:
+    """Segment images as they are, without samples or consensus.
+
+    For denoised images, or as a baseline: `divseg run` segments posterior samples and tells how sure it is of each
+    object. Exit code: 0 all well, 1 some images failed (see failures.csv), 2 wrong use, 130 interrupted.
+    """
+    from divseg.segment_folder import segment_folder
+
+    with Show(quiet) as show:
+        result = segment_folder(source, out, segmenter, axes=axes, channel=channel, reporter=show)
     print(result.text)
     return SOME_FAILED if result.n_failed else OK

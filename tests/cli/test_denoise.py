@@ -1,6 +1,9 @@
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
+import pytest
 import tifffile
 
 
@@ -27,3 +30,24 @@ def test_train_then_denoise(make_plate, tmp_path):
     report = divseg("report", out)
     assert report.returncode == 2
     assert "divseg denoise" in report.stderr
+
+
+def test_segment_then_evaluate(make_plate, tmp_path):
+    images, masks = make_plate(tmp_path / "plate", n=2)
+    (images / "broken.tif").write_bytes(b"no image")
+    done = divseg("segment", images, "--out", tmp_path / "out", "--segmenter", "otsu,smooth=2,min_size=20")
+    assert done.returncode == 1, done.stderr  # one file is broken
+    assert "2 of 3 images segmented by otsu" in done.stdout
+    table = pd.read_csv(tmp_path / "out" / "objects.csv")
+    labels = tifffile.imread(tmp_path / "out" / "labels" / "cell0.tif")
+    first = table[table["image"] == "cell0"]
+    assert first["label"].tolist() == list(range(1, labels.max() + 1))
+    y, x = np.nonzero(labels == 1)
+    assert first.iloc[0][["centroid_y", "centroid_x", "area"]].tolist() == pytest.approx([y.mean(), x.mean(), len(y)])
+    again = divseg("segment", images, "--out", tmp_path / "out", "--segmenter", "otsu,smooth=2,min_size=20")
+    assert "2 of 2 images were finished before" in again.stderr
+    scored = divseg("evaluate", tmp_path / "out" / "labels", masks)
+    assert scored.returncode == 0, scored.stderr
+    refused = divseg("segment", images, "--out", tmp_path / "other", "--segmenter", "auto")
+    assert refused.returncode == 2
+    assert "needs posterior samples" in refused.stderr
