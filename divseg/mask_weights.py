@@ -53,6 +53,12 @@ class MaskWeights:
                     f"{len(self.in_order)} weights were given for {len(self.raters)} raters "
                     f"({', '.join(self.raters)}); give one for each"
                 )
+            counts = sorted({len(s.sources) for s in found.sets})
+            if not self.raters and counts and len(self.in_order) not in counts:
+                each = " or ".join(map(str, counts)) if len(counts) < 4 else f"{counts[0]} to {counts[-1]}"
+                raise InputError(
+                    f"{len(self.in_order)} weights were given for {each} label images an image: one for each"
+                )
         if not any(self.in_order or (self.by_name or {}).values()):
             raise InputError("all weights are 0; give at least one above it")
 
