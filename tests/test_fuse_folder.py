@@ -301,7 +301,7 @@ def test_weights_of_planes_that_fit_no_image_are_told_before_any_work(tmp_path):
     stacks = tmp_path / "stacks"
     stacks.mkdir()
     for k in (3, 5):
-        tifffile.imwrite(stacks / f"{k}.tif", np.ones((k, 8, 8), np.uint8))
+        tifffile.imwrite(stacks / f"{k}.tif", np.ones((k, 8, 8), np.uint8), photometric="minisblack")
     with pytest.raises(InputError, match="4 weights were given for 3 or 5 label images"):
         fuse_folder(stacks, tmp_path / "o", weights=[1, 1, 1, 1])
 
