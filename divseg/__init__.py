@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from divseg.consensus import Consensus as Consensus
+    from divseg.consensus import assess as assess
     from divseg.consensus import fuse as fuse
     from divseg.denoise import DivNoising as DivNoising
     from divseg.denoise import noise as noise
@@ -35,6 +36,7 @@ _PUBLIC = {
     "DivsegError": "divseg.errors",
     "Image": "divseg.io",
     "Scores": "divseg.metrics",
+    "assess": "divseg.consensus",
     "calibrate": "divseg.metrics",
     "evaluate": "divseg.metrics",
     "fuse": "divseg.consensus",

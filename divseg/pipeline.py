@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from divseg.config import RunConfig, split_markers
-from divseg.consensus import Consensus, fuse
+from divseg.consensus import Consensus, assess, fuse
 from divseg.denoise.divnoising import DivNoising, plane
 from divseg.denoise.estimates import RunningMoments
 from divseg.denoise.noise import neighbour_correlation
@@ -111,6 +111,8 @@ def process_image(
         options["weights"] = [w / len(group) for w, group in zip(weights, groups, strict=True) for _ in group]
     tell("fuse")
     fused = {method: _fused(voters, method, lambda: fitted(mmse), options) for method in methods}
+    if voters is not masks:  # existence and intervals are what the samples alone say, whoever drew the outlines
+        fused = {method: _by_samples(found, masks) for method, found in fused.items()}
     rows: list[dict[str, Any]] = []
     if truth is not None:
         tell("score")
@@ -136,6 +138,11 @@ def _fused(masks: Any, method: str, segment_mmse: Callable[[], Any], options: di
     """Fuse by a method, with the objects of the MMSE as its markers where it asks for them."""
     plain, from_mmse = split_markers(method)
     return fuse(masks, method=plain, **options, **({"markers": segment_mmse()} if from_mmse else {}))
+
+
+def _by_samples(found: Consensus, masks: list[Any]) -> Consensus:
+    """Return a consensus of all voters with what the samples say of its objects."""
+    return replace(assess(found.labels, masks), method=found.method, alternatives=found.alternatives)
 
 
 def _found(fitted: Segmenter, images: Iterator[NDArray[np.float32]]) -> Iterator[Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from divseg.consensus.fuse import METHODS, fuse
+from divseg.consensus.fuse import METHODS, assess, fuse
 from divseg.consensus.result import Consensus
 from divseg.consensus.selection import TARGETS
 
-__all__ = ["METHODS", "TARGETS", "Consensus", "fuse"]
+__all__ = ["METHODS", "TARGETS", "Consensus", "assess", "fuse"]

@@ -13,7 +13,7 @@ from divseg.consensus.clustering import fuse_clustering
 from divseg.consensus.evidence import Evidence
 from divseg.consensus.hypotheses import Fused
 from divseg.consensus.majority import fuse_majority
-from divseg.consensus.masks import Mask
+from divseg.consensus.masks import Mask, check_mask
 from divseg.consensus.medoid import fuse_medoid
 from divseg.consensus.method import COMMON, check_option, known, options_of, parse_method
 from divseg.consensus.mutex import fuse_mutex
@@ -106,6 +106,37 @@ def fuse(
     trivial = stack.identical and markers is None
     fused = Fused(stack.decode(0)) if trivial else run(stack, **given)
     return _finish(fused, stack, ",".join(part.strip() for part in method.split(",")), existence)
+
+
+def assess(labels: ArrayLike, masks: Iterable[Mask] | NDArray[Any], *, weights: ArrayLike | None = None) -> Consensus:
+    """Tell what the label images of K samples say of the objects of a label image from anywhere.
+
+    The label image may be drawn by hand, the segmentation of the MMSE, or fused from other label images: its objects
+    get the existence, agreement and intervals that :func:`fuse` gives to those it finds itself.
+
+    Parameters
+    ----------
+    labels : integer array, shape (Y, X) or (Z, Y, X)
+        The objects, 0 = background.
+    masks, weights
+        As for :func:`fuse`.
+
+    Returns
+    -------
+    Consensus
+        Of method ``"given"``: its labels are those given, renumbered from 1 in the order of their first pixels; there
+        are no alternatives.
+
+    Raises
+    ------
+    InputError
+        If `labels` are no label image or of another shape than the masks, and as for :func:`fuse`.
+    """
+    own = check_mask(labels, "labels")
+    stack = read_stack(masks, weights)
+    if own.shape != stack.shape:
+        raise InputError(f"labels have the shape {own.shape}, the masks {stack.shape}; give label images of one shape")
+    return _finish(Fused(draw(encode(own.reshape(stack.volume)), stack.volume)), stack, "given", None)
 
 
 def check_choice(method: str, target: str, existence: float | None) -> None:
