@@ -54,9 +54,10 @@ class RunConfig(BaseModel):
     """Side in pixels of the tiles the network works on; the results do not depend on it."""
     segmenter: str = "otsu,smooth=1,split=distance"
     """Segmenter of every sample: a method with its options, or auto: the thresholding that the samples support best."""
-    voters: Literal["samples", "all"] = "samples"
-    """Whose label images are fused: those of the samples, or with them those of the MMSE, of means of four samples and
-    of smoothed images, each kind with a weight by its agreement with the others."""
+    voters: Literal["samples", "all"] = "all"
+    """Whose label images are fused: those of the samples alone, or (all) with them those of the MMSE, of means of four
+    samples and of smoothed images, each kind with a weight by its agreement with the others. Existence and intervals
+    are always those of the samples."""
     spread: float = Field(default=1.0, gt=0, le=1)
     """Draw every sample towards the MMSE until this share of its distance is left, before it is segmented."""
     group: int = Field(default=1, ge=1)

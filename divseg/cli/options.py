@@ -57,7 +57,7 @@ Segmenter = Annotated[
 Voters = Annotated[
     str | None,
     typer.Option(
-        help="Whose label images are fused: samples (default), or all: also of the MMSE and of smoothed images.",
+        help="Whose label images are fused: all (default; of samples, MMSE and smoothed images) or samples.",
         show_default=False,
     ),
 ]
