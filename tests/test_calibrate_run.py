@@ -58,8 +58,10 @@ def test_a_run_applies_it(calibrated, make_plate, tmp_path):
     assert done.n_failed == 0
     objects = pd.read_csv(tmp_path / "out" / "objects.csv")
     assert objects["confidence"].between(0, 1).all()
-    assert (objects["confidence"] < objects["existence"]).mean() > 0.9
-    assert (objects["area_low"] <= objects["area_high"]).all()
+    held = objects[objects["existence"] >= 0.5]  # what smoothed images alone show, samples may not hold
+    assert (held["confidence"] < held["existence"]).mean() > 0.9
+    assert (held["area_low"] <= held["area_high"]).all()
+    assert objects["area_low"][objects["existence"] == 0].isna().all()
     table = pd.read_csv(tmp_path / "out" / "images.csv")
     assert (table["count_low"] <= table["count_high"]).all()
     record = json.loads((tmp_path / "out" / "run.json").read_text())
