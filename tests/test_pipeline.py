@@ -37,8 +37,18 @@ def test_consensus_finds_the_objects(case):
     assert result.consensus.n_samples == 6
     assert result.samples.shape == (2, 72, 80)
     assert result.scores == []
-    assert steps == ["denoise", "segment"]
+    assert steps == ["denoise", "segment", "segment other views", "fuse"]
     np.testing.assert_allclose(result.mmse, model.mmse(image, n=6), atol=1e-3)
+
+
+def test_samples_alone_may_vote(case):
+    image, truth, model = case
+    steps = []
+    alone = CONFIG.model_copy(update={"voters": "samples"})
+    result = pipeline.process_image(image, model, segmenter(SEGMENT), alone, step=steps.append)
+    assert steps == ["denoise", "segment"]
+    assert result.consensus.n_samples == 6
+    assert evaluate(result.consensus.labels, truth).ap50 > 0.8
 
 
 def test_scores_of_every_input(case):
@@ -71,10 +81,10 @@ def test_drawing_twice_gives_what_holding_gives(case, monkeypatch):
 
 def test_groups_of_samples_are_averaged(case):
     image, _, model = case
-    config = CONFIG.model_copy(update={"group": 4})
+    config = CONFIG.model_copy(update={"group": 4, "voters": "samples"})
     result = pipeline.process_image(image, model, segmenter(SEGMENT), config)
     assert result.consensus.n_samples == 2  # of four samples and of the remaining two
-    whole = CONFIG.model_copy(update={"group": 6})
+    whole = CONFIG.model_copy(update={"group": 6, "voters": "samples"})
     result = pipeline.process_image(image, model, segmenter(SEGMENT), whole)
     expected = segmenter(SEGMENT)(result.mmse)
     assert np.array_equal(result.consensus.labels > 0, expected > 0)
