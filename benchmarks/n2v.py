@@ -41,8 +41,9 @@ def stand_in_for_torchvision() -> Iterator[None]:
         return
     names = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
     modules = [types.ModuleType(name) for name in names]
-    modules[0].__version__ = "absent"  # type: ignore[attr-defined]
-    modules[0].transforms, modules[1].functional = modules[1:]  # type: ignore[attr-defined]
+    given = ((0, "__version__", "absent"), (0, "transforms", modules[1]), (1, "functional", modules[2]))
+    for module, name, value in given:
+        setattr(modules[module], name, value)
     sys.modules.update(zip(names, modules, strict=True))
     try:
         yield

@@ -18,7 +18,7 @@ import torch
 from benchmarks.datasets import Picture, known_noise, load_set
 from divseg import DivNoising
 from divseg.denoise.architecture import KINDS, parse_network
-from divseg.denoise.levels import Shape
+from divseg.denoise.levels import NetworkShape
 from divseg.errors import ConfigError
 
 NOISES = ("learned", "estimated", "known", "vanilla")
@@ -58,7 +58,7 @@ def trained(
     return model
 
 
-def _settings(variant: str, level: str) -> tuple[str, Shape]:
+def _settings(variant: str, level: str) -> tuple[str, NetworkShape]:
     words = variant.split(";")
     noise = words.pop(0) if words[0] in NOISES else "learned"
     if words and words[0] not in KINDS and "=" not in words[0]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from divseg.errors import ConfigError
 from divseg.folder_job import FolderJob, FolderResult
-from divseg.io import Image, InputReport, RunStore, check_inputs, fingerprint
+from divseg.io import Image, InputReport, RunStore, check_inputs
 from divseg.progress import LogReporter, Reporter
 
 if TYPE_CHECKING:
@@ -119,8 +119,9 @@ class _Job(FolderJob):
         tile: int | None,
         tell: Reporter,
     ) -> None:
-        weights = fingerprint(np.frombuffer((folder / "weights.pt").read_bytes(), np.uint8))
-        super().__init__(found, store, {"how": vars(how), "model": weights}, tell)
+        from divseg.denoise.folder import fingerprint_model
+
+        super().__init__(found, store, {"how": vars(how), "model": fingerprint_model(folder)}, tell)
         self.model, self.folder, self.how, self.tile = model, folder, how, tile
 
     def work(self, image: Image, writer: UnitWriter) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pandas as pd
 from divseg.errors import DivsegError, DivsegWarning, OutputError
 from divseg.io import Image, ImageRef, InputReport, RunStore, config_hash, fingerprint
 from divseg.progress import Reporter
+from divseg.summary import failure_rows
 from divseg.versions import versions
 
 if TYPE_CHECKING:
@@ -56,10 +57,7 @@ class FolderJob(ABC):
     def __init__(self, found: InputReport, store: RunStore, identity: dict[str, Any], tell: Reporter) -> None:
         self.found, self.store, self.tell = found, store, tell
         self.key = config_hash({**identity, "divseg": versions()["divseg"]})
-        self.failures = [
-            {"image": Path(p.file).stem, "file": str(p.file), "stage": "check", "error": f"{p.problem}; {p.remedy}"}
-            for p in found.problems
-        ]
+        self.failures = failure_rows(found.problems)
         self.done: list[str] = []
 
     @abstractmethod

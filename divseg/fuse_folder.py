@@ -20,6 +20,7 @@ from divseg.consensus import Consensus, fuse
 from divseg.consensus.fuse import check_choice
 from divseg.consensus.weights import weighted_quantiles
 from divseg.errors import DivsegError, InputError, OutputError
+from divseg.folder_job import FolderResult
 from divseg.io import MaskSet, MaskSets, RunStore, TruthRef, config_hash, find_mask_sets
 from divseg.mask_weights import MaskWeights, Weights
 from divseg.metrics import Calibration, evaluate, summarize, to_markdown
@@ -32,14 +33,9 @@ SHOWN = ("input", "n_scored", "map", "ap50", "ap75", "seg", "det", "f1", "pq")
 
 
 @dataclass(frozen=True)
-class FuseResult:
+class FuseResult(FolderResult):
     """What came of fusing a folder."""
 
-    out: Path
-    n_images: int
-    n_failed: int
-    text: str = ""
-    """What to show the user at the end."""
     summary: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Scores of the consensus and of the label images, with truth only."""
 

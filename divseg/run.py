@@ -146,6 +146,8 @@ class _Run:
 
     def go(self, model_folder: str | Path | None) -> RunResult:
         """Train or load, process, and write tables and report, also where Ctrl-C came in between."""
+        from divseg.denoise.folder import fingerprint_model
+
         model = self.model(model_folder)
         if self._segment is None:
             refs, weights = self.found.images.refs, fingerprint_model(self.store.model)
@@ -223,6 +225,8 @@ class _Run:
 
     def unit_key(self, model: DivNoising) -> str:
         """Hash of everything but the pixels that an image's results depend on."""
+        from divseg.denoise.folder import fingerprint_model
+
         c = self.config.model_dump(mode="json")
         for name in ("train_steps", "train_minutes", "noise", "network", "device", "tile"):
             del c[name]  # they act through the model, or not at all
@@ -395,11 +399,6 @@ def train(
         f"KL {t['kl_per_pixel']:.4f} nats per pixel; {model.noise.describe()}"
     )
     return model
-
-
-def fingerprint_model(folder: Path) -> str:
-    """Return what tells one model folder from another."""
-    return config_hash({"config": (folder / "config.json").read_text(encoding="utf-8")})
 
 
 @contextmanager

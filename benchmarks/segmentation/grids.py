@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +115,7 @@ def make_grid(name: str, *, large: bool = False, device: str = "auto") -> Grid:
             found[f"{base},min_size={size}"] = (f"{base},min_size={sizes[0]}", float(size))
         return Grid(name, found)
     if name.startswith("stardist:") and "," not in name:
-        own = float(segmenter(name).thresholds.prob)  # type: ignore[attr-defined]
+        own = float(cast(Any, segmenter(name)).thresholds.prob)  # a StarDist segmenter, which has them
         place = "" if device == "auto" else f",device={device}"
         base = f"{name},prob={min(*PROBABILITIES, own):g},processes=0{place}"
         return Grid(name, {name: (base, own)} | {f"{name},prob={p:g}": (base, p) for p in PROBABILITIES})

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from divseg.denoise.ladder import LadderConfig, LadderNet
-from divseg.denoise.levels import LatentNet, Shape
+from divseg.denoise.levels import LatentNet, NetworkShape
 from divseg.denoise.network import DivNoisingNet, NetworkConfig
 from divseg.errors import ConfigError, ModelError
 
@@ -14,7 +14,7 @@ KINDS: dict[str, type[NetworkConfig] | type[LadderConfig]] = {"flat": NetworkCon
 DEFAULT = "ladder"
 
 
-def default_network(dims: int = 2) -> Shape:
+def default_network(dims: int = 2) -> NetworkShape:
     """Return the shape that is trained where none is named: a ladder for images, flat for volumes.
 
     The ladder's coarsest grid covers 8 pixels along each axis, more than many volumes are thick.
@@ -22,7 +22,7 @@ def default_network(dims: int = 2) -> Shape:
     return LadderConfig() if dims == 2 else NetworkConfig(dims=dims)
 
 
-def parse_network(text: str = "") -> Shape:
+def parse_network(text: str = "") -> NetworkShape:
     """Read a network's name and settings; what is not named keeps its default.
 
     Parameters
@@ -61,7 +61,7 @@ def _numbers(part: str, value: str) -> tuple[int, ...]:
     return tuple(_number(part, word) for word in value.split("-"))
 
 
-def build_network(config: Shape) -> LatentNet:
+def build_network(config: NetworkShape) -> LatentNet:
     """Return the network of a shape, with torch's own initial weights."""
     if isinstance(config, LadderConfig):
         return LadderNet(config)
@@ -70,7 +70,7 @@ def build_network(config: Shape) -> LatentNet:
     raise TypeError(f"no network has the shape {config!r}")
 
 
-def shape_from_dict(data: dict[str, Any]) -> Shape:
+def shape_from_dict(data: dict[str, Any]) -> NetworkShape:
     """Rebuild a network's shape from its ``to_dict``.
 
     Raises

@@ -22,7 +22,7 @@ from divseg.denoise.intake import TrainingImages, pixels_for
 from divseg.denoise.intake import plane as plane
 from divseg.denoise.intensity import Intensity
 from divseg.denoise.latent import image_key
-from divseg.denoise.levels import LatentNet, Shape
+from divseg.denoise.levels import LatentNet, NetworkShape
 from divseg.denoise.likelihood import NoiseChoice, choose_likelihood
 from divseg.denoise.noise import NoiseModel, photon_transfer
 from divseg.denoise.record import TrainSettings
@@ -89,7 +89,7 @@ class DivNoising:
         train_minutes: float | None = None,
         seed: int = 0,
         device: str | torch.device = "auto",
-        network: Shape | str | None = None,
+        network: NetworkShape | str | None = None,
         settings: TrainSettings | None = None,
         progress: Progress | None = None,
         checkpoints: str | Path | None = None,

@@ -16,7 +16,7 @@ from divseg.denoise.checkpoint import CHECKPOINT, LOG, remove_checkpoint, write_
 from divseg.denoise.intensity import Intensity
 from divseg.denoise.likelihood import likelihood_from_dict
 from divseg.errors import DivsegError, ModelError, OutputError
-from divseg.io import write_bytes, write_text
+from divseg.io import config_hash, write_bytes, write_text
 
 if TYPE_CHECKING:
     from divseg.denoise.divnoising import DivNoising
@@ -52,6 +52,11 @@ def check_model_folder(folder: str | Path) -> Path:
     except OSError as error:
         raise OutputError(f"cannot make the model folder {folder}: {error.strerror}; choose another") from error
     return folder
+
+
+def fingerprint_model(folder: str | Path) -> str:
+    """Return what tells one model folder from another: a hash of its settings, which hold the weights' checksum."""
+    return config_hash({"config": (Path(folder) / CONFIG).read_text(encoding="utf-8")})
 
 
 def save_model(model: DivNoising, folder: str | Path) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divseg.denoise.architecture import default_network
-from divseg.denoise.levels import Shape
+from divseg.denoise.levels import NetworkShape
 from divseg.errors import InputError
 from divseg.io import Image, as_images, check_pixels, check_plane
 
@@ -33,18 +33,18 @@ def plane(image: Image | NDArray[np.generic], smallest: int = 1) -> NDArray[np.g
     return pixels
 
 
-def axes_of(config: Shape, ndim: int) -> str:
+def axes_of(config: NetworkShape, ndim: int) -> str:
     """Axes that an array with `ndim` dimensions has for a network: with or without channels."""
     spatial = "ZYX"[-config.dims :]
     return "C" + spatial if ndim == config.dims + 1 else spatial
 
 
-def pixels_for(config: Shape, image: Image | NDArray[np.generic]) -> NDArray[np.generic]:
+def pixels_for(config: NetworkShape, image: Image | NDArray[np.generic]) -> NDArray[np.generic]:
     """Return the checked pixels of an image, in the shape it came in.
 
     Parameters
     ----------
-    config : Shape
+    config : NetworkShape
         Says how many spatial axes and channels are needed.
     image : Image or array
         An array has axes (Y, X) or (Z, Y, X), after (C) where the network has several channels.
@@ -69,7 +69,7 @@ def pixels_for(config: Shape, image: Image | NDArray[np.generic]) -> NDArray[np.
     return image.data
 
 
-def _check_fit(config: Shape, image: Image) -> None:
+def _check_fit(config: NetworkShape, image: Image) -> None:
     spatial = "ZYX"[-config.dims :]
     channels = image.shape[0] if image.axes[0] == "C" else 1
     if image.axes.removeprefix("C") != spatial or channels != config.channels:
@@ -85,17 +85,17 @@ class TrainingImages(Sequence[NDArray[np.generic]]):
     Parameters
     ----------
     images : as for :func:`divseg.io.as_images`
-    network : Shape, optional
+    network : NetworkShape, optional
         :func:`divseg.denoise.architecture.default_network` where it is not given. Its spatial axes and channels are
         set to those of the images.
 
     Attributes
     ----------
-    config : Shape
+    config : NetworkShape
         Fits the images.
     """
 
-    def __init__(self, images: Any, network: Shape | None = None) -> None:
+    def __init__(self, images: Any, network: NetworkShape | None = None) -> None:
         self.images = as_images(images)
         first = self.images[0]
         axes = first.axes

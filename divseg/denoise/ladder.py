@@ -27,7 +27,7 @@ from divseg.denoise.levels import (
     LOGVAR_MIN,
     TRANSPOSED,
     LatentNet,
-    Shape,
+    NetworkShape,
     Trim,
     check_whole,
     crop,
@@ -40,8 +40,8 @@ PRIOR_LOGVAR = 5.0
 
 
 @dataclass(frozen=True)
-class LadderConfig(Shape):
-    """Shape of the ladder; the defaults are small enough for a CPU (latents of 2, 4 and 8 pixels)."""
+class LadderConfig(NetworkShape):
+    """NetworkShape of the ladder; the defaults are small enough for a CPU (latents of 2, 4 and 8 pixels)."""
 
     kind: ClassVar[str] = "ladder"
 

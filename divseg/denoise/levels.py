@@ -28,8 +28,8 @@ Trim = tuple[slice, ...]
 """Part of a grid along its spatial axes."""
 
 
-class Shape(ABC):
-    """Shape of a network, and what follows from it for tiles; each kind of network has its own dataclass."""
+class NetworkShape(ABC):
+    """NetworkShape of a network, and what follows from it for tiles; each kind of network has its own dataclass."""
 
     kind: ClassVar[str]
 
@@ -101,7 +101,7 @@ class LatentNet(nn.Module, ABC):
     one image where the noise is that of many samples.
     """
 
-    config: Shape
+    config: NetworkShape
 
     @abstractmethod
     def initialise(self) -> None:

@@ -16,7 +16,7 @@ from divseg.denoise.levels import (
     LOGVAR_MIN,
     TRANSPOSED,
     LatentNet,
-    Shape,
+    NetworkShape,
     Trim,
     check_whole,
     initialise_convolutions,
@@ -24,8 +24,8 @@ from divseg.denoise.levels import (
 
 
 @dataclass(frozen=True)
-class NetworkConfig(Shape):
-    """Shape of the flat network; the defaults are those of the reference implementation (261,281 parameters)."""
+class NetworkConfig(NetworkShape):
+    """NetworkShape of the flat network; the defaults are those of the reference implementation (261,281 parameters)."""
 
     kind: ClassVar[str] = "divnoising"
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from divseg.denoise.latent import LatentNoise
-from divseg.denoise.levels import LatentNet, Shape
+from divseg.denoise.levels import LatentNet, NetworkShape
 from divseg.denoise.sampling import Posterior, Spans, decode, decode_tile, divergence, latent_fields, tile_spans
 from divseg.errors import InputError
 
@@ -21,7 +21,7 @@ GAIN = 1.05
 WORTH = 48
 """Decoded tiles from which on it is worth measuring; below, one sample at a time on a CPU, 8 on a GPU."""
 
-_Kind = tuple[str, torch.dtype, Shape, tuple[int, ...], int]
+_Kind = tuple[str, torch.dtype, NetworkShape, tuple[int, ...], int]
 _measured: dict[_Kind, int] = {}
 
 
@@ -67,7 +67,7 @@ class Sampler:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the image."""
+        """NetworkShape of the image."""
         return self.posterior.shape
 
     @property
