@@ -226,6 +226,8 @@ def training_figure(training: pd.DataFrame) -> Figure | None:
         bottom, top = np.percentile(everything, [0, 98])
         if unit == "loss" and top > bottom:  # the first steps would squeeze everything else flat
             place.set_ylim(bottom - 0.05 * (top - bottom), top + 0.1 * (top - bottom))
+        elif unit == "KL" and bottom > 0:  # it falls by orders of magnitude
+            place.set_yscale("log")
         elif unit != "loss":
             place.set_ylim(bottom=min(0.0, float(bottom)))
         dress(place, title=title, x="training step", y=unit)
