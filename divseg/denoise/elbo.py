@@ -35,17 +35,29 @@ class Elbo:
         """Negative evidence lower bound of each crop, shape (B,)."""
         return self.nll + self.kl
 
-    def floored_kl(self, free_bits: float, coarse_bits: float = 0.0) -> Tensor:
-        """KL per pixel with a floor of `free_bits` nats for every latent channel, a scalar.
+    def weighed_kl(self, free_bits: float = 0.0, *, balanced: bool = False) -> Tensor:
+        """KL per pixel as training weighs it, a scalar; without options the mean of `kl`.
 
-        Kingma et al., "Improved variational inference with inverse autoregressive flow", NeurIPS 2016,
-        equation 15, with the channels of the latent grids as groups. `coarse_bits` is added to the floor on all grids
-        but the finest.
+        Parameters
+        ----------
+        free_bits : float
+            Nats of each latent channel that are free (Kingma et al., "Improved variational inference with inverse
+            autoregressive flow", NeurIPS 2016, equation 15, with channels as groups).
+        balanced : bool
+            Weigh each latent grid by its own share of the KL, which counts as a constant, relative to the mean share:
+            what carries little costs little (Vahdat and Kautz, "NVAE", NeurIPS 2020, appendix A). With a single grid
+            this changes nothing.
         """
-        if free_bits <= 0 and coarse_bits <= 0:
-            return self.kl.mean()
-        floor = free_bits + coarse_bits * (self.pixels_per_latent > self.pixels_per_latent.min())
-        return (torch.maximum(self.per_latent.mean(0), floor) / self.pixels_per_latent).sum()
+        per_latent = self.per_latent.mean(0)
+        if free_bits > 0:
+            per_latent = per_latent.clamp_min(free_bits)
+        per_pixel = per_latent / self.pixels_per_latent
+        if not balanced:
+            return per_pixel.sum()
+        areas = self.pixels_per_latent.unique()
+        grids = torch.stack([per_pixel[self.pixels_per_latent == area].sum() for area in areas])
+        shares = grids.detach().clamp_min(1e-6)
+        return (grids * shares / shares.mean()).sum()
 
 
 def elbo_terms(network: Network, noise: NoiseModel, x: Tensor, intensity: Intensity, eps: Sequence[Tensor]) -> Elbo:

@@ -23,8 +23,8 @@ class TrainSettings:
     """Share of training over which the weight of the KL term rises to 1."""
     free_bits: float = 0.0
     """Nats per latent channel and position that the KL term does not punish."""
-    coarse_bits: float = 0.02
-    """The same on all latent grids of a ladder but the finest, at first: released until 70 % of training."""
+    balancing: float = 0.5
+    """Share of training over which the KL term of a ladder is balanced between its grids."""
     noise_start: float = 0.5
     """Share of training before co-learned noise parameters begin to move: while the network still misses
     structure, they would take it for noise."""
@@ -53,11 +53,11 @@ class TrainSettings:
                 raise ConfigError(f"training setting {name}={getattr(self, name)!r} must be at least 1")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ConfigError(f"training setting learning_rate={self.learning_rate!r} must be above 0")
-        if not 0 <= self.informative <= 1:
-            raise ConfigError(f"training setting informative={self.informative!r} must lie between 0 and 1")
-        for name in ("free_bits", "coarse_bits"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"training setting {name}={getattr(self, name)!r} must be 0 or more")
+        for name in ("informative", "balancing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"training setting {name}={getattr(self, name)!r} must lie between 0 and 1")
+        if not self.free_bits >= 0:
+            raise ConfigError(f"training setting free_bits={self.free_bits!r} must be 0 or more")
 
 
 @dataclass

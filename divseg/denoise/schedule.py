@@ -62,15 +62,6 @@ def learning_rate(peak: float, progress: float, step: int, *, warmup_steps: int 
     return peak * ramp * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
-def coarse_floor(bits: float, progress: float) -> float:
-    """Nats of the coarse latent grids that are free: all of them at first, none in the last 30 % of training.
-
-    While the KL term warms up, the finest grid of a ladder carries everything most easily; without a floor the coarse
-    ones fall to their prior before they are of use, and stay there.
-    """
-    return bits * min(1.0, max(0.0, (0.7 - progress) / 0.4))
-
-
 def noise_share(progress: float, start: float) -> float:
     """Learning rate of co-learned noise parameters relative to the network's: 0, then a ramp to 1."""
     return min(1.0, max(0.0, (progress - start) / 0.1))

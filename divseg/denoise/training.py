@@ -22,7 +22,7 @@ from divseg.denoise.informative import draw_batch
 from divseg.denoise.levels import LAYOUT, LatentNet
 from divseg.denoise.noise import NoiseModel
 from divseg.denoise.record import TrainingRecord, TrainSettings
-from divseg.denoise.schedule import Budget, coarse_floor, kl_weight, learning_rate, noise_share
+from divseg.denoise.schedule import Budget, kl_weight, learning_rate, noise_share
 from divseg.errors import ConfigError, TrainingError
 
 COLLAPSED_KL = 1e-3
@@ -118,8 +118,8 @@ class Trainer:
         terms = self._terms(x, eps)
         beta = kl_weight(progress, s.kl_warmup)
         nll, kl = terms.nll.mean(), terms.kl.mean()
-        floored = terms.floored_kl(s.free_bits, coarse_floor(s.coarse_bits, progress))
-        loss = nll + beta * floored + self.noise.penalty()
+        weighed = terms.weighed_kl(s.free_bits, balanced=progress < s.balancing)
+        loss = nll + beta * weighed + self.noise.penalty()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, s.clip)

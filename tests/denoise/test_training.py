@@ -13,7 +13,7 @@ from divseg.denoise.ladder import LadderConfig, LadderNet
 from divseg.denoise.network import DivNoisingNet, NetworkConfig
 from divseg.denoise.noise import Gaussian, PoissonGaussian
 from divseg.denoise.record import TrainingRecord, TrainSettings
-from divseg.denoise.schedule import Budget, coarse_floor
+from divseg.denoise.schedule import Budget
 from divseg.denoise.training import Trainer, check_not_collapsed
 from divseg.errors import ConfigError, TrainingError
 
@@ -55,7 +55,7 @@ def test_elbo_of_a_perfect_reconstruction():
     assert terms.per_latent.shape == (2, 8)
     expected = terms.per_latent.sum(1) / SMALL.stride**2
     torch.testing.assert_close(terms.kl, expected)
-    torch.testing.assert_close(terms.floored_kl(0.0), expected.mean())
+    torch.testing.assert_close(terms.weighed_kl(0.0), expected.mean())
     network.decoder.convrecon.weight.data.zero_()
     network.decoder.convrecon.bias.data.fill_(0.3)
     nll = elbo_terms(network, noise, torch.full_like(x, 0.3), units, network.noise_for(x)).nll
@@ -142,13 +142,13 @@ def test_free_bits_are_a_floor_for_each_latent_channel():
     terms = elbo_terms(network, Gaussian(20.0), x, Intensity((0.0,), (1.0,)), network.noise_for(x))
     kl = terms.per_latent.detach().mean(0)
     above, below = float(kl.max()) + 1.0, float(kl.min()) / 2
-    assert terms.floored_kl(above).item() == pytest.approx(8 * above / SMALL.stride**2, rel=1e-5)
-    assert terms.floored_kl(below).item() == pytest.approx(terms.kl.mean().item(), rel=1e-5)
-    terms.floored_kl(above).backward()
+    assert terms.weighed_kl(above).item() == pytest.approx(8 * above / SMALL.stride**2, rel=1e-5)
+    assert terms.weighed_kl(below).item() == pytest.approx(terms.kl.mean().item(), rel=1e-5)
+    terms.weighed_kl(above).backward()
     assert not network.encoder.convlogvar.bias.grad.any()  # under the floor nothing pushes to the prior
 
 
-def test_free_bits_of_the_coarse_grids_of_a_ladder():
+def test_balance_between_the_grids_of_a_ladder():
     network = LadderNet(LadderConfig(latents=(3, 4), filters=4, width=6))
     network.initialise()
     x = torch.randn(2, 1, 16, 16)
@@ -156,12 +156,27 @@ def test_free_bits_of_the_coarse_grids_of_a_ladder():
     assert terms.per_latent.shape == (2, 7)
     assert terms.pixels_per_latent.tolist() == [4.0] * 3 + [16.0] * 4
     torch.testing.assert_close(terms.kl, terms.per_latent[:, :3].sum(1) / 4 + terms.per_latent[:, 3:].sum(1) / 16)
-    mean = terms.per_latent.detach().mean(0)
-    high = float(mean.max()) + 1.0
-    expected = float(mean[:3].sum()) / 4 + 4 * high / 16
-    assert terms.floored_kl(0.0, high).item() == pytest.approx(expected, rel=1e-5)
-    assert terms.floored_kl(high).item() == pytest.approx(3 * high / 4 + 4 * high / 16, rel=1e-5)
-    assert [coarse_floor(0.02, p) for p in (0, 0.3, 0.5, 0.7, 1)] == pytest.approx([0.02, 0.02, 0.01, 0, 0])
+    mean = terms.per_latent.mean(0)
+    fine, coarse = mean[:3].sum() / 4, mean[3:].sum() / 16
+    assert terms.weighed_kl().item() == pytest.approx(float((fine + coarse).detach()), rel=1e-5)
+    level = float((fine + coarse).detach()) / 2
+    expected = float((fine**2 + coarse**2).detach()) / level
+    assert terms.weighed_kl(balanced=True).item() == pytest.approx(expected, rel=1e-5)
+    # the weights are constants: the gradient of each grid's KL is its share of the mean
+    parameter = network.levels[1].posterior.bias
+    plain, weighed = (
+        torch.autograd.grad(t, parameter, retain_graph=True)[0] for t in (coarse, terms.weighed_kl(balanced=True))
+    )
+    through_fine = torch.autograd.grad(fine, parameter, retain_graph=True)[0]
+    wanted = plain * float(coarse.detach()) / level + through_fine * float(fine.detach()) / level
+    torch.testing.assert_close(weighed, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_balance_changes_nothing_with_one_grid():
+    network = DivNoisingNet(SMALL)
+    x = torch.randn(2, 1, 16, 16)
+    terms = elbo_terms(network, Gaussian(20.0), x, Intensity((0.0,), (1.0,)), network.noise_for(x))
+    torch.testing.assert_close(terms.weighed_kl(balanced=True), terms.weighed_kl())
 
 
 def test_the_noise_models_penalty_is_trained_on():
@@ -205,7 +220,9 @@ def test_compiling_without_a_compiler_is_said(monkeypatch):
         trainer(settings=replace(QUICK, compile=True))
 
 
-@pytest.mark.parametrize("bad", [{"batch": 0}, {"learning_rate": 0.0}, {"free_bits": -1.0}, {"patience": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"batch": 0}, {"learning_rate": 0.0}, {"free_bits": -1.0}, {"balancing": 1.5}, {"patience": 0}]
+)
 def test_impossible_settings(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
         TrainSettings(**bad)
