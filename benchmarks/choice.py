@@ -24,6 +24,7 @@ from benchmarks.record import write_result
 from benchmarks.trained import trained
 from divseg import DivNoising, evaluate, fuse, segmenter
 from divseg.choose_segmenter import IMAGES, SAMPLES, rank_segmenters
+from divseg.config import RunConfig
 
 SETS = {"dsb2018_fluo-n20": 16, "bbbc039-pg_mid": 5, "lowsnr_nuclei-real": 3}
 """Sets, and the number of images of each on which the choice is judged."""
@@ -64,7 +65,14 @@ def judge(job: str, count: int, a: argparse.Namespace) -> str:
     ranking = rank_segmenters([draw(model, pictures[i], SAMPLES) for i in asked])
     others = [p for i, p in enumerate(pictures) if i not in asked and p.masks is not None] or pictures
     judged = [others[i] for i in evenly(count, len(others))]
-    table = hindsight(list(ranking["segmenter"]), [draw(model, p, a.samples) for p in judged], judged)
+    usual = RunConfig().segmenter
+    stacks = [draw(model, p, a.samples) for p in judged]
+    scored = hindsight([*ranking["segmenter"], usual], stacks, judged)
+    if a.keep:
+        a.keep.mkdir(parents=True, exist_ok=True)
+        scored.to_csv(a.keep / f"{job}-hindsight.csv")
+        ranking.to_csv(a.keep / f"{job}-ranking.csv", index=False)
+    table = scored.drop(index=usual) if usual not in set(ranking["segmenter"]) else scored
     pick = str(ranking["segmenter"].iloc[0])
     best = str(table["consensus"].idxmax())
     agreement = spearmanr(ranking["score"], table.loc[ranking["segmenter"], "consensus"]).statistic
@@ -82,8 +90,9 @@ def judge(job: str, count: int, a: argparse.Namespace) -> str:
     words = (
         f"**{job}**: chosen by {len(asked)} images, judged on {len(judged)} others. The pick has "
         f"{table.loc[pick, 'consensus']:.3f} mAP, the best of {len(table)} {table['consensus'].max():.3f}: "
-        f"**{loss:.3f}** are lost; the median candidate has {table['consensus'].median():.3f}. Rank correlation of the "
-        f"score with the mAP {agreement:.2f}."
+        f"**{loss:.3f}** are lost; the median candidate has {table['consensus'].median():.3f}, the default of "
+        f"`divseg run` (`{usual}`) {scored.loc[usual, 'consensus']:.3f}. Rank correlation of the score with the mAP "
+        f"{agreement:.2f}."
     )
     print(words, flush=True)
     return words + "\n\n" + "\n".join(lines)
@@ -96,6 +105,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8.0, help="training of the models")
     parser.add_argument("--samples", type=int, default=8, help="for judging")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--keep", type=Path, help="folder for rankings and scores as CSV")
     parser.add_argument("--record", action="store_true", help="write the tables to results/choice.md")
     a = parser.parse_args()
     if a.threads:
