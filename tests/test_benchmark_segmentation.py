@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.datasets import Picture
 from benchmarks.segmentation.cell import make_folds
+from benchmarks.segmentation.document import report
 from benchmarks.segmentation.elsewhere import made_elsewhere
 from benchmarks.segmentation.grids import Grid, make_grid
 from benchmarks.segmentation.inputs import catalogue, select
@@ -18,8 +19,9 @@ from benchmarks.segmentation.results import Choice, group_weights
 from benchmarks.segmentation.rows import append, curve_picture, missing_rows, read_rows, score_picture
 from benchmarks.segmentation.smoothing import NoiseLine
 from benchmarks.segmentation.source import Source
-from benchmarks.segmentation.tables import overview, report
+from benchmarks.segmentation.tables import overview
 from benchmarks.segmentation.tuning import choose, tune_picture
+from benchmarks.segmentation.verdict import verdict
 from divseg import segmenter
 
 SHAPE = (64, 64)
@@ -153,3 +155,26 @@ def test_images_made_elsewhere_need_their_folder() -> None:
     options = argparse.Namespace(vanilla=False, no_n2v=True, add=["N2V=/nowhere/at/all"])
     with pytest.raises(SystemExit, match="NAME=DIR"):
         made_elsewhere(NoModel(), options)
+
+
+def test_verdict_counts_cells():
+    rows = []
+    for level, gain in (("n20", 0.1), ("pg_low", -0.1)):
+        for k in range(8):
+            for name, kind, value in (
+                ("gaussian", "smoothing", 0.3),
+                ("MMSE", "mmse", 0.5),
+                ("ours", "consensus", 0.5 + gain),
+                ("clean", "clean", 0.7),
+            ):
+                score = value + 0.001 * k
+                rows.append(
+                    {"set": "a", "level": level, "segmenter": "s", "minutes": 1.0, "image": str(k), "input": name}
+                    | {"kind": kind, "map": score, "ap50": score}
+                )
+    table = verdict(pd.DataFrame(rows), "ours").set_index("against")
+    assert list(table.index) == ["MMSE", "best smoothing"]
+    mmse = table.loc["MMSE"]
+    assert (mmse["cells"], mmse["above"], mmse["surely above"], mmse["surely below"]) == ("2", "1", "1", "1")
+    assert mmse["a quarter of the gap, surely"] == "1 of 2"
+    assert table.loc["best smoothing", "surely above"] == "2"

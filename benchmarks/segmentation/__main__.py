@@ -16,12 +16,12 @@ import pandas as pd
 import benchmarks.segmentation as package
 from benchmarks.record import write_result
 from benchmarks.segmentation.cell import LEVELS, Cell
+from benchmarks.segmentation.document import report
 from benchmarks.segmentation.elsewhere import made_elsewhere
 from benchmarks.segmentation.grids import make_grid
 from benchmarks.segmentation.inputs import catalogue, select
 from benchmarks.segmentation.rows import Book, read_rows
 from benchmarks.segmentation.smoothing import have_bm3d
-from benchmarks.segmentation.tables import report
 from divseg.errors import DivsegError
 from divseg.io import write_text
 

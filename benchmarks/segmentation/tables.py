@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from divseg.metrics import compare, summarize, to_markdown
+from divseg.metrics import compare, summarize
 
 SHOWN = ("map", "ap50", "ap75", "seg", "det", "pq")
 """Scores of the tables."""
@@ -94,14 +94,14 @@ def cells(rows: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
     yield from rows.groupby(CELL, sort=False)
 
 
-def overview(rows: pd.DataFrame, ours: str = "consensus clustering") -> pd.DataFrame:
+def overview(rows: pd.DataFrame, ours: str = "consensus clustering", score: str = "map") -> pd.DataFrame:
     """Return a row for each cell: one consensus beside the MMSE, the best smoothing and the fused smoothings."""
     found = []
     for (name, level, segmenter, minutes), part in cells(rows):
         names = set(part["input"])
         if ours not in names:
             continue
-        means, best = part.groupby("input")["map"].mean(), best_smoothing(part)
+        means, best = part.groupby("input")[score].mean(), best_smoothing(part, score)
         line: dict[str, Any] = {"set": f"{name} {level}", "segmenter": segmenter, "min": f"{minutes:g}"}
         line["images"] = str(part["image"].nunique())
         for other in ("noisy", best, "fused Gaussians", "MMSE", ours, "clean"):
@@ -110,7 +110,7 @@ def overview(rows: pd.DataFrame, ours: str = "consensus clustering") -> pd.DataF
                 line[label] = f"{means[other]:.3f}" if other in names else ""
         for label, other in (("MMSE", "MMSE"), ("smoothing", best), ("fused", "fused Gaussians")):
             if other in names:
-                line[f"minus {label}"] = next(iter(_difference(part, ours, str(other), "map", "x").values()))
+                line[f"minus {label}"] = next(iter(_difference(part, ours, str(other), score, "x").values()))
         line["gap closed"], line["of MMSE's"] = gap(means, ours, "noisy"), gap(means, ours, "MMSE")
         found.append(line)
     return pd.DataFrame(found).fillna("")
@@ -130,46 +130,3 @@ def ranking(rows: pd.DataFrame) -> pd.DataFrame:
     table.insert(0, "mean", table.mean(axis=1))
     texts = table.apply(lambda column: column.map(lambda v: "" if np.isnan(v) else f"{v:+.3f}"))
     return texts.rename_axis("input").reset_index()
-
-
-def report(rows: pd.DataFrame, notes: list[str]) -> str:
-    """Write everything as Markdown.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Of all cells.
-    notes : list of str
-        What was left out, and why.
-    """
-    kinds = list(dict.fromkeys(rows.loc[rows["kind"].isin(["consensus", "combination"]), "input"]))
-    body = [
-        "Every input gets the same segmenter, tuned for it on the tuning part. Brackets: 95 % bootstrap interval by "
-        "image. The best smoothing is the kind that does best on the *scored* images. Count error: mean absolute.\n"
-    ]
-    body += [f"- {note}" for note in notes] + [""]
-    ours = [k for k in ("consensus clustering",) if k in kinds]
-    for name in ours:
-        body += [f"## All cells: {name}, mAP\n", to_markdown(overview(rows, name))]
-    body += ["## All cells: mean mAP minus that of the MMSE\n", to_markdown(ranking(rows))]
-    for (name, level, segmenter, minutes), part in cells(rows):
-        body.append(
-            f"## {name} {level}, `{segmenter}`, {minutes:g} min of training, {part['image'].nunique()} images\n"
-        )
-        body.append(to_markdown(scores_table(part, medians=str(name).startswith("lowsnr"))))
-        for score in ("map", "ap50"):
-            body += [f"{NAMES[score]}:\n", to_markdown(differences_table(part, score))]
-        body += ["Tuned:\n", _choices(part)]
-    return "\n".join(body)
-
-
-def _choices(part: pd.DataFrame) -> str:
-    told = part[part["kind"] != "combination"].drop_duplicates(["input", "setting", "spec"])
-    lines = []
-    for name, mine in told.groupby("input", sort=False):
-        words = [
-            f"`{s}`" + ("" if v in ("None", "nan") else f" of {v}")
-            for s, v in zip(mine["spec"], mine["setting"], strict=True)
-        ]
-        lines.append(f"- {name}: {' / '.join(words)}")
-    return "\n".join(lines) + "\n"
