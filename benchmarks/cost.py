@@ -91,7 +91,8 @@ def main() -> None:
         rows += rows_of(picture, samples)
     facts = model.training
     body = (
-        f"{a.minutes:g} minutes of training by the clock with {a.threads} thread(s) ({facts['megapixels']:.0f} Mpx, device {facts['device']}, "
+        f"{a.minutes:g} minutes of training by the clock with {a.threads} thread(s) "
+        f"({facts['megapixels']:.0f} Mpx, device {facts['device']}, "
         f"{facts['precision']}), {len(judged)} images of 256x256 pixels, {SAMPLES} samples, `{SEGMENTER}`, nothing "
         f"tuned. Asked: what 40 minutes gave before (PSNR 36.1, mAP .487 for the MMSE and .492 for the consensus, on "
         f"other images of the set; 74 and 76 % of the gap).\n\n{table(pd.DataFrame(rows))}"
