@@ -22,7 +22,7 @@ SMOOTHS = (0.5, 1.0, 2.0, 4.0)
 SPLITS = ("none", "distance")
 SMALLEST = (20, 100, 300)
 
-IMAGES, SAMPLES = 4, 4
+IMAGES, SAMPLES = 8, 3
 """Images of a folder, and samples of each, that the choice is made on."""
 
 
@@ -53,7 +53,8 @@ def rank_segmenters(
       are found there, as a share of the most. Alone it prefers many borders; it puts each where the image has one,
       which neither of the others sees.
 
-    The score of a candidate is the mean over the images of the product of the three.
+    The score of a candidate is the product of the three, each taken over all images: stability and edges as means,
+    objects as a sum, so that an image counts as much as it holds.
 
     Parameters
     ----------
@@ -120,15 +121,16 @@ def _support(
 
 def _table(names: Sequence[str], rows: Sequence[NDArray[np.float64]]) -> pd.DataFrame:
     values = np.stack(rows)  # (candidates, images, 4)
-    most = np.maximum(values.max(axis=0), 1e-12)
-    stability, objects, edges = values[..., 0], values[..., 1] / most[:, 1], values[..., 2] / most[:, 2]
+    stability, again, edges = values[..., 0].mean(axis=1), values[..., 1].sum(axis=1), values[..., 2]
+    objects = again / max(again.max(), 1e-12)
+    edges = (edges / np.maximum(edges.max(axis=0), 1e-12)).mean(axis=1)
     table = pd.DataFrame(
         {
             "segmenter": names,
-            "score": (stability * objects * edges).mean(axis=1),
-            "stability": stability.mean(axis=1),
-            "objects": objects.mean(axis=1),
-            "edges": edges.mean(axis=1),
+            "score": stability * objects * edges,
+            "stability": stability,
+            "objects": objects,
+            "edges": edges,
             "n_objects": values[..., 3].mean(axis=1),
         }
     )
