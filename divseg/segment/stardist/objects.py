@@ -22,12 +22,14 @@ class Job:
     prob, dist, points : array
         See :class:`divseg.segment.stardist.predict.Candidates`.
     shape : tuple of int
-        Of the label image.
+        Of the image that the network saw.
     nms : float
         Overlap above which the less probable of two candidates is suppressed: the intersection's share of the
         smaller one.
     rays : mapping, optional
         3D: class and arguments of the rays.
+    full : tuple of int, optional
+        2D: of the label image, where the network saw a resized one; otherwise `shape`.
     """
 
     prob: NDArray[np.float32]
@@ -36,6 +38,7 @@ class Job:
     shape: tuple[int, ...]
     nms: float
     rays: Mapping[str, Any] | None = None
+    full: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,16 @@ def _polygons(job: Job) -> StarDistObjects:
     points, prob, dist = job.points, job.prob, job.dist
     if len(points):
         points, prob, dist, _ = non_maximum_suppression_sparse(dist, prob, points, nms_thresh=job.nms)
-    labels = paint_polygons(dist, points, prob, (job.shape[0], job.shape[1]))
+    if job.full is None:
+        labels = paint_polygons(dist, points, prob, (job.shape[0], job.shape[1]))
+        return StarDistObjects(labels, np.arange(1, len(points) + 1), prob, points, dist)
+    # suppressed where they were found, as in StarDist, painted where they belong; distances of rays at equal angles
+    # grow alike along both axes, up to the rounding of the resized lengths
+    factor = np.array(job.full) / np.array(job.shape)
+    dist = (dist * factor.mean()).astype(np.float32)
+    centres = (points + 0.5) * factor - 0.5
+    labels = paint_polygons(dist, centres, prob, job.full)
+    points = np.clip(np.rint(centres), 0, np.array(job.full) - 1).astype(np.int64)
     return StarDistObjects(labels, np.arange(1, len(points) + 1), prob, points, dist)
 
 

@@ -37,6 +37,11 @@ OPTIONS: Mapping[str, Option] = {
     "pmin": Option(Number(0, 100), 1.0, "percentile that becomes 0"),
     "pmax": Option(Number(0, 100), 99.8, "percentile that becomes 1"),
     "channels": Option(Choice(("separate", "joint")), "separate", "percentiles of each channel, or of all together"),
+    "scale": Option(
+        Number(0.05, 20.0),
+        1.0,
+        "factor by which images are resized for the network: 0.5 where objects are twice too large",
+    ),
     "tile": Option(
         Number(64, whole=True, words=("auto",)), "auto", "longest side in pixels predicted at once (2048; 3D 192)"
     ),
@@ -63,6 +68,7 @@ class StarDistOptions:
     pmin: float
     pmax: float
     channels: str
+    scale: float
     tile: str | int
     batch: str | int
     max_candidates: str | int

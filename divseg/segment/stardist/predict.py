@@ -84,6 +84,12 @@ def pad_to(x: Tensor, divisor: tuple[int, ...]) -> Tensor:
     return x
 
 
+def resized(x: Tensor, scale: float) -> Tensor:
+    """Resize images (B, C, Y, X) by a factor, smoothed first where they shrink; both sides stay 1 pixel or more."""
+    size = [max(1, round(side * scale)) for side in x.shape[2:]]
+    return torch.nn.functional.interpolate(x, size, mode="bilinear", antialias=scale < 1.0, align_corners=False)
+
+
 def predict_dense(net: StarDistNet, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return probabilities (B, ...) and distances (B, ..., n_rays) on the grid, as StarDist's ``predict``.
 

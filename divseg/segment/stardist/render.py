@@ -8,6 +8,8 @@ belong to the polygon).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -16,14 +18,14 @@ _SAME = 1e-12  # scikit-image's tolerance for a pixel on a vertex
 
 
 def paint_polygons(
-    dist: NDArray[np.float32], points: NDArray[np.integer], prob: NDArray[np.float32], shape: tuple[int, int]
+    dist: NDArray[np.float32], points: NDArray[Any], prob: NDArray[np.float32], shape: tuple[int, int]
 ) -> NDArray[np.int32]:
     """Paint objects in order of rising probability, so that the most probable one is on top.
 
     Parameters
     ----------
     dist : float32 array, shape (n, n_rays)
-    points : int array, shape (n, 2)
+    points : int or float array, shape (n, 2)
         Centres.
     prob : float32 array, shape (n,)
     shape : (int, int)

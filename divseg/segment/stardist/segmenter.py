@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import warnings
 from collections import deque
@@ -61,6 +62,8 @@ class StarDistSegmenter:
                 DivsegWarning,
                 stacklevel=2,
             )
+        if options.scale != 1.0 and self.config.ndim != 2:
+            raise ConfigError(f"segmenter {name!r}: scale is for 2-D models; resize the volumes beforehand")
         self._limits: Limits | None = None
         self._net: StarDistNet | None = None
         self._pool: Pool | None = None
@@ -109,7 +112,7 @@ class StarDistSegmenter:
         The percentiles of ``normalize=sample`` need the whole image; blocks of one image agree only with
         ``normalize=image`` (after :meth:`fit`) or ``none``.
         """
-        return max(self.config.halo)
+        return math.ceil(max(self.config.halo) / self.options.scale)
 
     def fit(self, reference: Any) -> Self:
         """Take the percentiles from a reference image, with ``normalize=image``; otherwise nothing happens.
@@ -294,7 +297,7 @@ class StarDistSegmenter:
 
         from divseg.segment.stardist.cap import keep_best
         from divseg.segment.stardist.normalise import normalise
-        from divseg.segment.stardist.predict import predict_candidates
+        from divseg.segment.stardist.predict import predict_candidates, resized
 
         net = self._network()
         tile = self.options.tile if isinstance(self.options.tile, int) else _TILE[self.config.ndim]
@@ -306,11 +309,14 @@ class StarDistSegmenter:
         else:
             limits = [self._limits or self._find_limits(image, w) for image, w in zip(batch, what, strict=True)]
             x = torch.stack([normalise(image, lim) for image, lim in zip(batch, limits, strict=True)])
+        full = (x.shape[-2], x.shape[-1]) if self.options.scale != 1.0 else None
+        if full is not None:
+            x = resized(x, self.options.scale)
         shape = tuple(x.shape[2:])
         jobs = []
         for found, w in zip(predict_candidates(net, x, self.thresholds.prob, tile), what, strict=True):
             kept = keep_best(found, most, shape, self.config.grid, w)
-            jobs.append(Job(kept.prob, kept.dist, kept.points, shape, self.thresholds.nms, self.config.rays))
+            jobs.append(Job(kept.prob, kept.dist, kept.points, shape, self.thresholds.nms, self.config.rays, full))
         return jobs
 
     def _find_limits(self, image: Tensor, what: str) -> Limits:
