@@ -21,6 +21,8 @@ from divseg import segmenter
 
 METHODS = ("otsu", "li", "triangle")
 SPLITS = ("none", "distance")
+SCALES = (0.5, 0.35, 0.25)
+"""Factors by which large objects come to the size that StarDist knows."""
 PROBABILITIES = (0.3, 0.4, 0.6)
 
 
@@ -103,7 +105,7 @@ def make_grid(name: str, *, large: bool = False, device: str = "auto") -> Grid:
         ``threshold``: a grid of thresholdings; ``stardist:MODEL``: its object probabilities; any other segmenter
         string stands for itself, untuned.
     large : bool
-        Objects are large: also stronger smoothing and larger smallest sizes.
+        Objects are large: also stronger smoothing and larger smallest sizes; StarDist sees them smaller.
     device : str
         Of StarDist's network.
     """
@@ -117,8 +119,12 @@ def make_grid(name: str, *, large: bool = False, device: str = "auto") -> Grid:
     if name.startswith("stardist:") and "," not in name:
         own = float(cast(Any, segmenter(name)).thresholds.prob)  # a StarDist segmenter, which has them
         place = "" if device == "auto" else f",device={device}"
-        base = f"{name},prob={min(*PROBABILITIES, own):g},processes=0{place}"
-        return Grid(name, {name: (base, own)} | {f"{name},prob={p:g}": (base, p) for p in PROBABILITIES})
+        found = {}
+        for scale in SCALES if large else (1.0,):
+            model = name if scale == 1.0 else f"{name},scale={scale:g}"
+            base = f"{model},prob={min(*PROBABILITIES, own):g},processes=0{place}"
+            found |= {model: (base, own)} | {f"{model},prob={p:g}": (base, p) for p in PROBABILITIES}
+        return Grid(name, found)
     segmenter(name)  # a slip in the string ends here
     return Grid(name, {name: (f"{name},processes=0" if name.startswith("stardist:") else name, 0.0)})
 
