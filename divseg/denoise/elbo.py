@@ -35,8 +35,8 @@ class Elbo:
         """Negative evidence lower bound of each crop, shape (B,)."""
         return self.nll + self.kl
 
-    def weighed_kl(self, free_bits: float = 0.0, *, balanced: bool = False) -> Tensor:
-        """KL per pixel as training weighs it, a scalar; without options the mean of `kl`.
+    def weighted_kl(self, free_bits: float = 0.0, *, balanced: bool = False) -> Tensor:
+        """KL per pixel as training weights it, a scalar; without options the mean of `kl`.
 
         Parameters
         ----------

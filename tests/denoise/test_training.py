@@ -55,7 +55,7 @@ def test_elbo_of_a_perfect_reconstruction():
     assert terms.per_latent.shape == (2, 8)
     expected = terms.per_latent.sum(1) / SMALL.stride**2
     torch.testing.assert_close(terms.kl, expected)
-    torch.testing.assert_close(terms.weighed_kl(0.0), expected.mean())
+    torch.testing.assert_close(terms.weighted_kl(0.0), expected.mean())
     network.decoder.convrecon.weight.data.zero_()
     network.decoder.convrecon.bias.data.fill_(0.3)
     nll = elbo_terms(network, noise, torch.full_like(x, 0.3), units, network.noise_for(x)).nll
@@ -142,9 +142,9 @@ def test_free_bits_are_a_floor_for_each_latent_channel():
     terms = elbo_terms(network, Gaussian(20.0), x, Intensity((0.0,), (1.0,)), network.noise_for(x))
     kl = terms.per_latent.detach().mean(0)
     above, below = float(kl.max()) + 1.0, float(kl.min()) / 2
-    assert terms.weighed_kl(above).item() == pytest.approx(8 * above / SMALL.stride**2, rel=1e-5)
-    assert terms.weighed_kl(below).item() == pytest.approx(terms.kl.mean().item(), rel=1e-5)
-    terms.weighed_kl(above).backward()
+    assert terms.weighted_kl(above).item() == pytest.approx(8 * above / SMALL.stride**2, rel=1e-5)
+    assert terms.weighted_kl(below).item() == pytest.approx(terms.kl.mean().item(), rel=1e-5)
+    terms.weighted_kl(above).backward()
     assert not network.encoder.convlogvar.bias.grad.any()  # under the floor nothing pushes to the prior
 
 
@@ -158,14 +158,14 @@ def test_balance_between_the_grids_of_a_ladder():
     torch.testing.assert_close(terms.kl, terms.per_latent[:, :3].sum(1) / 4 + terms.per_latent[:, 3:].sum(1) / 16)
     mean = terms.per_latent.mean(0)
     fine, coarse = mean[:3].sum() / 4, mean[3:].sum() / 16
-    assert terms.weighed_kl().item() == pytest.approx(float((fine + coarse).detach()), rel=1e-5)
+    assert terms.weighted_kl().item() == pytest.approx(float((fine + coarse).detach()), rel=1e-5)
     level = float((fine + coarse).detach()) / 2
     expected = float((fine**2 + coarse**2).detach()) / level
-    assert terms.weighed_kl(balanced=True).item() == pytest.approx(expected, rel=1e-5)
+    assert terms.weighted_kl(balanced=True).item() == pytest.approx(expected, rel=1e-5)
     # the weights are constants: the gradient of each grid's KL is its share of the mean
     parameter = network.levels[1].posterior.bias
     plain, weighed = (
-        torch.autograd.grad(t, parameter, retain_graph=True)[0] for t in (coarse, terms.weighed_kl(balanced=True))
+        torch.autograd.grad(t, parameter, retain_graph=True)[0] for t in (coarse, terms.weighted_kl(balanced=True))
     )
     through_fine = torch.autograd.grad(fine, parameter, retain_graph=True)[0]
     wanted = plain * float(coarse.detach()) / level + through_fine * float(fine.detach()) / level
@@ -176,7 +176,7 @@ def test_balance_changes_nothing_with_one_grid():
     network = DivNoisingNet(SMALL)
     x = torch.randn(2, 1, 16, 16)
     terms = elbo_terms(network, Gaussian(20.0), x, Intensity((0.0,), (1.0,)), network.noise_for(x))
-    torch.testing.assert_close(terms.weighed_kl(balanced=True), terms.weighed_kl())
+    torch.testing.assert_close(terms.weighted_kl(balanced=True), terms.weighted_kl())
 
 
 def test_the_noise_models_penalty_is_trained_on():

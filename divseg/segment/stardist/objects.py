@@ -89,16 +89,16 @@ def _polygons(job: Job) -> StarDistObjects:
     points, prob, dist = job.points, job.prob, job.dist
     if len(points):
         points, prob, dist, _ = non_maximum_suppression_sparse(dist, prob, points, nms_thresh=job.nms)
-    if job.full is None:
-        labels = paint_polygons(dist, points, prob, (job.shape[0], job.shape[1]))
-        return StarDistObjects(labels, np.arange(1, len(points) + 1), prob, points, dist)
-    # suppressed where they were found, as in StarDist, painted where they belong; distances of rays at equal angles
-    # grow alike along both axes, up to the rounding of the resized lengths
-    factor = np.array(job.full) / np.array(job.shape)
-    dist = (dist * factor.mean()).astype(np.float32)
-    centres = (points + 0.5) * factor - 0.5
-    labels = paint_polygons(dist, centres, prob, job.full)
-    points = np.clip(np.rint(centres), 0, np.array(job.full) - 1).astype(np.int64)
+    full = job.full or (job.shape[0], job.shape[1])
+    centres: NDArray[Any] = points
+    if full != job.shape:
+        # suppressed where they were found, as in StarDist, painted where they belong; the distances of all rays grow
+        # alike, up to the rounding of the resized lengths
+        factor = np.array(full) / np.array(job.shape)
+        dist = (dist * factor.mean()).astype(np.float32)
+        centres = (points + 0.5) * factor - 0.5
+        points = np.clip(np.rint(centres), 0, np.array(full) - 1).astype(np.int64)
+    labels = paint_polygons(dist, centres, prob, full)
     return StarDistObjects(labels, np.arange(1, len(points) + 1), prob, points, dist)
 
 
