@@ -2,7 +2,7 @@
 
     DIVSEG_DATA=... python -m benchmarks.choice --models MODELS [--minutes 8] [--sets dsb2018_fluo-n20 ...] [--record]
 
-The choice is made as ``divseg run --segmenter auto`` makes it: by a few samples of four images of the set, without
+The choice is made as ``divseg run --segmenter auto`` makes it: by a few samples of eight images of the set, without
 truth. Then every candidate segments samples of other images, the consensus of each is scored against truth, and the
 pick is held against the candidate with the best mean mAP there. Models come from the cache of
 :mod:`benchmarks.trained`.
@@ -26,7 +26,15 @@ from divseg import DivNoising, evaluate, fuse, segmenter
 from divseg.choose_segmenter import IMAGES, SAMPLES, rank_segmenters
 from divseg.config import RunConfig
 
-SETS = {"dsb2018_fluo-n20": 16, "bbbc039-pg_mid": 5, "lowsnr_nuclei-real": 3}
+SETS = {
+    "dsb2018_fluo-n20": 16,
+    "bbbc039-pg_mid": 5,
+    "lowsnr_nuclei-real": 3,
+    "dsb2018_fluo-pg_low": 16,
+    "bbbc039-pg_low": 5,
+    "dsb2018_fluo-pg_mid": 16,
+    "lowsnr_cells-real": 4,
+}
 """Sets, and the number of images of each on which the choice is judged."""
 
 SHOWN = 5

@@ -183,7 +183,7 @@ def segmenter_ranking(results: Results, most: int = 8) -> dict[str, Any] | None:
     named = isinstance(config, dict) and config.get("segmenter", "auto") != "auto"
     if named or not names or len(names) != len(table):
         return None
-    columns = ("score", "stability", "objects", "edges")
+    columns = ("score", "objects", "explained")
     values = zip(*(column(table, name) for name in columns), column(table, "n_objects"), strict=True)
     rows = [
         (name, [number(v) for v in figures[:-1]] + [number(figures[-1], 1)])

@@ -321,8 +321,8 @@ def test_not_a_result_folder(tmp_path, wrong):
 
 def test_the_choice_of_a_segmenter_is_shown(small):
     names = [f"otsu,smooth={k},split=none,min_size=20" for k in range(10)]
-    table = pd.DataFrame({"segmenter": names, "score": np.linspace(0.5, 0.1, 10), "stability": 0.6, "objects": 0.9})
-    table.assign(edges=0.7, n_objects=12.25).to_csv(small.folder / "segmenters.csv", index=False)
+    table = pd.DataFrame({"segmenter": names, "score": np.linspace(0.5, 0.1, 10), "objects": 0.9})
+    table.assign(explained=0.7, n_objects=12.25).to_csv(small.folder / "segmenters.csv", index=False)
     assert "chosen without truth" not in Page(write_report(small.folder)).text  # of an earlier run with auto
     run = json.loads((small.folder / "run.json").read_text())
     run["segmenter_choice"] = {"key": "k", "segmenter": names[0]}
@@ -330,7 +330,7 @@ def test_the_choice_of_a_segmenter_is_shown(small):
     (small.folder / "run.json").write_text(json.dumps(run))
     text = Page(write_report(small.folder)).text
     assert f"chosen without truth: {names[0]} , the best of 10" in text
-    assert f"{names[7]} 0.189 0.600 0.900 0.700 12.2" in text
+    assert f"{names[7]} 0.189 0.900 0.700 12.2" in text
     assert names[8] not in text
     (small.folder / "run.json").write_text(json.dumps({**run, "config": {"segmenter": "otsu"}}))
     assert "chosen without truth" not in Page(write_report(small.folder)).text  # named since
