@@ -24,7 +24,6 @@ from benchmarks.record import write_result
 from benchmarks.trained import trained
 from divseg import DivNoising, evaluate, fuse, segmenter
 from divseg.choose_segmenter import IMAGES, SAMPLES, rank_segmenters
-from divseg.config import RunConfig
 
 SETS = {
     "dsb2018_fluo-n20": 16,
@@ -38,6 +37,8 @@ SETS = {
 """Sets, and the number of images of each on which the choice is judged."""
 
 SHOWN = 5
+PLAIN = "otsu,smooth=1,split=distance"
+"""What one would take without a choice."""
 
 
 def evenly(count: int, of: int) -> list[int]:
@@ -73,14 +74,13 @@ def judge(job: str, count: int, a: argparse.Namespace) -> str:
     ranking = rank_segmenters([draw(model, pictures[i], SAMPLES) for i in asked])
     others = [p for i, p in enumerate(pictures) if i not in asked and p.masks is not None] or pictures
     judged = [others[i] for i in evenly(count, len(others))]
-    usual = RunConfig().segmenter
     stacks = [draw(model, p, a.samples) for p in judged]
-    scored = hindsight([*ranking["segmenter"], usual], stacks, judged)
+    scored = hindsight([*ranking["segmenter"], PLAIN], stacks, judged)
     if a.keep:
         a.keep.mkdir(parents=True, exist_ok=True)
         scored.to_csv(a.keep / f"{job}-hindsight.csv")
         ranking.to_csv(a.keep / f"{job}-ranking.csv", index=False)
-    table = scored.drop(index=usual) if usual not in set(ranking["segmenter"]) else scored
+    table = scored.drop(index=PLAIN) if PLAIN not in set(ranking["segmenter"]) else scored
     pick = str(ranking["segmenter"].iloc[0])
     best = str(table["consensus"].idxmax())
     agreement = spearmanr(ranking["score"], table.loc[ranking["segmenter"], "consensus"]).statistic
@@ -98,8 +98,8 @@ def judge(job: str, count: int, a: argparse.Namespace) -> str:
     words = (
         f"**{job}**: chosen by {len(asked)} images, judged on {len(judged)} others. The pick has "
         f"{table.loc[pick, 'consensus']:.3f} mAP, the best of {len(table)} {table['consensus'].max():.3f}: "
-        f"**{loss:.3f}** are lost; the median candidate has {table['consensus'].median():.3f}, the default of "
-        f"`divseg run` (`{usual}`) {scored.loc[usual, 'consensus']:.3f}. Rank correlation of the score with the mAP "
+        f"**{loss:.3f}** are lost; the median candidate has {table['consensus'].median():.3f}, plain "
+        f"`{PLAIN}` {scored.loc[PLAIN, 'consensus']:.3f}. Rank correlation of the score with the mAP "
         f"{agreement:.2f}."
     )
     print(words, flush=True)

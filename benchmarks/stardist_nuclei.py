@@ -81,7 +81,9 @@ def main() -> None:
                 rows.append({**where, "noise": f"{percent} %", "method": method, **scores})
     table = pd.DataFrame(rows)
     shown = summarize(table, ["set", "noise", "method"])
-    shown = shown[["set", "noise", "method", "n_images", "n_true", "n_pred"] + [str(c) for c in shown if "_pooled" in str(c)]]
+    shown = shown[
+        ["set", "noise", "method", "n_images", "n_true", "n_pred"] + [str(c) for c in shown if "_pooled" in str(c)]
+    ]
     shown = shown.rename(columns=lambda name: name.removesuffix("_pooled")).drop(columns=["aji_plus"])
     parts = [
         f"Part `{a.part}` of `benchmarks/stardist_nuclei_split.csv`; scores pooled over all objects of a set.\n\n"

@@ -1,4 +1,4 @@
-"""``--segmenter auto``: the thresholding that the samples themselves support best, chosen without any truth."""
+"""``--segmenter auto``, the default: the thresholding that the samples support best, chosen without any truth."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ SMALLEST = 20
 
 IMAGES, SAMPLES = 8, 3
 """Images of a folder, and samples of each, that the choice is made on."""
+
+WINDOW = 512
+"""Longest side in pixels of what is looked at of an image: its middle."""
 
 AGAIN = 0.8
 """IoU at which an object of one sample is found again in the next: its outline is reproducible, not only its place."""
@@ -172,6 +175,8 @@ def choose_for_run(
     InputError
         If no image can be read.
     """
+    from divseg.denoise.divnoising import plane
+
     key = config_hash({"model": model_key, "seed": seed, "images": [ref.name for ref in refs]})
     known = store.read_run().get("segmenter_choice", {})
     if known.get("key") == key:
@@ -180,7 +185,7 @@ def choose_for_run(
     stacks = []
     for i in np.unique(np.linspace(0, len(refs) - 1, min(IMAGES, len(refs))).round().astype(int)):
         try:
-            batches = model.sample(refs[i].load(), n=SAMPLES, seed=seed)
+            batches = model.sample(_middle(plane(refs[i].load())), n=SAMPLES, seed=seed)
             stacks.append(np.concatenate([b.cpu().numpy() for b in batches]))
         except (DivsegError, OSError):
             continue  # it will be a row of failures.csv
@@ -190,3 +195,9 @@ def choose_for_run(
     store.write_run({**store.read_run(), "segmenter_choice": {"key": key, "segmenter": best}})
     tell.say(f"segmenter: {best}, the best of {len(table)} by the samples of {len(stacks)} images (segmenters.csv)")
     return segmenter(best)
+
+
+def _middle(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the middle of an image, at most WINDOW on a side."""
+    starts = [max(0, (n - WINDOW) // 2) for n in image.shape]
+    return image[tuple(slice(start, start + WINDOW) for start in starts)]

@@ -52,12 +52,12 @@ class RunConfig(BaseModel):
     """auto, cpu, cuda, cuda:N or mps."""
     tile: int | None = Field(default=None, ge=16)
     """Side in pixels of the tiles the network works on; the results do not depend on it."""
-    segmenter: str = "otsu,smooth=1,split=distance"
+    segmenter: str = "auto"
     """Segmenter of every sample: a method with its options, or auto: the thresholding that the samples support best."""
     voters: Literal["samples", "all"] = "all"
     """Whose label images are fused: those of the samples alone, or (all) with them those of the MMSE, of means of four
-    samples and of smoothed images, each kind with a weight by its agreement with the others. Existence and intervals
-    are always those of the samples."""
+    samples and of smoothed images: half of the votes are the samples', the other kinds share the rest by their
+    agreement with all. Existence and intervals are always those of the samples."""
     spread: float = Field(default=1.0, gt=0, le=1)
     """Draw every sample towards the MMSE until this share of its distance is left, before it is segmented."""
     group: int = Field(default=1, ge=1)

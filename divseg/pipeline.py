@@ -29,6 +29,9 @@ SAMPLE_MEMORY = 2**28
 MEANS = 4
 """Samples in a mean that votes beside single samples, where all views vote."""
 
+SAMPLES_SHARE = 0.5
+"""Share of the votes that the samples have where all views vote; the others share the rest by their agreement."""
+
 CORRELATED = 0.06
 """Correlation of the noise of neighbours above which the user is warned that the noise model is wrong."""
 
@@ -106,7 +109,8 @@ def process_image(
     if config.voters == "all":
         tell("segment other views")
         groups = [masks, *_other_views(draws, noisy, mmse, segment, fitted)]
-        weights = agreement_weights([[getattr(m, "labels", m) for m in group] for group in groups])
+        seen = [[getattr(m, "labels", m) for m in group] for group in groups]
+        weights = agreement_weights(seen, first=SAMPLES_SHARE)
         voters = [m for group in groups for m in group]
         options["weights"] = [w / len(group) for w, group in zip(weights, groups, strict=True) for _ in group]
     tell("fuse")

@@ -15,7 +15,7 @@ from benchmarks.segmentation.document import report
 from benchmarks.segmentation.elsewhere import made_elsewhere
 from benchmarks.segmentation.grids import Grid, make_grid
 from benchmarks.segmentation.inputs import catalogue, select
-from benchmarks.segmentation.results import Choice, group_weights
+from benchmarks.segmentation.results import Choice, combine
 from benchmarks.segmentation.rows import append, curve_picture, missing_rows, read_rows, score_picture
 from benchmarks.segmentation.smoothing import NoiseLine
 from benchmarks.segmentation.source import Source
@@ -102,13 +102,18 @@ def test_one_run_of_a_base_gives_the_result_of_every_cut() -> None:
         assert len(np.unique(labels)) == len(np.unique(own))
 
 
-def test_groups_that_others_confirm_weigh_more() -> None:
+def test_groups_that_others_confirm_weigh_more_but_for_a_share_that_is_given() -> None:
     good = picture("p", 0).masks
     bad = np.roll(good, 8, axis=(0, 1))
-    weights = group_weights([[good, good], [good], [bad]])
+    groups = [[good, good], [good], [bad]]
+    fused, weights = combine(groups, {"method": "clustering"})
     assert sum(weights) == pytest.approx(1)
     assert weights[0] == pytest.approx(weights[1])
     assert weights[2] < weights[0]
+    np.testing.assert_array_equal(fused.labels > 0, good > 0)
+    overruled, weights = combine([[bad], *groups[:2]], {"method": "clustering", "first": 0.9})
+    assert weights[0] == pytest.approx(0.9)
+    np.testing.assert_array_equal(overruled.labels > 0, bad > 0)
 
 
 def test_the_curve_counts_samples() -> None:

@@ -8,7 +8,7 @@ from benchmarks.segmentation.tables import NAMES, cells, differences_table, over
 from benchmarks.segmentation.verdict import verdict
 from divseg.metrics import to_markdown
 
-OURS = ("combination samples + MMSE + smoothings", "consensus clustering")
+OURS = ("combination samples half + MMSE + smoothings", "consensus clustering")
 """Consensuses that the document begins with: the default of ``divseg run``, and the samples alone."""
 
 
@@ -26,8 +26,9 @@ def report(rows: pd.DataFrame, notes: list[str]) -> str:
     body = [
         "Every input gets the same segmenter, tuned for it on the tuning part. Brackets: 95 % bootstrap interval by "
         "image. The best smoothing is the kind that does best on the *scored* images. Count error: mean absolute. Two "
-        "consensuses are shown first: what `divseg run` fuses by default (samples, their means, MMSE, smoothings, each "
-        "kind weighted by agreement), and the samples alone. Surely: with the whole interval.\n"
+        "consensuses are shown first: what `divseg run` fuses by default (half of the votes are the samples', the "
+        "other half those of their means, of the MMSE and of smoothings, each kind weighted by agreement), and the "
+        "samples alone. Surely: with the whole interval.\n"
     ]
     body += [f"- {note}" for note in notes] + [""]
     for name in (k for k in OURS if k in kinds):

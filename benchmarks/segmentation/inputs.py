@@ -34,7 +34,7 @@ class Input:
     result : str
         ``each``: every label image is scored, and the mean is taken; ``fuse``: they are fused, and that is scored.
     fusion : dict
-        Options of :func:`divseg.fuse`.
+        Options of :func:`divseg.fuse`; of a combination also ``first``, the share of the votes of its first member.
     joint : bool
         Image-level parameters of the segmenter come from the MMSE.
     tuned_as : str
@@ -137,6 +137,7 @@ def catalogue(
         _combined("samples + MMSE", ("consensus clustering", "MMSE")),
         _combined("samples + MMSE + Gaussian", ("consensus clustering", *groups, "MMSE", "gaussian")),
         _combined("samples + MMSE + smoothings", ("consensus clustering", *groups, "MMSE", *kinds)),
+        _combined("samples half + MMSE + smoothings", ("consensus clustering", *groups, "MMSE", *kinds), first=0.5),
     ]
     after = [Input("clean", "clean", (("clean",),))] if clean else []
     return before + rows + after
@@ -163,5 +164,6 @@ def _fused(
     return Input(f"consensus {name}", "consensus", images, settings, "fuse", fusion, joint, tuned_as)
 
 
-def _combined(name: str, members: tuple[str, ...]) -> Input:
-    return Input(f"combination {name}", "combination", result="fuse", fusion={"method": "clustering"}, members=members)
+def _combined(name: str, members: tuple[str, ...], **options: Any) -> Input:
+    fusion = {"method": "clustering", **options}
+    return Input(f"combination {name}", "combination", result="fuse", fusion=fusion, members=members)

@@ -14,11 +14,9 @@ from benchmarks.segmentation.inputs import Input
 from benchmarks.segmentation.source import Source
 from divseg import evaluate, fuse
 from divseg.consensus import Consensus
+from divseg.metrics import agreement_weights
 
 Labels = NDArray[np.integer]
-
-VOTERS = 6
-"""Of a group, at most so many label images are asked how they agree with another group."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def combine(groups: Sequence[Sequence[Labels]], fusion: Mapping[str, Any]) -> tu
     groups : sequence of sequences of label images
         One group for each kind of image: the samples, the MMSE, a smoothed image.
     fusion : mapping
-        Options of :func:`divseg.fuse`.
+        Options of :func:`divseg.fuse`; with ``first``, the share of the votes of the first group.
 
     Returns
     -------
@@ -73,25 +71,7 @@ def combine(groups: Sequence[Sequence[Labels]], fusion: Mapping[str, Any]) -> tu
     list of float
         Weight of each group, with sum 1.
     """
-    weights = group_weights(groups)
+    options = dict(fusion)
+    weights = agreement_weights(groups, first=options.pop("first", None))
     each = [w / len(group) for w, group in zip(weights, groups, strict=True) for _ in group]
-    return fuse([m for group in groups for m in group], weights=each, **fusion), weights
-
-
-def group_weights(groups: Sequence[Sequence[Labels]]) -> list[float]:
-    """Return the share of the votes of each group, by its mean agreement with the others."""
-    count = len(groups)
-    agreement = np.zeros((count, count))
-    for a in range(count):
-        for b in range(a + 1, count):
-            pairs = zip(_some(groups[a], groups[b]), _some(groups[b], groups[a]), strict=True)
-            found = [np.nan_to_num(evaluate(x, y).map, nan=1.0) for x, y in pairs]
-            agreement[a, b] = agreement[b, a] = np.mean(found)
-    total = agreement.sum(axis=1) + 1e-6
-    return (total / total.sum()).tolist()
-
-
-def _some(group: Sequence[Labels], other: Sequence[Labels]) -> list[Labels]:
-    """As many members of a group as both lists need, spread evenly and repeated where they are few."""
-    count = min(VOTERS, max(len(group), len(other)))
-    return [group[i] for i in np.linspace(0, len(group) - 1, count).round().astype(int)]
+    return fuse([m for group in groups for m in group], weights=each, **options), weights

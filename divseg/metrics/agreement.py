@@ -14,7 +14,7 @@ VOTERS = 6
 """Of a group, at most so many label images are asked how they agree with another group."""
 
 
-def agreement_weights(groups: Sequence[Sequence[ArrayLike]]) -> list[float]:
+def agreement_weights(groups: Sequence[Sequence[ArrayLike]], *, first: float | None = None) -> list[float]:
     """Return the share of the votes of each group of label images, by its mean agreement with the other groups.
 
     A group whose objects no other group confirms counts little. It is the idea of views that differ in their errors
@@ -24,6 +24,8 @@ def agreement_weights(groups: Sequence[Sequence[ArrayLike]]) -> list[float]:
     ----------
     groups : sequence of sequences of integer arrays
         Label images of one image, 0 = background; a group holds those that came about in one way.
+    first : float, optional
+        Share of the votes that the first group has whatever it agrees with, from 0 to 1; the others share the rest.
 
     Returns
     -------
@@ -33,10 +35,12 @@ def agreement_weights(groups: Sequence[Sequence[ArrayLike]]) -> list[float]:
     Raises
     ------
     InputError
-        No groups, or an empty one.
+        No groups, or an empty one; an impossible share.
     """
     if not groups or not all(len(group) for group in groups):
         raise InputError("weights by agreement need at least one label image in every group")
+    if first is not None and not 0 <= first <= 1:
+        raise InputError(f"first={first!r} is no share of the votes: give a number from 0 to 1")
     if len(groups) == 1:
         return [1.0]
     count = len(groups)
@@ -47,6 +51,9 @@ def agreement_weights(groups: Sequence[Sequence[ArrayLike]]) -> list[float]:
             found = [np.nan_to_num(evaluate(x, y).map, nan=1.0) for x, y in pairs]  # both empty: they agree
             agreement[a, b] = agreement[b, a] = np.mean(found)
     total = agreement.sum(axis=1) + 1e-6
+    if first is not None:
+        total[1:] *= (1 - first) / total[1:].sum()
+        total[0] = first
     return [float(w) for w in total / total.sum()]
 
 

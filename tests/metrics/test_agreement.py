@@ -29,6 +29,19 @@ def test_numbers_of_objects_and_order_of_groups_do_not_matter(cells):
     assert sorted(one) == pytest.approx(sorted(two))
 
 
+def test_the_first_group_has_the_share_it_is_given(cells):
+    wrong = np.zeros_like(cells)
+    wrong[:, 18:23] = 1
+    free = agreement_weights([[cells], [cells], [cells], [wrong]])
+    held = agreement_weights([[cells], [cells], [cells], [wrong]], first=0.5)
+    assert sum(held) == pytest.approx(1)
+    assert held[0] == pytest.approx(0.5)
+    np.testing.assert_allclose(np.divide(held[1:], held[1]), np.divide(free[1:], free[1]))
+    assert agreement_weights([[cells]], first=0.5) == [1.0]
+    with pytest.raises(InputError, match=r"first=1\.5"):
+        agreement_weights([[cells], [cells]], first=1.5)
+
+
 def test_alone_empty_and_nothing(cells):
     assert agreement_weights([[cells]]) == [1.0]
     assert agreement_weights([[np.zeros_like(cells)]] * 2) == pytest.approx([0.5, 0.5])
