@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from benchmarks.segmentation.rows import DEFAULT
 from benchmarks.segmentation.tables import NAMES, cells, differences_table, overview, ranking, scores_table
 from benchmarks.segmentation.verdict import verdict
 from divseg.metrics import to_markdown
 
-OURS = ("combination samples half + MMSE + smoothings", "consensus clustering")
+OURS = (DEFAULT, "consensus clustering")
 """Consensuses that the document begins with: the default of ``divseg run``, and the samples alone."""
 
 

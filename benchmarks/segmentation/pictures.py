@@ -14,10 +14,11 @@ from scipy import ndimage as ndi
 
 from benchmarks.segmentation.inputs import Input
 from benchmarks.segmentation.results import Choice
-from benchmarks.segmentation.rows import Book, read_rows, result_of
+from benchmarks.segmentation.rows import DEFAULT, Book, read_rows, result_of
 from divseg.report.style import BLUE, GREEN, INK, ORANGE, new_chart
 
-OURS, THEIRS = "consensus clustering", "MMSE"
+OURS, THEIRS = (DEFAULT, "consensus clustering"), "MMSE"
+"""The first of ours that there is, against theirs."""
 EACH = 2
 """Gains, and losses, that are shown."""
 SIDE = 256
@@ -42,10 +43,11 @@ def extremes(
     if table.empty:
         return None
     wide = table.pivot_table(index="image", columns="input", values="map")
-    if OURS not in wide or THEIRS not in wide:
+    ours = next((name for name in OURS if name in wide), None)
+    if ours is None or THEIRS not in wide:
         return None
     scored = [name for names, _ in folds for name in names]
-    gain = (wide[OURS] - wide[THEIRS]).loc[lambda g: g.index.isin(scored)].dropna().sort_values()
+    gain = (wide[ours] - wide[THEIRS]).loc[lambda g: g.index.isin(scored)].dropna().sort_values()
     names = list(dict.fromkeys([*gain.index[::-1][:EACH], *gain.index[:EACH]]))
     if not names:
         return None
@@ -53,7 +55,7 @@ def extremes(
     for line, name in enumerate(names):
         chosen = next(choices for members, choices in folds if name in members)
         scores = wide.loc[name]
-        _draw(axes[5 * line : 5 * line + 5], book, rows, dict(chosen), name, scores)
+        _draw(axes[5 * line : 5 * line + 5], book, rows, dict(chosen), name, scores.loc[[THEIRS, ours]])
     return figure
 
 
@@ -63,15 +65,16 @@ def _draw(
     source = book.cell.source(name)
     by_name = {row.name: row for row in rows}
     theirs, ours = (
-        result_of(source, by_name[who], rows, chosen, book.grid, book.cell.samples)[0][0] for who in (THEIRS, OURS)
+        result_of(source, by_name[who], rows, chosen, book.grid, book.cell.samples)[0][0] for who in scores.index
     )
+    before, after = scores
     truth, mmse, noisy = source.picture.masks, source.image(("mmse",)), source.picture.noisy
     place = _window((theirs > 0) != (ours > 0))
     shown: list[tuple[str, Any, NDArray[np.integer] | None, str]] = [
         (f"{name[:16]}: noisy", noisy, None, INK),
         ("MMSE", mmse, None, INK),
-        (f"MMSE: {scores[THEIRS]:.3f}", mmse, theirs, ORANGE),
-        (f"consensus: {scores[OURS]:.3f} ({scores[OURS] - scores[THEIRS]:+.3f})", mmse, ours, BLUE),
+        (f"MMSE: {before:.3f}", mmse, theirs, ORANGE),
+        (f"consensus: {after:.3f} ({after - before:+.3f})", mmse, ours, BLUE),
         ("truth", mmse, truth, GREEN),
     ]
     for ax, (title, image, labels, colour) in zip(axes, shown, strict=True):

@@ -14,16 +14,20 @@ from benchmarks.segmentation.inputs import Input
 from benchmarks.segmentation.results import Choice, Labels, combine, consensus, label_images, scores
 from benchmarks.segmentation.source import Source
 from benchmarks.segmentation.tuning import choose, tuned
-from divseg.consensus import Consensus
+from divseg.consensus import Consensus, assess
 from divseg.io import config_hash, write_csv, write_json
 from divseg.metrics import object_hits
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Numbers of samples of the curve."""
-CURVE = ("MMSE", "consensus clustering", "consensus mutex", "consensus majority", "consensus of means of 4")
+DEFAULT = "combination samples half + MMSE + smoothings"
+"""What ``divseg run`` does."""
+CURVE = ("MMSE", "consensus clustering", "consensus mutex", "consensus majority", "consensus of means of 4", DEFAULT)
 """Inputs of the curve, as far as they are in the table."""
-CALIBRATED = ("consensus clustering", "consensus mutex")
-"""Inputs whose objects' existence is compared with the truth."""
+CALIBRATED = ("consensus clustering", "consensus mutex", DEFAULT)
+"""Inputs whose objects' existence is compared with the truth; it is always what the samples say."""
+LEAST = 8
+"""Samples from which on a combination has means of four among its members."""
 
 
 def result_of(
@@ -34,6 +38,7 @@ def result_of(
     if row.members:
         groups = [label_images(source, by_name[m], chosen[m], grid, samples) for m in row.members]
         fused, weights = combine(groups, row.fusion)
+        fused = assess(fused.labels, groups[0])
         told = "; ".join(f"{m} {w:.2f}: {chosen[m].spec}" for m, w in zip(row.members, weights, strict=True))
         return [fused.labels], fused, told
     choice = chosen[row.name]
@@ -71,19 +76,33 @@ def score_picture(
 
 
 def curve_picture(
-    source: Source, rows: Sequence[Input], chosen: dict[str, Choice], grid: Grid, most: int
+    source: Source,
+    wanted: Sequence[Input],
+    rows: Sequence[Input],
+    chosen: dict[str, Choice],
+    grid: Grid,
+    most: int,
 ) -> list[dict[str, Any]]:
     """Score some inputs with 1, 2, 4, ... samples."""
+    by_name = {row.name: row for row in rows}
+
+    def label(row: Input, count: int) -> list[Labels]:
+        if row.name == "MMSE":  # of so many samples, not of all that there are
+            return [source.labels(("mmse", count), grid, chosen[row.name].spec)]
+        return label_images(source, row, chosen[row.name], grid, count)
+
     found = []
-    for row in (r for r in rows if r.name in CURVE):
+    for row in (r for r in wanted if r.name in CURVE):
         for count in (c for c in COUNTS if c <= most):
-            if row.name == "MMSE":
-                masks = [source.labels(("mmse", count), grid, chosen[row.name].spec)]
+            if row.members:
+                if count < LEAST:
+                    continue
+                masks = [combine([label(by_name[m], count) for m in row.members], row.fusion)[0].labels]
             elif row.images[0][0] == "group" and count < row.images[0][1]:
                 continue
             else:
-                masks = label_images(source, row, chosen[row.name], grid, count)
-                masks = [consensus(row, masks).labels]
+                masks = label(row, count)
+                masks = masks if row.name == "MMSE" else [consensus(row, masks).labels]
             found.append(
                 {
                     "image": source.picture.name,
@@ -184,7 +203,7 @@ class Book:
         if not missing:
             return
         tell(f"curve {name}")
-        new = curve_picture(self.cell.source(name, most), missing, chosen, self.grid, most)
+        new = curve_picture(self.cell.source(name, most), missing, rows, chosen, self.grid, most)
         append(self.curve, pd.DataFrame([{**self.head, **row} for row in new]))
 
 
