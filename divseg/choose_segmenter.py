@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from divseg.errors import DivsegError, InputError
+from divseg.errors import ConfigError, DivsegError, InputError
 from divseg.io import RunStore, config_hash, write_csv
 from divseg.metrics import evaluate
 from divseg.progress import Reporter
@@ -42,6 +42,33 @@ def candidates() -> list[str]:
         for smooth in SMOOTHS
         for split in SPLITS
     ]
+
+
+def asked_candidates(text: str) -> list[str] | None:
+    """Return what the setting ``segmenter`` leaves to the samples to choose among, None where it names one segmenter.
+
+    Parameters
+    ----------
+    text : str
+        ``"auto"`` for all candidates, ``"auto:A|B|C"`` for those.
+
+    Raises
+    ------
+    ConfigError
+        An unknown segmenter among them, or fewer than two.
+    """
+    word, colon, rest = text.partition(":")
+    if word.strip() != "auto":
+        return None
+    if not colon:
+        return candidates()
+    named = [part.strip() for part in rest.split("|") if part.strip()]
+    if len(named) < 2:
+        raise ConfigError(
+            f"segmenter {text!r} leaves no choice; name two or more: auto:otsu,smooth=1|stardist:nuclei (auto alone "
+            "compares thresholdings)"
+        )
+    return [segmenter(part).name for part in named]
 
 
 def rank_segmenters(
@@ -150,7 +177,7 @@ def _table(names: Sequence[str], rows: Sequence[NDArray[np.float64]]) -> pd.Data
 
 
 def choose_for_run(
-    store: RunStore, model: Any, refs: Sequence[Any], seed: int, model_key: str, tell: Reporter
+    store: RunStore, model: Any, refs: Sequence[Any], specs: Sequence[str], seed: int, model_key: str, tell: Reporter
 ) -> Segmenter:
     """Choose the segmenter of a run by a few of its images, spread over the folder, or take up its earlier choice.
 
@@ -163,6 +190,8 @@ def choose_for_run(
     model : DivNoising
     refs : sequence of ImageRef
         Images of the folder; those that cannot be read are passed over.
+    specs : sequence of str
+        Segmenters to choose among.
     seed : int
         Of the samples.
     model_key : str
@@ -177,7 +206,7 @@ def choose_for_run(
     """
     from divseg.denoise.divnoising import plane
 
-    key = config_hash({"model": model_key, "seed": seed, "images": [ref.name for ref in refs]})
+    key = config_hash({"model": model_key, "seed": seed, "specs": list(specs), "images": [ref.name for ref in refs]})
     known = store.read_run().get("segmenter_choice", {})
     if known.get("key") == key:
         tell.say(f"segmenter: {known['segmenter']}, chosen before")
@@ -189,7 +218,7 @@ def choose_for_run(
             stacks.append(np.concatenate([b.cpu().numpy() for b in batches]))
         except (DivsegError, OSError):
             continue  # it will be a row of failures.csv
-    table = rank_segmenters(stacks, step=lambda spec: tell.images(0, len(refs), f"choosing a segmenter: {spec}"))
+    table = rank_segmenters(stacks, specs, step=lambda spec: tell.images(0, len(refs), f"choosing a segmenter: {spec}"))
     write_csv(store.folder / "segmenters.csv", table)
     best = str(table["segmenter"].iloc[0])
     store.write_run({**store.read_run(), "segmenter_choice": {"key": key, "segmenter": best}})

@@ -53,7 +53,8 @@ class RunConfig(BaseModel):
     tile: int | None = Field(default=None, ge=16)
     """Side in pixels of the tiles the network works on; the results do not depend on it."""
     segmenter: str = "auto"
-    """Segmenter of every sample: a method with its options, or auto: the thresholding that the samples support best."""
+    """Segmenter of every sample: a method with its options; auto: the thresholding that the samples support best;
+    auto:A|B|C: the one of these segmenters."""
     voters: Literal["samples", "all"] = "all"
     """Whose label images are fused: those of the samples alone, or (all) with them those of the MMSE, of means of four
     samples and of smoothed images: half of the votes are the samples', the other kinds share the rest by their

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+from divseg.choose_segmenter import asked_candidates
 from divseg.config import RunConfig, split_markers
 from divseg.errors import ConfigError, DivsegWarning, InputError
 from divseg.segment import Segmenter, segmenter
@@ -35,7 +36,7 @@ def check_settings(config: RunConfig) -> Segmenter | None:
                 check_markers(plain)
         except InputError as error:
             raise ConfigError(str(error)) from None
-    return None if config.segmenter == "auto" else segmenter(config.segmenter)
+    return segmenter(config.segmenter) if asked_candidates(config.segmenter) is None else None
 
 
 def load_calibration(config: RunConfig) -> Calibration | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from divseg.choose_segmenter import choose_for_run
+from divseg.choose_segmenter import asked_candidates, choose_for_run
 from divseg.config import RunConfig
 from divseg.errors import ConfigError, DivsegError, DivsegWarning, InputError, OutputError
 from divseg.io import (
@@ -151,7 +151,8 @@ class _Run:
         model = self.model(model_folder)
         if self._segment is None:
             refs, weights = self.found.images.refs, fingerprint_model(self.store.model)
-            self._segment = choose_for_run(self.store, model, refs, self.config.seed, weights, self.tell)
+            specs = asked_candidates(self.config.segmenter) or []
+            self._segment = choose_for_run(self.store, model, refs, specs, self.config.seed, weights, self.tell)
         key = self.unit_key(model)
         try:
             self.images(model, key)

@@ -54,7 +54,7 @@ def segment_folder(
     DivsegError
         For an unknown segmenter, where there is no image, or where results cannot be written.
     """
-    if spec.strip() == "auto":
+    if spec.partition(":")[0].strip() == "auto":
         raise ConfigError("segmenter auto needs posterior samples: use divseg run, or name a segmenter")
     tell, chosen = reporter or LogReporter(), segmenter(spec)
     found = check_inputs(source, axes=axes, channel=channel, out=Path(out))

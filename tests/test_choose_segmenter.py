@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage as ndi
 
-from divseg.choose_segmenter import candidates, explained_variance, rank_segmenters
+from divseg.choose_segmenter import _middle, asked_candidates, candidates, explained_variance, rank_segmenters
 from divseg.config import RunConfig
 from divseg.errors import ConfigError, InputError
 from divseg.run import run_folder
@@ -82,15 +82,36 @@ def test_wrong_input_is_told():
         rank_segmenters([samples()], ["otzu"])
 
 
+def test_the_setting_names_the_candidates():
+    assert asked_candidates("auto") == candidates()
+    assert asked_candidates("otsu,smooth=1") is None
+    named = asked_candidates("auto: otsu,smooth=1 | stardist:nuclei,scale=0.5")
+    assert [name.partition(",")[0] for name in named] == ["otsu", "stardist:nuclei"]
+    for text in ("auto:", "auto:otsu", "auto:otsu|"):
+        with pytest.raises(ConfigError, match="name two or more"):
+            asked_candidates(text)
+    with pytest.raises(ConfigError, match="otzu"):
+        asked_candidates("auto:otzu|li")
+
+
+def test_large_images_are_judged_by_their_middle():
+    assert _middle(np.zeros((600, 300))).shape == (512, 300)
+    image = np.arange(514 * 513).reshape(514, 513)
+    np.testing.assert_array_equal(_middle(image), image[1:513, :512])
+
+
 def test_a_run_chooses_once(make_plate, tmp_path):
     images, masks = make_plate(tmp_path, n=2)
-    config = RunConfig(train_steps=40, samples=3, device="cpu", segmenter="auto", compare=("clustering",))
+    config = RunConfig(
+        train_steps=40, samples=3, device="cpu", segmenter="auto:otsu,smooth=1|li,smooth=2", compare=("clustering",)
+    )
     done = run_folder(images, tmp_path / "out", config, truth=masks)
     assert done.n_failed == 0
     table = pd.read_csv(tmp_path / "out" / "segmenters.csv")
+    assert set(table["segmenter"]) == {"otsu,smooth=1", "li,smooth=2"}
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["segmenter_choice"]["segmenter"] == table["segmenter"][0]
-    assert record["config"]["segmenter"] == "auto"
+    assert record["config"]["segmenter"] == "auto:otsu,smooth=1|li,smooth=2"
     said = (tmp_path / "out" / "run.log").read_text()
     assert "by the samples of 2 images" in said
     run_folder(images, tmp_path / "out", config, truth=masks)

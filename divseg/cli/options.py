@@ -49,8 +49,9 @@ Tile = Annotated[
 Segmenter = Annotated[
     str | None,
     typer.Option(
-        help='Segmenter with options, e.g. "li,smooth=1,split=distance,min_size=30"; auto: the thresholding that the '
-        "samples support best; stardist:NAME_OR_FOLDER; python:module:function.",
+        help='Segmenter with options, e.g. "li,smooth=1,split=distance,min_size=30"; auto (default): the '
+        "thresholding that the samples support best; auto:A|B: the one of these; stardist:NAME_OR_FOLDER; "
+        "python:module:function.",
         show_default=False,
     ),
 ]

@@ -180,7 +180,7 @@ def segmenter_ranking(results: Results, most: int = 8) -> dict[str, Any] | None:
     table = results.segmenters
     names = [name for name in text(table, "segmenter") if name]
     config = results.run.get("config")
-    named = isinstance(config, dict) and config.get("segmenter", "auto") != "auto"
+    named = isinstance(config, dict) and not str(config.get("segmenter", "auto")).startswith("auto")
     if named or not names or len(names) != len(table):
         return None
     columns = ("score", "objects", "explained")
