@@ -9,13 +9,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.segmentation.rows import DEFAULT
 from benchmarks.segmentation.tables import best_smoothing
 from divseg.metrics import d_ece, reliability_curve
 from divseg.report.style import INK, dress, logarithmic, new_chart
 
 LEVEL_ORDER = ("n20", "pg_mid", "pg_low", "real", "demo")
 """Noise levels from mild to hard."""
-LINES = ("noisy", "best smoothing", "MMSE", "consensus clustering", "clean")
+LINES = ("noisy", "best smoothing", "MMSE", DEFAULT, "clean")
 """Inputs of the curve over noise levels."""
 PALETTE = "colorblind"
 
