@@ -65,7 +65,7 @@ class Grid:
         if not self.is_stardist:
             return ""
         folder = self.made(next(iter(self.candidates.values()))[0]).folder
-        files = sorted(file for file in folder.iterdir() if file.is_file())
+        files = sorted(file for file in folder.iterdir() if file.suffix in (".json", ".h5"))
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
 
     def parts(self, spec: str) -> tuple[str, float]:
