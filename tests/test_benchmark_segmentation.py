@@ -19,7 +19,7 @@ from benchmarks.segmentation.results import Choice, combine
 from benchmarks.segmentation.rows import DEFAULT, append, curve_picture, missing_rows, read_rows, score_picture
 from benchmarks.segmentation.smoothing import NoiseLine
 from benchmarks.segmentation.source import Source
-from benchmarks.segmentation.tables import overview
+from benchmarks.segmentation.tables import overview, samples_table
 from benchmarks.segmentation.tuning import choose, tune_picture
 from benchmarks.segmentation.verdict import verdict
 from divseg import segmenter
@@ -123,6 +123,10 @@ def test_the_curve_counts_samples() -> None:
     chosen = {row.name: Choice(settings[row.name], grid.specs[0]) for row in rows}
     found = pd.DataFrame(curve_picture(source_of(picture("p", 1), 8), rows, rows, chosen, grid, 8))
     assert list(found.loc[found["input"] == DEFAULT, "samples"]) == [8]
+    head = {"set": "demo", "level": "n", "segmenter": "threshold", "minutes": 1.0}
+    line = samples_table(found.assign(**head)).set_index("input").loc["MMSE"]
+    expected = found.loc[(found["input"] == "MMSE") & (found["samples"] == 4), "map"].item()
+    assert float(line["4"]) == pytest.approx(expected, abs=5e-4)
     assert list(found.loc[found["input"] == "MMSE", "samples"]) == [1, 2, 4, 8]
     assert list(found.loc[found["input"] == "consensus of means of 4", "samples"]) == [4, 8]
 

@@ -22,8 +22,10 @@ from benchmarks.segmentation.grids import make_grid
 from benchmarks.segmentation.inputs import catalogue, select
 from benchmarks.segmentation.rows import Book, read_rows
 from benchmarks.segmentation.smoothing import have_bm3d
+from benchmarks.segmentation.tables import samples_table
 from divseg.errors import DivsegError
 from divseg.io import write_text
+from divseg.metrics import to_markdown
 
 
 def parser() -> argparse.ArgumentParser:
@@ -145,6 +147,11 @@ def run(a: argparse.Namespace, words: list[str]) -> None:
             f"python -m benchmarks.segmentation {told}",
             body,
         )
+    if a.curves:
+        curves = [read_rows(book.curve, chosen[book.rows][0], ("image", "input", "samples")) for book, _ in books]
+        table = to_markdown(samples_table(pd.concat(curves, ignore_index=True)))
+        write_text(a.out / "samples.md", f"# mAP against the number of posterior samples\n\n{table}")
+        print(f"table: {a.out / 'samples.md'}")
     if not a.no_plots:
         from benchmarks.segmentation.plots import draw_all
 

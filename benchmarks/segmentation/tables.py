@@ -116,6 +116,18 @@ def overview(rows: pd.DataFrame, ours: str = "consensus clustering", score: str 
     return pd.DataFrame(found).fillna("")
 
 
+def samples_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean mAP of each cell's inputs with 1, 2, 4, ... samples."""
+    found = []
+    for (name, level, segmenter, _), part in cells(rows):
+        means = part.pivot_table(index="input", columns="samples", values="map", sort=False)
+        for who, line in means.sort_index(axis=1).iterrows():
+            head = {"set": f"{name} {level}", "segmenter": segmenter, "images": str(part["image"].nunique())}
+            shown = {str(count): "" if np.isnan(value) else f"{value:.3f}" for count, value in line.items()}
+            found.append({**head, "input": str(who), **shown})
+    return pd.DataFrame(found)
+
+
 def ranking(rows: pd.DataFrame) -> pd.DataFrame:
     """Return every input's mean mAP minus the MMSE's, cell by cell, and in the mean over the cells."""
     columns = {}
