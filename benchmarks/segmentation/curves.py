@@ -14,21 +14,27 @@ from benchmarks.segmentation.tables import best_smoothing
 from divseg.metrics import d_ece, reliability_curve
 from divseg.report.style import INK, dress, logarithmic, new_chart
 
-LEVEL_ORDER = ("n20", "pg_mid", "pg_low", "real", "demo")
+LEVEL_ORDER = ("pg_mid", "n20", "pg_low", "real", "demo")
 """Noise levels from mild to hard."""
 LINES = ("noisy", "best smoothing", "MMSE", DEFAULT, "clean")
 """Inputs of the curve over noise levels."""
 PALETTE = "colorblind"
+SHORT = {DEFAULT: "samples half, other views half"}
+"""Names in legends that would be too long."""
 
 
 def samples_chart(rows: pd.DataFrame) -> Figure | None:
-    """Draw mAP against the number of samples, a panel for each cell; bands: 95 % intervals by image."""
+    """Draw the mean mAP against the number of samples, a panel for each cell.
+
+    Without bands: images differ far more from each other than numbers of samples do.
+    """
     if rows.empty:
         return None
+    rows = rows.assign(input=rows["input"].replace(SHORT))
     cells = list(rows.groupby(["set", "level", "segmenter"], sort=False))
     figure, axes = _panels(len(cells))
     for ax, (name, part) in zip(axes, cells, strict=False):
-        sns.lineplot(part, x="samples", y="map", hue="input", marker="o", errorbar=("ci", 95), palette=PALETTE, ax=ax)
+        sns.lineplot(part, x="samples", y="map", hue="input", marker="o", errorbar=None, palette=PALETTE, ax=ax)
         counts = sorted(set(part["samples"]))
         ax.set_xscale("log", base=2)
         ax.set_xticks(counts, [str(count) for count in counts])
@@ -50,9 +56,10 @@ def levels_chart(rows: pd.DataFrame) -> Figure | None:
         shown = pd.concat(parts)
         shown = shown[shown["line"].isin(LINES)]
         order = [level for level in LEVEL_ORDER if level in set(part["level"])]
-        shown = shown.assign(level=pd.Categorical(shown["level"], order, ordered=True))
+        level = pd.Categorical(shown["level"], order, ordered=True)
+        shown = shown.assign(level=level, line=shown["line"].replace(SHORT))
         options = {
-            "hue_order": [line for line in LINES if line in set(shown["line"])],
+            "hue_order": [SHORT.get(line, line) for line in LINES if SHORT.get(line, line) in set(shown["line"])],
             "palette": PALETTE,
             "dodge": 0.2,
         }
@@ -78,7 +85,10 @@ def minutes_chart(rows: pd.DataFrame) -> Figure | None:
 
 
 def calibration_chart(objects: pd.DataFrame) -> Figure | None:
-    """Draw how often objects are right (IoU above 0.5) against their existence, a panel for each cell."""
+    """Draw how often objects are right (IoU above 0.5) against their existence, a panel for each cell.
+
+    The legend tells detection calibration error and number of objects.
+    """
     if objects.empty:
         return None
     cells = list(objects.groupby(["set", "level", "segmenter"], sort=False))
@@ -89,7 +99,7 @@ def calibration_chart(objects: pd.DataFrame) -> Figure | None:
         for colour, (who, mine) in zip(colours, part.groupby("input", sort=False), strict=False):
             curve = reliability_curve(mine["existence"], mine["hit"], bins=8, adaptive=True)
             error = d_ece(mine["existence"], mine["hit"])
-            label = f"{who} (D-ECE {error:.3f}, {len(mine)} objects)"
+            label = f"{SHORT.get(str(who), who)} ({error:.3f}, {len(mine)})"
             ax.plot(curve["confidence"], curve["precision"], marker="o", color=colour, label=label)
         ax.set(xlim=(0, 1.02), ylim=(0, 1.02))
         _finish(ax, " ".join(name), "existence", "share of true positives")

@@ -27,9 +27,10 @@ def report(rows: pd.DataFrame, notes: list[str]) -> str:
     body = [
         "Every input gets the same segmenter, tuned for it on the tuning part. Brackets: 95 % bootstrap interval by "
         "image. The best smoothing is the kind that does best on the *scored* images. Count error: mean absolute. Two "
-        "consensuses are shown first: what `divseg run` fuses by default (half of the votes are the samples', the "
-        "other half those of their means, of the MMSE and of smoothings, each kind weighted by agreement), and the "
-        "samples alone. Surely: with the whole interval.\n"
+        "consensuses are shown first: the fusion of `divseg run` (half of the votes are the samples', the other half "
+        "those of their means, of the MMSE and of smoothings, each kind weighted by agreement), and the samples alone. "
+        "In the table every kind has a segmenter and a strength of its own, tuned; `divseg run` has one segmenter for "
+        "all and five fixed smoothings (compared in the lab book). Surely: with the whole interval.\n"
     ]
     body += [f"- {note}" for note in notes] + [""]
     for name in (k for k in OURS if k in kinds):

@@ -21,7 +21,7 @@ from divseg.metrics import object_hits
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Numbers of samples of the curve."""
 DEFAULT = "combination samples half + MMSE + smoothings"
-"""What ``divseg run`` does."""
+"""The fusion of ``divseg run``, with a segmenter and a strength tuned for each kind of member."""
 CURVE = ("MMSE", "consensus clustering", "consensus mutex", "consensus majority", "consensus of means of 4", DEFAULT)
 """Inputs of the curve, as far as they are in the table."""
 CALIBRATED = ("consensus clustering", "consensus mutex", DEFAULT)
