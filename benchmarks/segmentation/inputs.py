@@ -34,7 +34,8 @@ class Input:
     result : str
         ``each``: every label image is scored, and the mean is taken; ``fuse``: they are fused, and that is scored.
     fusion : dict
-        Options of :func:`divseg.fuse`; of a combination also ``first``, the share of the votes of its first member.
+        Options of :func:`divseg.fuse`; of a combination also ``first``, the share of the votes of its first member, and
+        ``fixed``: all members have the first one's segmenter, and smoothings the strength of ``divseg run``.
     joint : bool
         Image-level parameters of the segmenter come from the MMSE.
     tuned_as : str
@@ -138,6 +139,7 @@ def catalogue(
         _combined("samples + MMSE + Gaussian", ("consensus clustering", *groups, "MMSE", "gaussian")),
         _combined("samples + MMSE + smoothings", ("consensus clustering", *groups, "MMSE", *kinds)),
         _combined("samples half + MMSE + smoothings", ("consensus clustering", *groups, "MMSE", *kinds), first=0.5),
+        _combined("as divseg run", ("consensus clustering", *groups, "MMSE", *kinds), first=0.5, fixed=True),
     ]
     after = [Input("clean", "clean", (("clean",),))] if clean else []
     return before + rows + after

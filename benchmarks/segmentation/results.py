@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.segmentation.grids import Grid
 from benchmarks.segmentation.inputs import Input
+from benchmarks.segmentation.smoothing import FIXED
 from benchmarks.segmentation.source import Source
 from divseg import evaluate, fuse
 from divseg.consensus import Consensus
@@ -34,6 +35,13 @@ def label_images(
     """Return the label images of an input, before any fusion, of at most `most` samples or groups."""
     keys = row.keys(choice.setting, samples, most)
     return [source.labels(key, grid, choice.spec, joint=row.joint) for key in keys]
+
+
+def member_choice(name: str, row: Input, chosen: Mapping[str, Choice]) -> Choice:
+    """Return setting and segmenter of a member of a combination."""
+    if not row.fusion.get("fixed"):
+        return chosen[name]
+    return Choice(FIXED.get(name), chosen[row.members[0]].spec)
 
 
 def consensus(row: Input, masks: Sequence[Labels]) -> Consensus:
@@ -71,7 +79,7 @@ def combine(groups: Sequence[Sequence[Labels]], fusion: Mapping[str, Any]) -> tu
     list of float
         Weight of each group, with sum 1.
     """
-    options = dict(fusion)
+    options = {name: value for name, value in fusion.items() if name != "fixed"}
     weights = agreement_weights(groups, first=options.pop("first", None))
     each = [w / len(group) for w, group in zip(weights, groups, strict=True) for _ in group]
     return fuse([m for group in groups for m in group], weights=each, **options), weights

@@ -11,7 +11,7 @@ import pandas as pd
 from benchmarks.segmentation.cell import Cell
 from benchmarks.segmentation.grids import Grid
 from benchmarks.segmentation.inputs import Input
-from benchmarks.segmentation.results import Choice, Labels, combine, consensus, label_images, scores
+from benchmarks.segmentation.results import Choice, Labels, combine, consensus, label_images, member_choice, scores
 from benchmarks.segmentation.source import Source
 from benchmarks.segmentation.tuning import choose, tuned
 from divseg.consensus import Consensus, assess
@@ -20,6 +20,8 @@ from divseg.metrics import object_hits
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Numbers of samples of the curve."""
+AS_RUN = "combination as divseg run"
+"""What ``divseg run`` does: one segmenter for all members, fixed strengths."""
 DEFAULT = "combination samples half + MMSE + smoothings"
 """The fusion of ``divseg run``, with a segmenter and a strength tuned for each kind of member."""
 CURVE = ("MMSE", "consensus clustering", "consensus mutex", "consensus majority", "consensus of means of 4", DEFAULT)
@@ -36,10 +38,11 @@ def result_of(
     """Return what is scored of an input: label images, the consensus if it is one, and the segmenter in words."""
     by_name = {r.name: r for r in rows}
     if row.members:
-        groups = [label_images(source, by_name[m], chosen[m], grid, samples) for m in row.members]
+        choices = {m: member_choice(m, row, chosen) for m in row.members}
+        groups = [label_images(source, by_name[m], choice, grid, samples) for m, choice in choices.items()]
         fused, weights = combine(groups, row.fusion)
         fused = assess(fused.labels, groups[0])
-        told = "; ".join(f"{m} {w:.2f}: {chosen[m].spec}" for m, w in zip(row.members, weights, strict=True))
+        told = "; ".join(f"{m} {w:.2f}: {choices[m].spec}" for m, w in zip(row.members, weights, strict=True))
         return [fused.labels], fused, told
     choice = chosen[row.name]
     masks = label_images(source, row, choice, grid, samples)

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from divseg.denoise.smoothing import GAUSSIAN_SD, MEANS_CUT, MEDIAN_SIDE, STABLE_CUT, TV_WEIGHT
+
 Image = NDArray[np.float32]
 
 
@@ -124,6 +126,17 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
     "bm3d": (0.8, 1.0, 1.3, 1.8),
 }
 """Strengths among which each kind is tuned."""
+
+
+FIXED: dict[str, float] = {
+    "gaussian": GAUSSIAN_SD,
+    "median": MEDIAN_SIDE,
+    "total variation": TV_WEIGHT,
+    "non-local means": MEANS_CUT,
+    "stabilised non-local means": STABLE_CUT,
+    "bm3d": 1.0,
+}
+"""Strengths in ``divseg run``, which tunes none (and has no BM3D)."""
 
 
 def have_bm3d() -> bool:
