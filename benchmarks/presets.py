@@ -36,9 +36,11 @@ def lay_out(folder: Path, level: str) -> None:
         (folder / sub).mkdir(parents=True, exist_ok=True)
     tests = [p for p in load_set(SET, level) if p.part == "test" and p.masks is not None][:COUNT]
     for picture in tests:
+        if (folder / "images" / f"{picture.name}.tif").is_file():
+            continue  # written again, it would be another image for a run that goes on
         cut = (slice(SIDE), slice(SIDE))
-        tifffile.imwrite(folder / "images" / f"{picture.name}.tif", picture.noisy[cut])
         tifffile.imwrite(folder / "masks" / f"{picture.name}.tif", np.asarray(picture.masks)[cut].astype("uint16"))
+        tifffile.imwrite(folder / "images" / f"{picture.name}.tif", picture.noisy[cut])
 
 
 def run(preset: str, data: Path, out: Path, threads: int | None) -> dict[str, float]:

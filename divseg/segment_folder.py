@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from divseg.choose_segmenter import asked_candidates
 from divseg.errors import ConfigError
 from divseg.folder_job import FolderJob, FolderResult
 from divseg.io import Image, InputReport, RunStore, check_inputs, check_plane
@@ -54,7 +55,7 @@ def segment_folder(
     DivsegError
         For an unknown segmenter, where there is no image, or where results cannot be written.
     """
-    if spec.partition(":")[0].strip() == "auto":
+    if asked_candidates(spec) is not None:
         raise ConfigError("segmenter auto needs posterior samples: use divseg run, or name a segmenter")
     tell, chosen = reporter or LogReporter(), segmenter(spec)
     found = check_inputs(source, axes=axes, channel=channel, out=Path(out))

@@ -16,7 +16,7 @@ from benchmarks.segmentation.elsewhere import made_elsewhere
 from benchmarks.segmentation.grids import Grid, make_grid
 from benchmarks.segmentation.inputs import catalogue, select
 from benchmarks.segmentation.results import Choice, combine
-from benchmarks.segmentation.rows import DEFAULT, append, curve_picture, missing_rows, read_rows, score_picture
+from benchmarks.segmentation.rows import VIEWS_TUNED, append, curve_picture, missing_rows, read_rows, score_picture
 from benchmarks.segmentation.smoothing import NoiseLine
 from benchmarks.segmentation.source import Source
 from benchmarks.segmentation.tables import overview, samples_table
@@ -118,11 +118,13 @@ def test_groups_that_others_confirm_weigh_more_but_for_a_share_that_is_given() -
 
 def test_the_curve_counts_samples() -> None:
     grid = small_grid()
-    rows = select(catalogue(clean=True, samples=8), lambda name: name in ("MMSE", "consensus of means of 4", DEFAULT))
+    rows = select(
+        catalogue(clean=True, samples=8), lambda name: name in ("MMSE", "consensus of means of 4", VIEWS_TUNED)
+    )
     settings = {row.name: row.settings[0] for row in rows}
     chosen = {row.name: Choice(settings[row.name], grid.specs[0]) for row in rows}
     found = pd.DataFrame(curve_picture(source_of(picture("p", 1), 8), rows, rows, chosen, grid, 8))
-    assert list(found.loc[found["input"] == DEFAULT, "samples"]) == [8]
+    assert list(found.loc[found["input"] == VIEWS_TUNED, "samples"]) == [8]
     head = {"set": "demo", "level": "n", "segmenter": "threshold", "minutes": 1.0}
     line = samples_table(found.assign(**head)).set_index("input").loc["MMSE"]
     expected = found.loc[(found["input"] == "MMSE") & (found["samples"] == 4), "map"].item()

@@ -9,17 +9,17 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.segmentation.rows import DEFAULT
+from benchmarks.segmentation.rows import VIEWS_TUNED
 from benchmarks.segmentation.tables import best_smoothing
 from divseg.metrics import d_ece, reliability_curve
 from divseg.report.style import INK, dress, logarithmic, new_chart
 
 LEVEL_ORDER = ("pg_mid", "n20", "pg_low", "real", "demo")
 """Noise levels from mild to hard."""
-LINES = ("noisy", "best smoothing", "MMSE", DEFAULT, "clean")
+LINES = ("noisy", "best smoothing", "MMSE", VIEWS_TUNED, "clean")
 """Inputs of the curve over noise levels."""
 PALETTE = "colorblind"
-SHORT = {DEFAULT: "samples half, other views half"}
+SHORT = {VIEWS_TUNED: "samples half, other views half"}
 """Names in legends that would be too long."""
 
 

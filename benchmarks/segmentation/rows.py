@@ -22,11 +22,18 @@ COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Numbers of samples of the curve."""
 AS_RUN = "combination as divseg run"
 """What ``divseg run`` does: one segmenter for all members, fixed strengths."""
-DEFAULT = "combination samples half + MMSE + smoothings"
+VIEWS_TUNED = "combination samples half + MMSE + smoothings"
 """The fusion of ``divseg run``, with a segmenter and a strength tuned for each kind of member."""
-CURVE = ("MMSE", "consensus clustering", "consensus mutex", "consensus majority", "consensus of means of 4", DEFAULT)
+CURVE = (
+    "MMSE",
+    "consensus clustering",
+    "consensus mutex",
+    "consensus majority",
+    "consensus of means of 4",
+    VIEWS_TUNED,
+)
 """Inputs of the curve, as far as they are in the table."""
-CALIBRATED = ("consensus clustering", "consensus mutex", DEFAULT)
+CALIBRATED = ("consensus clustering", "consensus mutex", VIEWS_TUNED)
 """Inputs whose objects' existence is compared with the truth; it is always what the samples say."""
 LEAST = 8
 """Samples from which on a combination has means of four among its members."""
