@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,11 @@ from numpy.typing import NDArray
 from divseg.errors import InputError
 
 Pixels = NDArray[np.floating]
+Segment = Callable[[Pixels], NDArray[np.int32]]
 AXES = {2: "(Y, X)", 3: "(Z, Y, X)"}
 
 
-def label_images(images: Any, segment: Callable[[Pixels], NDArray[np.int32]], ndim: int) -> Any:
+def label_images(images: Any, segment: Segment, ndim: int, threads: int = 1) -> Any:
     """Apply a function of one image to whatever holds images.
 
     Parameters
@@ -25,6 +28,8 @@ def label_images(images: Any, segment: Callable[[Pixels], NDArray[np.int32]], nd
         Takes one checked image (float32 or float64, finite) and returns its label image.
     ndim : int
         Dimensions of one image: 2 or 3.
+    threads : int
+        How many images of a stack or batch are worked on at once; above 1, `segment` must bear that.
 
     Returns
     -------
@@ -41,13 +46,13 @@ def label_images(images: Any, segment: Callable[[Pixels], NDArray[np.int32]], nd
         _check_shape(images, ndim, "images")
         if images.ndim == ndim:
             return segment(check_image(images, ndim))
-        return _stacked(images, segment, ndim, 0)
+        return _stacked(images, segment, ndim, 0, threads)
     if isinstance(images, str | bytes | Mapping) or not isinstance(images, Iterable):
         raise InputError(
             f"cannot segment {type(images).__name__} {str(images)[:40]!r}; give an array {AXES[ndim]}, a stack of such "
             "arrays or an iterable of them (divseg.read reads files)"
         )
-    return _streamed(iter(images), segment, ndim)
+    return _streamed(iter(images), segment, ndim, threads)
 
 
 def check_image(image: Any, ndim: int, what: str = "image") -> Pixels:
@@ -73,9 +78,7 @@ def check_image(image: Any, ndim: int, what: str = "image") -> Pixels:
     return pixels
 
 
-def _streamed(
-    elements: Iterator[Any], segment: Callable[[Pixels], NDArray[np.int32]], ndim: int
-) -> Iterator[NDArray[np.int32]]:
+def _streamed(elements: Iterator[Any], segment: Segment, ndim: int, threads: int) -> Iterator[NDArray[np.int32]]:
     done = 0
     for element in elements:
         held = _unwrapped(element, ndim)
@@ -89,17 +92,33 @@ def _streamed(
             yield segment(check_image(held, ndim, f"image {done} (counted from 0)"))
             done += 1
         else:
-            yield from _stacked(held, segment, ndim, done)
+            yield from _stacked(held, segment, ndim, done, threads)
             done += len(held)
 
 
-def _stacked(
-    stack: Any, segment: Callable[[Pixels], NDArray[np.int32]], ndim: int, first: int
-) -> Iterator[NDArray[np.int32]]:
+def _stacked(stack: Any, segment: Segment, ndim: int, first: int, threads: int) -> Iterator[NDArray[np.int32]]:
     if hasattr(stack, "cpu"):
         stack = _as_numpy(stack)  # one transfer for the batch
-    for i in range(len(stack)):
-        yield segment(check_image(stack[i], ndim, f"image {first + i} (counted from 0)"))
+
+    def one(i: int) -> NDArray[np.int32]:
+        return segment(check_image(stack[i], ndim, f"image {first + i} (counted from 0)"))
+
+    if min(threads, len(stack)) < 2:
+        yield from map(one, range(len(stack)))
+        return
+    # in order, and no more ahead of the caller than threads can work on
+    with ThreadPoolExecutor(min(threads, len(stack)), "divseg-segment") as executor:
+        running: deque[Future[NDArray[np.int32]]] = deque()
+        try:
+            for i in range(len(stack)):
+                running.append(executor.submit(one, i))
+                if len(running) > threads:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
 
 
 def _unwrapped(image: Any, ndim: int) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
+from numba import get_num_threads
 from numpy.typing import NDArray
 
 from divseg.errors import ConfigError, InputError
@@ -87,6 +88,8 @@ class ThresholdSegmenter:
     def __call__(self, images: Any) -> Any:
         """Segment one image, or many lazily; see :class:`divseg.segment.Segmenter`.
 
+        Images of a stack or batch are shared among as many threads as ``NUMBA_NUM_THREADS`` allows (all cores).
+
         Raises
         ------
         ConfigError
@@ -99,7 +102,7 @@ class ThresholdSegmenter:
                 f"segmenter {self.name!r} takes its threshold from a reference image: "
                 "call fit(mmse) first and use what it returns"
             )
-        return label_images(images, self._segment, self.options.ndim)
+        return label_images(images, self._segment, self.options.ndim, get_num_threads())
 
     def _level(self, image: NDArray[np.floating], prepared: NDArray[np.floating]) -> Level:
         # rounding errors of the filters would give a constant image a histogram

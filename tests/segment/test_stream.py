@@ -1,4 +1,5 @@
 import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -129,3 +130,43 @@ def test_what_is_no_image(bad, words):
 def test_the_stream_says_which_image_is_bad(bad, words):
     with pytest.raises(InputError, match=words):
         list(label_images(bad, count, 2))
+
+
+def test_threads_keep_the_order_and_look_no_further_than_they_can_work():
+    started = []
+
+    def note(image):
+        started.append(int(image.mean()))
+        return count(image)
+
+    result = label_images(images(9), note, 2, threads=3)
+    assert int(next(result).flat[0]) == 0
+    assert len(started) <= 4
+    assert numbers(result) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert sorted(started) == list(range(9))
+
+
+def test_threads_work_at_once():
+    meet = threading.Barrier(2, timeout=20)
+
+    def wait(image):
+        meet.wait()
+        return count(image)
+
+    assert numbers(label_images(images(6), wait, 2, threads=2)) == list(range(6))
+
+
+def test_a_failure_in_a_thread_comes_after_the_results_before_it():
+    stack = images(5)
+    stack[3, 0, 0] = np.nan
+    result = label_images(stack, count, 2, threads=2)
+    assert [int(next(result).flat[0]) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(InputError, match="image 3"):
+        next(result)
+
+
+def test_threads_end_with_whoever_stops_early():
+    result = label_images(images(50), count, 2, threads=2)
+    next(result)
+    result.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("divseg-segment")]
