@@ -20,9 +20,9 @@ from benchmarks.segmentation.document import report
 from benchmarks.segmentation.elsewhere import made_elsewhere
 from benchmarks.segmentation.grids import make_grid
 from benchmarks.segmentation.inputs import catalogue, select
-from benchmarks.segmentation.rows import Book, read_rows
+from benchmarks.segmentation.rows import TIMED, Book, read_rows
 from benchmarks.segmentation.smoothing import have_bm3d
-from benchmarks.segmentation.tables import samples_table
+from benchmarks.segmentation.tables import minutes_table, samples_table
 from divseg.errors import DivsegError
 from divseg.io import write_text
 from divseg.metrics import to_markdown
@@ -83,6 +83,7 @@ def main(words: list[str] | None = None) -> None:
         # Numba's first parallel loop would give PyTorch all cores again: they share OpenMP
         numba.config.NUMBA_NUM_THREADS = min(a.threads, numba.config.NUMBA_NUM_THREADS)
         torch.set_num_threads(a.threads)
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
     try:
         run(a, words if words is not None else sys.argv[1:])
     except DivsegError as error:
@@ -125,14 +126,14 @@ def run(a: argparse.Namespace, words: list[str]) -> None:
                 most_scored=a.images,
             )
             notes += [r for r in (made_elsewhere(cell, a) if last else []) if r not in notes]
-            rows = catalogue(clean=cell.clean, samples=a.samples, mode=not a.no_map, others=cell.origins, full=last)
+            rows = catalogue(clean=cell.clean, samples=a.samples, mode=not a.no_map, others=cell.origins)
             if a.inputs:
                 rows = select(rows, lambda n: any(fnmatch.fnmatch(n, pattern) for pattern in a.inputs))
             for segmenter in a.segmenters:
                 grid = make_grid(segmenter, large=cell.large, device=a.device)
                 book = Book(a.out, cell, grid, a.tuning_samples)
                 tell = partial(_tell, start, f"{name} {level} {segmenter}")
-                folds = book.fill(rows, tell, curve=a.curves if last else 0)
+                folds = book.fill(rows, tell, only=None if last else TIMED, curve=a.curves if last else 0)
                 books.append((book, last))
                 chosen[book.rows] = (rows, folds)
     rows = pd.concat([read_rows(book.rows, chosen[book.rows][0]) for book, last in books if last], ignore_index=True)
@@ -152,6 +153,12 @@ def run(a: argparse.Namespace, words: list[str]) -> None:
         table = to_markdown(samples_table(pd.concat(curves, ignore_index=True)))
         write_text(a.out / "samples.md", f"# mAP against the number of posterior samples\n\n{table}")
         print(f"table: {a.out / 'samples.md'}")
+    if len(a.minutes) > 1:
+        timed = pd.concat([read_rows(book.rows, chosen[book.rows][0]) for book, _ in books], ignore_index=True)
+        write_text(
+            a.out / "minutes.md", f"# mAP against the minutes of training\n\n{to_markdown(minutes_table(timed, TIMED))}"
+        )
+        print(f"table: {a.out / 'minutes.md'}")
     if not a.no_plots:
         from benchmarks.segmentation.plots import draw_all
 

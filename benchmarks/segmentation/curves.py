@@ -9,10 +9,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.segmentation.rows import VIEWS_TUNED
+from benchmarks.segmentation.rows import TIMED, VIEWS_TUNED
 from benchmarks.segmentation.tables import best_smoothing
 from divseg.metrics import d_ece, reliability_curve
-from divseg.report.style import INK, dress, logarithmic, new_chart
+from divseg.report.style import INK, dress, new_chart
 
 LEVEL_ORDER = ("pg_mid", "n20", "pg_low", "real", "demo")
 """Noise levels from mild to hard."""
@@ -69,17 +69,24 @@ def levels_chart(rows: pd.DataFrame) -> Figure | None:
 
 
 def minutes_chart(rows: pd.DataFrame) -> Figure | None:
-    """Draw mAP against the minutes of training, a panel for each cell with several."""
-    names = ["MMSE", "single sample", "consensus clustering"]
-    rows = rows[rows["input"].isin(names)]
+    """Draw mAP against the minutes of training, a panel for each cell with several; dashed: what needs no training."""
     cells = [p for p in rows.groupby(["set", "level", "segmenter"], sort=False) if p[1]["minutes"].nunique() > 1]
     if not cells:
         return None
     figure, axes = _panels(len(cells))
     for ax, (name, part) in zip(axes, cells, strict=False):
-        options = {"hue_order": names, "palette": PALETTE, "marker": "o", "errorbar": ("ci", 95)}
-        sns.lineplot(part, x="minutes", y="map", hue="input", ax=ax, **options)
-        logarithmic(ax, along="x")
+        shown = part[part["input"].isin(TIMED)]
+        order = [line for line in TIMED if line in set(shown["input"])]
+        options = {"hue_order": order, "palette": PALETTE, "marker": "o", "errorbar": None}
+        sns.lineplot(shown, x="minutes", y="map", hue="input", ax=ax, **options)
+        for colour, still in ((INK, best_smoothing(part)), ("#9AA3AA", "noisy")):
+            if still in set(part["input"]):
+                label = still if still == "noisy" else f"best smoothing ({still})"
+                level = part.loc[part["input"] == still, "map"].mean()
+                ax.axhline(level, color=colour, linestyle="--", linewidth=1.2, label=label)
+        ticks = sorted(set(shown["minutes"]))
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         _finish(ax, " ".join(name), "minutes of training")
     return figure
 

@@ -88,9 +88,7 @@ class Input:
         return found
 
 
-def catalogue(
-    *, clean: bool, samples: int, mode: bool = True, others: Mapping[str, str] | None = None, full: bool = True
-) -> list[Input]:
+def catalogue(*, clean: bool, samples: int, mode: bool = True, others: Mapping[str, str] | None = None) -> list[Input]:
     """Return the rows of the table, in its order.
 
     Parameters
@@ -103,16 +101,12 @@ def catalogue(
         Also the maximum a posteriori.
     others : mapping of str to str
         Kinds of images made elsewhere, such as N2V, and what tells them from others of the same name.
-    full : bool
-        Otherwise only what a model of another training time is compared by.
     """
     rows = [
         Input("MMSE", "mmse", (("mmse",),)),
         Input("single sample", "sample", (("sample", "k"),)),
         _fused("clustering", "clustering"),
     ]
-    if not full:
-        return rows
     kinds = [k for k in STRENGTHS if k != ("stabilised non-local means" if have_bm3d() else "bm3d")]
     before = [Input("noisy", "noisy", (("noisy",),))]
     before += [Input(kind, "smoothing", ((kind, "*"),), STRENGTHS[kind]) for kind in kinds]

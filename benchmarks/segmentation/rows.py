@@ -24,6 +24,8 @@ AS_RUN = "combination as divseg run"
 """What ``divseg run`` does: one segmenter for all members, fixed strengths."""
 VIEWS_TUNED = "combination samples half + MMSE + smoothings"
 """The fusion of ``divseg run``, with a segmenter and a strength tuned for each kind of member."""
+TIMED = ("MMSE", "single sample", "consensus clustering", AS_RUN)
+"""Inputs by which models of other training times are compared."""
 CURVE = (
     "MMSE",
     "consensus clustering",
@@ -166,7 +168,7 @@ class Book:
         return {k: self.config[k] for k in ("set", "level", "segmenter", "minutes", "variant")}
 
     def fill(
-        self, rows: Sequence[Input], tell: Callable[[str], None], *, curve: int = 0
+        self, rows: Sequence[Input], tell: Callable[[str], None], *, only: Sequence[str] | None = None, curve: int = 0
     ) -> list[tuple[tuple[str, ...], dict[str, Choice]]]:
         """Tune and score whatever is not there yet.
 
@@ -175,6 +177,8 @@ class Book:
         rows : sequence of Input
         tell : callable
             Told what is done.
+        only : sequence of str, optional
+            Names of the rows that are tuned and scored; of combinations with ``fixed`` members these need not be there.
         curve : int
             Largest number of samples of the curve; 0 = no curve.
 
@@ -184,19 +188,27 @@ class Book:
             For each fold the scored pictures and what was chosen for each input.
         """
         cell, chosen_by_fold = self.cell, []
+        wanted = [row for row in rows if only is None or row.name in only]
         for fold in cell.folds:
             options = {"samples": cell.samples, "most": self.most, "tell": tell}
-            table = tuned(self.tuning, fold.tune, cell.source, rows, self.grid, **options)
-            chosen = choose(table, rows, fold.tune)
+            table = tuned(self.tuning, fold.tune, cell.source, wanted, self.grid, **options)
+            chosen = choose(table, wanted, fold.tune)
             chosen_by_fold.append((fold.score, chosen))
             for name in fold.score:
-                self._score(name, rows, chosen, tell)
+                self._score(name, wanted, rows, chosen, tell)
                 if curve:
                     self._curve(name, rows, chosen, curve, tell)
         return chosen_by_fold
 
-    def _score(self, name: str, rows: Sequence[Input], chosen: dict[str, Choice], tell: Callable[[str], None]) -> None:
-        missing = missing_rows(self.rows, name, rows)
+    def _score(
+        self,
+        name: str,
+        wanted: Sequence[Input],
+        rows: Sequence[Input],
+        chosen: dict[str, Choice],
+        tell: Callable[[str], None],
+    ) -> None:
+        missing = missing_rows(self.rows, name, wanted)
         if not missing:
             return
         tell(f"score {name}: {len(missing)} inputs")

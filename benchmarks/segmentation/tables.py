@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,6 +125,36 @@ def samples_table(rows: pd.DataFrame) -> pd.DataFrame:
             head = {"set": f"{name} {level}", "segmenter": segmenter, "images": str(part["image"].nunique())}
             shown = {str(count): "" if np.isnan(value) else f"{value:.3f}" for count, value in line.items()}
             found.append({**head, "input": str(who), **shown})
+    return pd.DataFrame(found)
+
+
+def minutes_table(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return the mean mAP of some inputs after each training time, beside what needs no training.
+
+    The images are those that were scored after every time.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of cells with one training time or several.
+    names : sequence of str
+        Inputs that depend on the training.
+    """
+    found = []
+    for (name, level, segmenter), part in rows.groupby(CELL[:3], sort=False):
+        if part["minutes"].nunique() < 2:
+            continue
+        counts = part[part["input"] == names[0]].groupby("image")["minutes"].nunique()
+        part = part[part["image"].isin(counts[counts == counts.max()].index)]
+        best = best_smoothing(part)
+        head = {"set": f"{name} {level}", "segmenter": segmenter, "images": str(part["image"].nunique())}
+        for who in (n for n in (*names, "noisy", best, "clean") if n in set(part["input"])):
+            means = part[part["input"] == who].groupby("minutes")["map"].mean()
+            label = f"best smoothing ({who})" if who == best else str(who)
+            shown = {f"{m:g} min": f"{means[m]:.3f}" if m in means else "" for m in sorted(part["minutes"].unique())}
+            if who not in names:
+                shown = dict.fromkeys(shown, f"{means.iloc[-1]:.3f}")
+            found.append({**head, "input": label, **shown})
     return pd.DataFrame(found)
 
 
