@@ -11,15 +11,25 @@ import pytest
 
 from benchmarks.datasets import Picture
 from benchmarks.segmentation.cell import make_folds
+from benchmarks.segmentation.curves import minutes_chart
 from benchmarks.segmentation.document import report
 from benchmarks.segmentation.elsewhere import made_elsewhere
 from benchmarks.segmentation.grids import Grid, make_grid
 from benchmarks.segmentation.inputs import catalogue, select
-from benchmarks.segmentation.results import Choice, combine
-from benchmarks.segmentation.rows import VIEWS_TUNED, append, curve_picture, missing_rows, read_rows, score_picture
+from benchmarks.segmentation.results import Choice, combine, member_choice
+from benchmarks.segmentation.rows import (
+    AS_RUN,
+    TIMED,
+    VIEWS_TUNED,
+    append,
+    curve_picture,
+    missing_rows,
+    read_rows,
+    score_picture,
+)
 from benchmarks.segmentation.smoothing import NoiseLine
 from benchmarks.segmentation.source import Source
-from benchmarks.segmentation.tables import overview, samples_table
+from benchmarks.segmentation.tables import minutes_table, overview, samples_table
 from benchmarks.segmentation.tuning import choose, tune_picture
 from benchmarks.segmentation.verdict import verdict
 from divseg import segmenter
@@ -60,7 +70,9 @@ WANTED = ("noisy", "gaussian", "MMSE", "consensus clustering", "combination samp
 def scored() -> pd.DataFrame:
     grid = small_grid()
     rows = select(catalogue(clean=True, samples=4), lambda name: name in WANTED)
-    tuning = pd.DataFrame(tune_picture(source_of(picture("tune", 0)), [r for r in rows if not r.members], grid, 4, 2))
+    tuning = pd.DataFrame(
+        tune_picture(source_of(picture("tune", 0)), [r for r in rows if r.has_own_tuning], rows, grid, 4, 2)
+    )
     chosen = choose(tuning, rows, ["tune"])
     assert chosen["noisy"].spec.startswith("otsu,smooth=2")  # noise without smoothing is all specks
     assert chosen["gaussian"].setting in rows[1].settings
@@ -131,6 +143,35 @@ def test_the_curve_counts_samples() -> None:
     assert float(line["4"]) == pytest.approx(expected, abs=5e-4)
     assert list(found.loc[found["input"] == "MMSE", "samples"]) == [1, 2, 4, 8]
     assert list(found.loc[found["input"] == "consensus of means of 4", "samples"]) == [4, 8]
+
+
+def test_one_segmenter_for_all_members_is_tuned_for_what_they_give_together() -> None:
+    grid = small_grid()
+    rows = select(catalogue(clean=True, samples=4), lambda name: name == AS_RUN)
+    ours = next(row for row in rows if row.name == AS_RUN)
+    source = source_of(picture("tune", 0))
+    tuning = pd.DataFrame(tune_picture(source, [ours], rows, grid, 4, 2))
+    assert list(tuning["input"]) == [AS_RUN] * len(grid.specs)
+    chosen = choose(tuning, [ours], ["tune"])
+    assert chosen[AS_RUN].score == tuning["map"].max()
+    assert {member_choice(m, ours, chosen).spec for m in ours.members} == {chosen[AS_RUN].spec}
+    # members need no tuning of their own
+    found, _ = score_picture(source_of(picture("p", 1)), [ours], rows, chosen, grid, 4)
+    assert found[0]["map"] > 0.5
+
+
+def test_minutes_stand_side_by_side(scored: pd.DataFrame) -> None:
+    longer = scored[scored["input"].isin(["MMSE", "single sample"]) & (scored["image"] != "p5")].assign(minutes=4.0)
+    longer.loc[:, "map"] = 0.75
+    table = minutes_table(pd.concat([longer, scored]), TIMED).set_index("input")
+    assert set(table["images"]) == {"4"}  # one was not scored after four minutes
+    assert table.loc["MMSE", "4 min"] == "0.750"
+    part = scored[scored["image"] != "p5"]
+    assert float(table.loc["MMSE", "1 min"]) == pytest.approx(part.loc[part["input"] == "MMSE", "map"].mean(), abs=5e-4)
+    assert table.loc["noisy", "1 min"] == table.loc["noisy", "4 min"]
+    assert table.loc["consensus clustering", "4 min"] == ""
+    assert minutes_chart(pd.concat([longer, scored])) is not None
+    assert minutes_chart(scored) is None
 
 
 def test_what_is_in_the_file_is_not_scored_again(tmp_path, scored: pd.DataFrame) -> None:

@@ -39,9 +39,23 @@ def label_images(
 
 def member_choice(name: str, row: Input, chosen: Mapping[str, Choice]) -> Choice:
     """Return setting and segmenter of a member of a combination."""
-    if not row.fusion.get("fixed"):
+    if not row.fusion.get("one"):
         return chosen[name]
-    return Choice(FIXED.get(name), chosen[row.members[0]].spec)
+    return Choice(FIXED.get(name), chosen[row.name].spec)
+
+
+def member_groups(
+    source: Source,
+    row: Input,
+    rows: Mapping[str, Input],
+    chosen: Mapping[str, Choice],
+    grid: Grid,
+    samples: int,
+    most: int | None = None,
+) -> list[list[Labels]]:
+    """Return the label images of each member of a combination."""
+    choices = {m: member_choice(m, row, chosen) for m in row.members}
+    return [label_images(source, rows[m], choice, grid, samples, most) for m, choice in choices.items()]
 
 
 def consensus(row: Input, masks: Sequence[Labels]) -> Consensus:
@@ -79,7 +93,7 @@ def combine(groups: Sequence[Sequence[Labels]], fusion: Mapping[str, Any]) -> tu
     list of float
         Weight of each group, with sum 1.
     """
-    options = {name: value for name, value in fusion.items() if name != "fixed"}
+    options = {name: value for name, value in fusion.items() if name != "one"}
     weights = agreement_weights(groups, first=options.pop("first", None))
     each = [w / len(group) for w, group in zip(weights, groups, strict=True) for _ in group]
     return fuse([m for group in groups for m in group], weights=each, **options), weights
