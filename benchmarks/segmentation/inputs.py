@@ -35,7 +35,8 @@ class Input:
         ``each``: every label image is scored, and the mean is taken; ``fuse``: they are fused, and that is scored.
     fusion : dict
         Options of :func:`divseg.fuse`; of a combination also ``first``, the share of the votes of its first member, and
-        ``one``: all members have one segmenter, tuned for what is fused, and smoothings the strength of ``divseg run``.
+        ``one``: name of the input whose segmenter all members have, and smoothings the strength of
+        ``divseg run``.
     joint : bool
         Image-level parameters of the segmenter come from the MMSE.
     tuned_as : str
@@ -62,11 +63,6 @@ class Input:
     def definition(self) -> str:
         """Short hash of all that makes the row."""
         return "d" + config_hash(asdict(self))[:8]
-
-    @property
-    def has_own_tuning(self) -> bool:
-        """Whether a segmenter is sought for it: not where another row's serves, or each member's."""
-        return not self.tuned_as and (not self.members or bool(self.fusion.get("one")))
 
     def keys(self, setting: Any, samples: int, most: int | None = None) -> list[Key]:
         """Return the keys of the images to segment.
@@ -139,7 +135,7 @@ def catalogue(*, clean: bool, samples: int, mode: bool = True, others: Mapping[s
         _combined("samples + MMSE + Gaussian", ("consensus clustering", *groups, "MMSE", "gaussian")),
         _combined("samples + MMSE + smoothings", ("consensus clustering", *groups, "MMSE", *kinds)),
         _combined("samples half + MMSE + smoothings", ("consensus clustering", *groups, "MMSE", *kinds), first=0.5),
-        _combined("as divseg run", ("consensus clustering", *groups, "MMSE", *kinds), first=0.5, one=True),
+        _combined("as divseg run", ("consensus clustering", *groups, "MMSE", *kinds), first=0.5, one="MMSE"),
     ]
     after = [Input("clean", "clean", (("clean",),))] if clean else []
     return before + rows + after

@@ -39,23 +39,9 @@ def label_images(
 
 def member_choice(name: str, row: Input, chosen: Mapping[str, Choice]) -> Choice:
     """Return setting and segmenter of a member of a combination."""
-    if not row.fusion.get("one"):
+    if "one" not in row.fusion:
         return chosen[name]
-    return Choice(FIXED.get(name), chosen[row.name].spec)
-
-
-def member_groups(
-    source: Source,
-    row: Input,
-    rows: Mapping[str, Input],
-    chosen: Mapping[str, Choice],
-    grid: Grid,
-    samples: int,
-    most: int | None = None,
-) -> list[list[Labels]]:
-    """Return the label images of each member of a combination."""
-    choices = {m: member_choice(m, row, chosen) for m in row.members}
-    return [label_images(source, rows[m], choice, grid, samples, most) for m, choice in choices.items()]
+    return Choice(FIXED.get(name), chosen[row.fusion["one"]].spec)
 
 
 def consensus(row: Input, masks: Sequence[Labels]) -> Consensus:

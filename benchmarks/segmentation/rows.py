@@ -11,16 +11,7 @@ import pandas as pd
 from benchmarks.segmentation.cell import Cell
 from benchmarks.segmentation.grids import Grid
 from benchmarks.segmentation.inputs import Input
-from benchmarks.segmentation.results import (
-    Choice,
-    Labels,
-    combine,
-    consensus,
-    label_images,
-    member_choice,
-    member_groups,
-    scores,
-)
+from benchmarks.segmentation.results import Choice, Labels, combine, consensus, label_images, member_choice, scores
 from benchmarks.segmentation.source import Source
 from benchmarks.segmentation.tuning import choose, tuned
 from divseg.consensus import Consensus, assess
@@ -30,7 +21,7 @@ from divseg.metrics import object_hits
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Numbers of samples of the curve."""
 AS_RUN = "combination as divseg run"
-"""What ``divseg run`` does: one segmenter for all members, tuned for what is fused, and fixed strengths."""
+"""What ``divseg run`` does: one segmenter for all members, here that tuned for the MMSE, and fixed strengths."""
 VIEWS_TUNED = "combination samples half + MMSE + smoothings"
 """The fusion of ``divseg run``, with a segmenter and a strength tuned for each kind of member."""
 TIMED = ("MMSE", "single sample", "consensus clustering", AS_RUN)
@@ -56,11 +47,11 @@ def result_of(
     """Return what is scored of an input: label images, the consensus if it is one, and the segmenter in words."""
     by_name = {r.name: r for r in rows}
     if row.members:
-        groups = member_groups(source, row, by_name, chosen, grid, samples)
+        choices = {m: member_choice(m, row, chosen) for m in row.members}
+        groups = [label_images(source, by_name[m], choice, grid, samples) for m, choice in choices.items()]
         fused, weights = combine(groups, row.fusion)
         fused = assess(fused.labels, groups[0])
-        specs = [member_choice(m, row, chosen).spec for m in row.members]
-        told = "; ".join(f"{m} {w:.2f}: {s}" for m, w, s in zip(row.members, weights, specs, strict=True))
+        told = "; ".join(f"{m} {w:.2f}: {choices[m].spec}" for m, w in zip(row.members, weights, strict=True))
         return [fused.labels], fused, told
     choice = chosen[row.name]
     masks = label_images(source, row, choice, grid, samples)
@@ -187,7 +178,7 @@ class Book:
         tell : callable
             Told what is done.
         only : sequence of str, optional
-            Names of the rows that are tuned and scored; the members of a combination with ``one`` need not be there.
+            Names of the rows that are tuned and scored; of a combination with ``one`` the members need not be there.
         curve : int
             Largest number of samples of the curve; 0 = no curve.
 
@@ -200,7 +191,7 @@ class Book:
         wanted = [row for row in rows if only is None or row.name in only]
         for fold in cell.folds:
             options = {"samples": cell.samples, "most": self.most, "tell": tell}
-            table = tuned(self.tuning, fold.tune, cell.source, wanted, rows, self.grid, **options)
+            table = tuned(self.tuning, fold.tune, cell.source, wanted, self.grid, **options)
             chosen = choose(table, wanted, fold.tune)
             chosen_by_fold.append((fold.score, chosen))
             for name in fold.score:

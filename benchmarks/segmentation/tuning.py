@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks.segmentation.grids import Grid
 from benchmarks.segmentation.inputs import Input
-from benchmarks.segmentation.results import Choice, combine, consensus, label_images, member_groups
+from benchmarks.segmentation.results import Choice, consensus, label_images
 from benchmarks.segmentation.source import Source
 from divseg import evaluate
 from divseg.io import write_csv
@@ -18,19 +18,15 @@ from divseg.io import write_csv
 COLUMNS = ["input", "definition", "setting", "spec", "image", "map"]
 
 
-def tune_picture(
-    source: Source, wanted: Iterable[Input], rows: Iterable[Input], grid: Grid, samples: int, most: int
-) -> list[dict[str, object]]:
+def tune_picture(source: Source, rows: Iterable[Input], grid: Grid, samples: int, most: int) -> list[dict[str, object]]:
     """Score every candidate of every input on one picture of the tuning part.
 
     Parameters
     ----------
     source : Source
         The picture.
-    wanted : iterable of Input
-        Those to tune, with a tuning of their own.
     rows : iterable of Input
-        All inputs, members of combinations among them.
+        Those with a tuning of their own.
     grid : Grid
         Candidates of the segmenter.
     samples : int
@@ -38,24 +34,18 @@ def tune_picture(
     most : int
         Samples, or groups of samples, that are segmented for tuning.
     """
-    truth, name, wanted = source.picture.masks, source.picture.name, list(wanted)
-    by_name = {row.name: row for row in rows}
+    truth, name, rows = source.picture.masks, source.picture.name, list(rows)
     found: list[dict[str, object]] = []
-    for number, row in enumerate(wanted):
+    for number, row in enumerate(rows):
         for setting in row.settings:
             for spec in grid.specs:
-                if row.members:
-                    groups = member_groups(source, row, by_name, {row.name: Choice(None, spec)}, grid, samples, most)
-                    masks = [combine(groups, row.fusion)[0].labels]
-                else:
-                    masks = label_images(source, row, Choice(setting, spec), grid, samples, most)
-                    if row.result == "fuse":
-                        masks = [consensus(row, masks).labels]
+                masks = label_images(source, row, Choice(setting, spec), grid, samples, most)
+                if row.result == "fuse":
+                    masks = [consensus(row, masks).labels]
                 score = float(np.mean([evaluate(m, truth).map for m in masks]))
                 values = [row.name, row.definition, str(setting), spec, name, score]
                 found.append(dict(zip(COLUMNS, values, strict=True)))
-        later = [by_name[m] for w in wanted[number + 1 :] for m in w.members] + wanted[number + 1 :]
-        source.keep_only({key[0] for other in later for key in other.images})
+        source.keep_only({key[0] for later in rows[number + 1 :] for key in later.images})
     return found
 
 
@@ -67,14 +57,14 @@ def choose(table: pd.DataFrame, rows: Sequence[Input], images: Iterable[str]) ->
     table : DataFrame
         From :func:`tune_picture`.
     rows : sequence of Input
-        All inputs; those that share another's tuning get its choice, combinations of tuned members get none.
+        All inputs; those that share another's tuning get its choice, combinations get none.
     images : iterable of str
         Names of the pictures that count.
     """
     part = table[table["image"].isin(list(images))]
     chosen: dict[str, Choice] = {}
     for row in rows:
-        if not row.has_own_tuning:
+        if row.members or row.tuned_as:
             continue
         mine = part[(part["input"] == row.name) & (part["definition"] == row.definition)]
         if mine.empty:
@@ -93,7 +83,6 @@ def tuned(
     file: Path,
     names: Sequence[str],
     source_of: Callable[[str], Source],
-    wanted: Sequence[Input],
     rows: Sequence[Input],
     grid: Grid,
     *,
@@ -111,7 +100,7 @@ def tuned(
         Of the pictures of the tuning part.
     source_of : callable
         Returns a picture's source.
-    wanted, rows, grid, samples, most
+    rows, grid, samples, most
         As for :func:`tune_picture`.
     tell : callable
         Told which picture begins.
@@ -120,7 +109,7 @@ def tuned(
         pd.read_csv(file, keep_default_na=False, na_values=[""]) if file.is_file() else pd.DataFrame(columns=COLUMNS)
     )
     table["setting"] = table["setting"].astype(str)
-    own = [row for row in wanted if row.has_own_tuning]
+    own = [row for row in rows if not row.members and not row.tuned_as]
     for name in names:
         there = set(table.loc[table["image"] == name, "definition"])
         missing = [row for row in own if row.definition not in there]
@@ -128,7 +117,7 @@ def tuned(
             continue
         tell(f"tune on {name}: {len(missing)} inputs, {len(grid.specs)} candidates")
         source = source_of(name)
-        new = pd.DataFrame(tune_picture(source, missing, rows, grid, samples, most))
+        new = pd.DataFrame(tune_picture(source, missing, grid, samples, most))
         table = pd.concat([table, new], ignore_index=True) if len(table) else new
         write_csv(file, table)
         source.forget()
