@@ -144,13 +144,13 @@ def test_the_curve_counts_samples() -> None:
     assert list(found.loc[found["input"] == "consensus of means of 4", "samples"]) == [4, 8]
 
 
-def test_all_members_can_have_the_segmenter_of_the_mmse() -> None:
+def test_all_members_can_have_the_segmenter_of_the_samples() -> None:
     grid = small_grid()
     rows = select(catalogue(clean=True, samples=4), lambda name: name == AS_RUN)
-    ours, mmse = (next(row for row in rows if row.name == name) for name in (AS_RUN, "MMSE"))
-    tuning = pd.DataFrame(tune_picture(source_of(picture("tune", 0)), [mmse], grid, 4, 2))
-    chosen = choose(tuning, [mmse, ours], ["tune"])  # the others need no tuning
-    assert {member_choice(m, ours, chosen).spec for m in ours.members} == {chosen["MMSE"].spec}
+    ours, samples = (next(row for row in rows if row.name == name) for name in (AS_RUN, "consensus clustering"))
+    tuning = pd.DataFrame(tune_picture(source_of(picture("tune", 0)), [samples], grid, 4, 2))
+    chosen = choose(tuning, [samples, ours], ["tune"])  # the others need no tuning
+    assert {member_choice(m, ours, chosen).spec for m in ours.members} == {chosen["consensus clustering"].spec}
     assert member_choice("gaussian", ours, chosen).setting == GAUSSIAN_SD
     found, _ = score_picture(source_of(picture("p", 1)), [ours], rows, chosen, grid, 4)
     assert found[0]["map"] > 0.5

@@ -28,9 +28,8 @@ def report(rows: pd.DataFrame, notes: list[str]) -> str:
         "Every input gets the same segmenter, tuned for it on the tuning part. Brackets: 95 % bootstrap interval by "
         "image. The best smoothing is the kind that does best on the *scored* images. Count error: mean absolute. "
         "Three consensuses are shown first: what `divseg run` does (half of the votes are the samples', the other half "
-        "those of their means, of the MMSE and of five smoothings, each kind weighted by agreement; all with the segmenter "
-        "that is tuned for the MMSE, and with fixed smoothings), the same with segmenter and strength tuned for each "
-        "kind, and the samples alone. "
+        "those of their means, of the MMSE and of five smoothings, each kind weighted by agreement; one segmenter for "
+        "all and fixed smoothings), the same with segmenter and strength tuned for each kind, and the samples alone. "
         "Surely: with the whole interval.\n"
     ]
     body += [f"- {note}" for note in notes] + [""]

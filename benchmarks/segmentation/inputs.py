@@ -35,15 +35,13 @@ class Input:
         ``each``: every label image is scored, and the mean is taken; ``fuse``: they are fused, and that is scored.
     fusion : dict
         Options of :func:`divseg.fuse`; of a combination also ``first``, the share of the votes of its first member, and
-        ``one``: name of the input whose segmenter all members have, and smoothings the strength of
-        ``divseg run``.
+        ``fixed``: all members have the first one's segmenter, and smoothings the strength of ``divseg run``.
     joint : bool
         Image-level parameters of the segmenter come from the MMSE.
     tuned_as : str
         Input whose tuning is shared, since only the fusion differs; empty = own tuning.
     members : tuple of str
-        Of a combination: inputs whose label images vote together, each with the segmenter tuned for it
-        (but see ``one``).
+        Of a combination: inputs whose label images vote together, each with the segmenter tuned for it.
     origin : str
         Tells images made elsewhere from others of the same name.
     """
@@ -135,7 +133,7 @@ def catalogue(*, clean: bool, samples: int, mode: bool = True, others: Mapping[s
         _combined("samples + MMSE + Gaussian", ("consensus clustering", *groups, "MMSE", "gaussian")),
         _combined("samples + MMSE + smoothings", ("consensus clustering", *groups, "MMSE", *kinds)),
         _combined("samples half + MMSE + smoothings", ("consensus clustering", *groups, "MMSE", *kinds), first=0.5),
-        _combined("as divseg run", ("consensus clustering", *groups, "MMSE", *kinds), first=0.5, one="MMSE"),
+        _combined("as divseg run", ("consensus clustering", *groups, "MMSE", *kinds), first=0.5, fixed=True),
     ]
     after = [Input("clean", "clean", (("clean",),))] if clean else []
     return before + rows + after

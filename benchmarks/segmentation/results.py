@@ -39,9 +39,9 @@ def label_images(
 
 def member_choice(name: str, row: Input, chosen: Mapping[str, Choice]) -> Choice:
     """Return setting and segmenter of a member of a combination."""
-    if "one" not in row.fusion:
+    if not row.fusion.get("fixed"):
         return chosen[name]
-    return Choice(FIXED.get(name), chosen[row.fusion["one"]].spec)
+    return Choice(FIXED.get(name), chosen[row.members[0]].spec)
 
 
 def consensus(row: Input, masks: Sequence[Labels]) -> Consensus:
@@ -79,7 +79,7 @@ def combine(groups: Sequence[Sequence[Labels]], fusion: Mapping[str, Any]) -> tu
     list of float
         Weight of each group, with sum 1.
     """
-    options = {name: value for name, value in fusion.items() if name != "one"}
+    options = {name: value for name, value in fusion.items() if name != "fixed"}
     weights = agreement_weights(groups, first=options.pop("first", None))
     each = [w / len(group) for w, group in zip(weights, groups, strict=True) for _ in group]
     return fuse([m for group in groups for m in group], weights=each, **options), weights

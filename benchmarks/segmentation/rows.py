@@ -21,7 +21,7 @@ from divseg.metrics import object_hits
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Numbers of samples of the curve."""
 AS_RUN = "combination as divseg run"
-"""What ``divseg run`` does: one segmenter for all members, here that tuned for the MMSE, and fixed strengths."""
+"""What ``divseg run`` does: one segmenter for all members, fixed strengths."""
 VIEWS_TUNED = "combination samples half + MMSE + smoothings"
 """The fusion of ``divseg run``, with a segmenter and a strength tuned for each kind of member."""
 TIMED = ("MMSE", "single sample", "consensus clustering", AS_RUN)
@@ -178,7 +178,7 @@ class Book:
         tell : callable
             Told what is done.
         only : sequence of str, optional
-            Names of the rows that are tuned and scored; of a combination with ``one`` the members need not be there.
+            Names of the rows that are tuned and scored; of combinations with ``fixed`` members these need not be there.
         curve : int
             Largest number of samples of the curve; 0 = no curve.
 
