@@ -38,9 +38,10 @@ OPTIONS: Mapping[str, Option] = {
     "pmax": Option(Number(0, 100), 99.8, "percentile that becomes 1"),
     "channels": Option(Choice(("separate", "joint")), "separate", "percentiles of each channel, or of all together"),
     "scale": Option(
-        Number(0.05, 20.0),
+        Number(0.05, 20.0, words=("auto",)),
         1.0,
-        "factor by which images are resized for the network: 0.5 where objects are twice too large",
+        "factor by which images are resized for the network: 0.5 where objects are twice too large; auto: of 0.25 to 2 "
+        "that at which the network is surest of what it finds in the reference of fit()",
     ),
     "tile": Option(
         Number(64, whole=True, words=("auto",)), "auto", "longest side in pixels predicted at once (2048; 3D 192)"
@@ -68,7 +69,7 @@ class StarDistOptions:
     pmin: float
     pmax: float
     channels: str
-    scale: float
+    scale: str | float
     tile: str | int
     batch: str | int
     max_candidates: str | int

@@ -16,6 +16,7 @@ from divseg.errors import ConfigError, DivsegWarning
 from divseg.segment.stardist.config import ModelConfig, Thresholds, read_config, read_thresholds
 from divseg.segment.stardist.objects import Job, StarDistObjects, find_objects
 from divseg.segment.stardist.options import StarDistOptions, stardist_options
+from divseg.segment.stardist.scale import SCALES, surest_scale
 from divseg.segment.stardist.weights import find_weights
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class StarDistSegmenter:
         if options.scale != 1.0 and self.config.ndim != 2:
             raise ConfigError(f"segmenter {name!r}: scale is for 2-D models; resize the volumes beforehand")
         self._limits: Limits | None = None
+        self._scale = options.scale if isinstance(options.scale, float) else None
         self._net: StarDistNet | None = None
         self._pool: Pool | None = None
 
@@ -112,27 +114,40 @@ class StarDistSegmenter:
         The percentiles of ``normalize=sample`` need the whole image; blocks of one image agree only with
         ``normalize=image`` (after :meth:`fit`) or ``none``.
         """
-        return math.ceil(max(self.config.halo) / self.options.scale)
+        return math.ceil(max(self.config.halo) / (self._scale or SCALES[0]))
 
     def fit(self, reference: Any) -> Self:
-        """Take the percentiles from a reference image, with ``normalize=image``; otherwise nothing happens.
+        """Take percentiles (``normalize=image``) and scale (``scale=auto``) from a reference image, if asked to.
 
         Parameters
         ----------
         reference : array or tensor
             One image, for example the MMSE of the samples that are to be segmented.
 
+        Returns
+        -------
+        StarDistSegmenter
+            With these values; otherwise the segmenter itself.
+
         Raises
         ------
         InputError
             If the reference is no image of the model's dimensions and channels.
         """
-        if self.options.normalize != "image":
-            return self
-        fitted = object.__new__(type(self))
-        fitted.__dict__.update(self.__getstate__())
-        fitted._limits = self._find_limits(next(self._batches(reference))[0], "the reference")
+        fitted = self
+        if self.options.normalize == "image":
+            limits = self._find_limits(next(self._batches(reference))[0], "the reference")
+            fitted = fitted._changed(_limits=limits)
+        if self.options.scale == "auto":
+            trials = fitted._changed(_net=self._network())  # one network for all
+            scale = surest_scale(lambda scale: trials._changed(_net=trials._net, _scale=scale).details(reference).prob)
+            fitted = trials._changed(_net=trials._net, _scale=scale)
         return fitted
+
+    def _changed(self, **values: Any) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__getstate__() | values)
+        return other
 
     def __call__(self, images: Any) -> Any:
         """Segment one image, or many lazily; see :class:`divseg.segment.Segmenter`.
@@ -146,7 +161,7 @@ class StarDistSegmenter:
         InputError
             Nothing that holds images of the model's dimensions and channels, or pixels that are no finite numbers.
         ConfigError
-            With ``normalize=image`` before :meth:`fit`, or a device that this machine has not.
+            With ``normalize=image`` or ``scale=auto`` before :meth:`fit`, or a device that this machine has not.
         ModelError
             Weights that do not fit the configuration.
         """
@@ -173,11 +188,15 @@ class StarDistSegmenter:
         """
         from divseg.segment.stardist.batches import Form, read_images
 
-        if self.options.normalize == "image" and self._limits is None:
-            raise ConfigError(
-                f"segmenter {self.name!r} takes its percentiles from a reference image: "
-                "call fit(mmse) first and use what it returns"
-            )
+        for what, lacking in (
+            ("percentiles", self.options.normalize == "image" and self._limits is None),
+            ("scale", self._scale is None),
+        ):
+            if lacking:
+                raise ConfigError(
+                    f"segmenter {self.name!r} takes its {what} from a reference image: "
+                    "call fit(mmse) first and use what it returns"
+                )
         one, held = read_images(images, Form(self.config.ndim, self.config.n_channels))
         if one:
             return self._find_here(self._predict((0, next(self._batches(held))))[0])
@@ -309,9 +328,10 @@ class StarDistSegmenter:
         else:
             limits = [self._limits or self._find_limits(image, w) for image, w in zip(batch, what, strict=True)]
             x = torch.stack([normalise(image, lim) for image, lim in zip(batch, limits, strict=True)])
-        full = (x.shape[-2], x.shape[-1]) if self.options.scale != 1.0 else None
+        scale = self._scale or 1.0  # no caller comes here without one
+        full = (x.shape[-2], x.shape[-1]) if scale != 1.0 else None
         if full is not None:
-            x = resized(x, self.options.scale)
+            x = resized(x, scale)
         shape = tuple(x.shape[2:])
         jobs = []
         for found, w in zip(predict_candidates(net, x, self.thresholds.prob, tile), what, strict=True):
