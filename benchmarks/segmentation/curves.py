@@ -88,6 +88,8 @@ def minutes_chart(rows: pd.DataFrame) -> Figure | None:
         ax.set_xscale("log", base=2)
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         _finish(ax, " ".join(name), "minutes of training")
+        below = {"loc": "upper center", "bbox_to_anchor": (0.46, -0.16), "ncols": 2}  # lines go everywhere above
+        ax.legend(**below, fontsize=8, frameon=False, labelcolor=INK, columnspacing=1.0)
     return figure
 
 
