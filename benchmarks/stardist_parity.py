@@ -33,6 +33,7 @@ from tifffile import imread
 
 import divseg
 from benchmarks.record import data_root, write_result
+from divseg.segment.stardist.models import model_folder
 from divseg.segment.stardist.network import StarDistNet, build_network
 from divseg.segment.stardist.predict import predict_dense
 from divseg.segment.stardist.segmenter import StarDistSegmenter
@@ -170,12 +171,15 @@ def main() -> None:
             train(name, folder, pairs[TRAIN])
         rows += compare(name, folder, pairs[TEST])
     for given in chosen.model:
-        rows += compare(f"2D, {Path(given).name}", Path(given), pairs[TEST])
+        folder = model_folder(given)
+        rows += compare(f"2D, {folder.name}", folder, pairs[TEST])
     body = (
         "Largest absolute difference between the two of object probability and of distance (pixels); for distances "
         "also that of each to the same network in float64. Images 1, 3, 5 are of dsb2018_fluo, 2, 4, 6 of bbbc039.\n\n"
     ) + "\n".join(rows)
-    write_result("stardist_parity", "StarDist in torch and in TensorFlow", "python -m benchmarks.stardist_parity", body)
+    models = " ".join(Path(given).name for given in chosen.model)
+    command = f"python -m benchmarks.stardist_parity{f' --model {models}' if models else ''}"
+    write_result("stardist_parity", "StarDist in torch and in TensorFlow", command, body)
 
 
 if __name__ == "__main__":

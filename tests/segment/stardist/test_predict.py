@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from divseg.errors import ConfigError
 from divseg.segment.stardist import network as network_module
 from divseg.segment.stardist.config import read_config
-from divseg.segment.stardist.network import build_network
+from divseg.segment.stardist.network import build_network, with_empty_channel
 from divseg.segment.stardist.predict import choose_device, pad_to, predict_candidates, predict_dense, tiles
 from divseg.segment.stardist.weights import find_weights, read_weights
 
@@ -78,3 +78,16 @@ def test_devices_that_are_not_there(word):
     if word == "gpu0" or not torch.cuda.is_available():
         with pytest.raises(ConfigError, match=f"device={word}"):
             choose_device(word)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 17, 22), (1, 1, 5, 9, 8)])
+def test_an_empty_channel_changes_nothing(shape):
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0)) - 0.5
+    convolve = {4: torch.nn.functional.conv2d, 5: torch.nn.functional.conv3d}[len(shape)]
+    weight = torch.rand(4, 1, *(3,) * (len(shape) - 2), generator=torch.Generator().manual_seed(1)) - 0.5
+    wide = with_empty_channel(x)
+    assert wide.shape == (shape[0], 2, *shape[2:])
+    found = convolve(wide, with_empty_channel(weight), padding=1)
+    torch.testing.assert_close(found, convolve(x, weight, padding=1), rtol=0, atol=1e-6)
+    layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+    assert found.is_contiguous(memory_format=layout)  # and so is what comes after
