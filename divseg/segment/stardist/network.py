@@ -81,19 +81,19 @@ class Conv(nn.Module):
         if self.uneven:
             x = F.pad(x, self.uneven)
         weight: Tensor = self.weight
-        if x.shape[1] == 1 and x.device.type == "cpu":
+        if x.shape[1] == 1 and x.ndim == 4 and x.device.type == "cpu":
             x, weight = with_empty_channel(x), with_empty_channel(weight)
         return self.activation(self.convolve(x, weight, self.bias, self.stride, self.padding))
 
 
 def with_empty_channel(x: Tensor) -> Tensor:
-    """Add a channel of zeros to a tensor (N, 1, ...), channels last in memory.
+    """Add a channel of zeros to a tensor (N, 1, Y, X), channels last in memory.
 
     With one channel both layouts look alike to PyTorch, which then takes the slow one, for the result as well: on a
     CPU a first layer of 16 filters takes 2 ms instead of 20 for 512x512 pixels, with the same result to the bit.
+    Volumes gain nothing by it.
     """
-    wide = F.pad(x, (0, 0) * (x.ndim - 2) + (0, 1))
-    return wide.contiguous(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)
+    return F.pad(x, (0, 0, 0, 0, 0, 1)).contiguous(memory_format=torch.channels_last)
 
 
 class MaxPool(nn.Module):

@@ -80,14 +80,11 @@ def test_devices_that_are_not_there(word):
             choose_device(word)
 
 
-@pytest.mark.parametrize("shape", [(2, 1, 17, 22), (1, 1, 5, 9, 8)])
-def test_an_empty_channel_changes_nothing(shape):
-    x = torch.rand(shape, generator=torch.Generator().manual_seed(0)) - 0.5
-    convolve = {4: torch.nn.functional.conv2d, 5: torch.nn.functional.conv3d}[len(shape)]
-    weight = torch.rand(4, 1, *(3,) * (len(shape) - 2), generator=torch.Generator().manual_seed(1)) - 0.5
+def test_an_empty_channel_changes_nothing():
+    x = torch.rand(2, 1, 17, 22, generator=torch.Generator().manual_seed(0)) - 0.5
+    weight = torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(1)) - 0.5
     wide = with_empty_channel(x)
-    assert wide.shape == (shape[0], 2, *shape[2:])
-    found = convolve(wide, with_empty_channel(weight), padding=1)
-    torch.testing.assert_close(found, convolve(x, weight, padding=1), rtol=0, atol=1e-6)
-    layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
-    assert found.is_contiguous(memory_format=layout)  # and so is what comes after
+    assert wide.shape == (2, 2, 17, 22)
+    found = torch.nn.functional.conv2d(wide, with_empty_channel(weight), padding=1)
+    torch.testing.assert_close(found, torch.nn.functional.conv2d(x, weight, padding=1), rtol=0, atol=1e-6)
+    assert found.is_contiguous(memory_format=torch.channels_last)  # and so is what comes after
