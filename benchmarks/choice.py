@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from benchmarks.datasets import Picture, load_set
 from benchmarks.record import write_result
+from benchmarks.threads import limit_threads
 from benchmarks.trained import trained
 from divseg import DivNoising, evaluate, fuse, segmenter
 from divseg.choose_segmenter import IMAGES, SAMPLES, rank_segmenters
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="write the tables to results/choice.md")
     a = parser.parse_args()
     if a.threads:
-        torch.set_num_threads(a.threads)
+        limit_threads(a.threads)
     body = "\n\n".join(judge(job, SETS[job], a) for job in a.sets)
     if a.record:
         command = f"python -m benchmarks.choice --models MODELS --sets {' '.join(a.sets)} --minutes {a.minutes:g}"

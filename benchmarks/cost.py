@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import ndimage as ndi
 
 from benchmarks.datasets import Picture, load_set, psnr
 from benchmarks.quality_sets import clean_of
 from benchmarks.record import write_result
+from benchmarks.threads import limit_threads
 from benchmarks.trained import trained
 from divseg import evaluate, fuse, segmenter
 
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--record", action="store_true", help="write the table to results/cost.md")
     a = parser.parse_args()
-    torch.set_num_threads(a.threads)
+    limit_threads(a.threads)
     pictures = load_set("dsb2018_fluo", "n20")
     model = trained(a.models, "dsb2018_fluo", "n20", minutes=a.minutes, device=a.device, pictures=pictures)
     judged = chosen(pictures)

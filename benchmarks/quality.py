@@ -29,6 +29,7 @@ from benchmarks.quality_rows import FAILED, Row, Rows
 from benchmarks.quality_sets import SETS, clean_of, load_job, read_prediction, scored, split_name
 from benchmarks.quality_table import tables
 from benchmarks.record import write_result
+from benchmarks.threads import limit_threads
 from benchmarks.trained import trained
 from divseg import DivNoising
 from divseg.denoise.noise import photon_transfer
@@ -194,7 +195,7 @@ def main() -> None:
     if not 64 <= a.samples < MANY:
         raise SystemExit(f"--samples {a.samples}: quantiles need 64 at least, and below {MANY}")
     if a.threads:
-        torch.set_num_threads(a.threads)
+        limit_threads(a.threads)
     warnings.simplefilter("ignore", DivsegWarning)
     rows, counts = Rows(a.csv or a.models / "quality.csv"), {}
     for job in a.sets:

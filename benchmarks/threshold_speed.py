@@ -27,6 +27,7 @@ from tifffile import imread
 
 import divseg
 from benchmarks.record import data_root, write_result
+from benchmarks.stardist_speed import one_by_one
 from divseg.metrics import to_markdown
 from divseg.segment.options import METHODS, SPLITS
 
@@ -42,16 +43,6 @@ def mosaic(size: int) -> NDArray[np.float32]:
     block = np.block([tiles[:2], tiles[2:]])
     times = -(-size // block.shape[0])
     return np.tile(block, (times, times))[:size, :size]
-
-
-def samples(count: int, size: int) -> NDArray[np.float32]:
-    """Make samples of one image that differ by smoothed noise, shape (count, size, size)."""
-    image = mosaic(size)
-    rng = np.random.default_rng(0)
-    noise = 0.3 * image.std()
-    return np.stack([ndi.gaussian_filter(image + rng.normal(0, noise, image.shape), 1) for _ in range(count)]).astype(
-        np.float32
-    )
 
 
 def peer(markers: str) -> Job:
@@ -108,7 +99,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)
     a = parser.parse_args()
-    stack = samples(a.samples, a.size)
+    stack = np.stack(list(one_by_one(mosaic(a.size), a.samples, 0)))
     least: dict[tuple[str, str, int], float] = {}
     objects: dict[tuple[str, str, int], float] = {}
     work = jobs(float(filters.threshold_otsu(stack[0])))

@@ -23,6 +23,7 @@ from benchmarks.segmentation.inputs import catalogue, select
 from benchmarks.segmentation.rows import TIMED, Book, read_rows
 from benchmarks.segmentation.smoothing import have_bm3d
 from benchmarks.segmentation.tables import minutes_table, samples_table
+from benchmarks.threads import limit_threads
 from divseg.errors import DivsegError
 from divseg.io import write_text
 from divseg.metrics import to_markdown
@@ -77,13 +78,7 @@ def main(words: list[str] | None = None) -> None:
     if a.samples < 1 or a.tuning_samples < 1:
         raise SystemExit("--samples and --tuning-samples must be at least 1")
     if a.threads:
-        import numba
-        import torch
-
-        # Numba's first parallel loop would give PyTorch all cores again: they share OpenMP
-        numba.config.NUMBA_NUM_THREADS = min(a.threads, numba.config.NUMBA_NUM_THREADS)
-        torch.set_num_threads(a.threads)
-        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+        limit_threads(a.threads)
     try:
         run(a, words if words is not None else sys.argv[1:])
     except DivsegError as error:

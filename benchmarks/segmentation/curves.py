@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 import seaborn as sns
@@ -87,9 +88,8 @@ def minutes_chart(rows: pd.DataFrame) -> Figure | None:
         ticks = sorted(set(shown["minutes"]))
         ax.set_xscale("log", base=2)
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        _finish(ax, " ".join(name), "minutes of training")
         below = {"loc": "upper center", "bbox_to_anchor": (0.46, -0.16), "ncols": 2}  # lines go everywhere above
-        ax.legend(**below, fontsize=8, frameon=False, labelcolor=INK, columnspacing=1.0)
+        _finish(ax, " ".join(name), "minutes of training", **below)
     return figure
 
 
@@ -124,6 +124,6 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def _finish(ax: Axes, title: str, x: str, y: str = "mAP") -> None:
+def _finish(ax: Axes, title: str, x: str, y: str = "mAP", **legend: Any) -> None:
     dress(ax, title=title, x=x, y=y)
-    ax.legend(title=None, fontsize=8, frameon=False, labelcolor=INK)
+    ax.legend(title=None, fontsize=8, frameon=False, labelcolor=INK, **legend)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from divseg.errors import InputError
+from divseg.segment.ahead import map_ahead
 
 Pixels = NDArray[np.floating]
 Segment = Callable[[Pixels], NDArray[np.int32]]
@@ -103,22 +102,8 @@ def _stacked(stack: Any, segment: Segment, ndim: int, first: int, threads: int) 
     def one(i: int) -> NDArray[np.int32]:
         return segment(check_image(stack[i], ndim, f"image {first + i} (counted from 0)"))
 
-    if min(threads, len(stack)) < 2:
-        yield from map(one, range(len(stack)))
-        return
-    # in order, and no more ahead of the caller than threads can work on
-    with ThreadPoolExecutor(min(threads, len(stack)), "divseg-segment") as executor:
-        running: deque[Future[NDArray[np.int32]]] = deque()
-        try:
-            for i in range(len(stack)):
-                running.append(executor.submit(one, i))
-                if len(running) > threads:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()
+    together = min(threads, len(stack))
+    yield from map(one, range(len(stack))) if together < 2 else map_ahead(one, range(len(stack)), together)
 
 
 def _unwrapped(image: Any, ndim: int) -> Any:

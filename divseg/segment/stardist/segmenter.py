@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from divseg.errors import ConfigError, DivsegWarning
+from divseg.segment.ahead import ErrorLast
 from divseg.segment.stardist.config import ModelConfig, Thresholds, read_config, read_thresholds
 from divseg.segment.stardist.objects import Job, StarDistObjects, find_objects
 from divseg.segment.stardist.options import StarDistOptions, stardist_options
@@ -139,14 +140,15 @@ class StarDistSegmenter:
             limits = self._find_limits(next(self._batches(reference))[0], "the reference")
             fitted = fitted._changed(_limits=limits)
         if self.options.scale == "auto":
-            trials = fitted._changed(_net=self._network())  # one network for all
-            scale = surest_scale(lambda scale: trials._changed(_net=trials._net, _scale=scale).details(reference).prob)
-            fitted = trials._changed(_net=trials._net, _scale=scale)
+            scale = surest_scale(lambda scale: fitted._changed(_scale=scale).details(reference).prob)
+            fitted = fitted._changed(_scale=scale)
         return fitted
 
     def _changed(self, **values: Any) -> Self:
+        """Return a copy that shares the network, but has worker processes of its own."""
+        self._network()
         other = object.__new__(type(self))
-        other.__dict__.update(self.__getstate__() | values)
+        other.__dict__.update(self.__dict__ | {"_pool": None} | values)
         return other
 
     def __call__(self, images: Any) -> Any:
@@ -203,8 +205,6 @@ class StarDistSegmenter:
         return self._stream(held)
 
     def _stream(self, held: Any) -> Iterator[StarDistObjects]:
-        from divseg.segment.stardist.ahead import ErrorLast
-
         futures: deque[Future[StarDistObjects]] = deque()
         jobs = ErrorLast(self._jobs(held))  # a bad image does not cost the results of those before it
         try:

@@ -24,7 +24,7 @@ def large(picture, factor):
     return tuple(x.repeat(factor, 0).repeat(factor, 1) for x in (image, truth))
 
 
-@pytest.mark.parametrize("factor", [4, 5])
+@pytest.mark.parametrize("factor", [5, 6])
 def test_large_objects_are_found_as_if_they_were_small(picture, factor):
     small = evaluate(segmenter(PLAIN)(picture[0]), picture[1])
     image, truth = large(picture, factor)
@@ -33,7 +33,7 @@ def test_large_objects_are_found_as_if_they_were_small(picture, factor):
     found = evaluate(labels, truth)
     assert found.ap50 > small.ap50 - 0.02
     assert found.map > small.map - 0.05
-    assert evaluate(segmenter(PLAIN)(image), truth).map < small.map - 0.1  # what the option is for
+    assert evaluate(segmenter(PLAIN)(image), truth).map < small.map - 0.2  # what the option is for
 
 
 def test_small_objects_too(picture):
