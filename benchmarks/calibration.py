@@ -19,7 +19,7 @@ import pandas as pd
 from benchmarks.record import write_result
 from divseg.metrics import reliability_curve, to_markdown
 from divseg.metrics.calibrator import Outcome, assess, fit_outcomes
-from divseg.tasks import run_outcomes
+from divseg.workflow.tasks import run_outcomes
 
 MEASURES = {
     "d_ece": "D-ECE (10 bins)",

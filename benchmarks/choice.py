@@ -23,7 +23,7 @@ from benchmarks.record import write_result
 from benchmarks.threads import limit_threads
 from benchmarks.trained import trained
 from divseg import DivNoising, evaluate, fuse, segmenter
-from divseg.choose_segmenter import IMAGES, SAMPLES, rank_segmenters
+from divseg.workflow.choose_segmenter import IMAGES, SAMPLES, rank_segmenters
 
 SETS = {
     "dsb2018_fluo-n20": 16,

@@ -134,7 +134,7 @@ def _parts(name: str) -> dict[str, str]:
 
 def _demo() -> list[Picture]:
     """Quarters of the demo image: two to tune on, two to score."""
-    from divseg.demo import demo_image
+    from divseg.workflow.demo import demo_image
 
     noisy, truth, clean = demo_image()
     half_y, half_x = (side // 2 for side in noisy.shape)

@@ -24,16 +24,16 @@ from torch import nn
 from benchmarks.datasets import Picture, known_noise, load_set, psnr
 from benchmarks.record import write_result
 from divseg import DivNoising
-from divseg.denoise.architecture import build_network, parse_network
-from divseg.denoise.data import TrainingData
-from divseg.denoise.device import training_dtype
-from divseg.denoise.estimates import RunningMoments
-from divseg.denoise.levels import LAYOUT, LatentNet
-from divseg.denoise.likelihood import choose_likelihood
+from divseg.denoise.networks.base import LAYOUT, LatentNet
+from divseg.denoise.networks.registry import build_network, parse_network
 from divseg.denoise.noise import photon_transfer
-from divseg.denoise.record import TrainSettings
-from divseg.denoise.schedule import Budget
-from divseg.denoise.training import Trainer
+from divseg.denoise.precision import training_dtype
+from divseg.denoise.sampling.estimates import RunningMoments
+from divseg.denoise.training.data import TrainingData
+from divseg.denoise.training.likelihood import choose_likelihood
+from divseg.denoise.training.schedule import Budget
+from divseg.denoise.training.settings import TrainSettings
+from divseg.denoise.training.trainer import Trainer
 from divseg.errors import ConfigError
 
 SETS = {

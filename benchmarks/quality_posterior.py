@@ -11,7 +11,7 @@ import torch
 from benchmarks.datasets import Picture, psnr
 from benchmarks.quality_sets import clean_of
 from divseg import DivNoising
-from divseg.denoise.tilewise import sample_quantiles
+from divseg.denoise.sampling.tiled_estimates import sample_quantiles
 
 INTERVAL = (0.05, 0.95)
 """Quantiles of the samples between which the clean pixel should lie in 90 % of pixels."""

@@ -12,10 +12,10 @@ import copy
 import numpy as np
 import torch
 
-from divseg.denoise.elbo import elbo_terms
-from divseg.denoise.intensity import Intensity
-from divseg.denoise.network import DivNoisingNet
+from divseg.denoise.networks.flat import DivNoisingNet
 from divseg.denoise.noise import NoiseModel
+from divseg.denoise.normalization import Intensity
+from divseg.denoise.training.elbo import elbo_terms
 
 
 def plain_copy(network: DivNoisingNet, device: torch.device) -> DivNoisingNet:

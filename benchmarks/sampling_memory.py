@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.record import write_result
 from divseg import DivNoising
-from divseg.denoise.network import DivNoisingNet
+from divseg.denoise.networks.flat import DivNoisingNet
 from divseg.denoise.noise import Gaussian
 
 

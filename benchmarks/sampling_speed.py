@@ -18,9 +18,9 @@ import torch
 from benchmarks.record import write_result
 from benchmarks.reference_loop import plain_copy, reference_samples
 from divseg import DivNoising
-from divseg.denoise.device import choose_device
-from divseg.denoise.network import DivNoisingNet
+from divseg.denoise.networks.flat import DivNoisingNet
 from divseg.denoise.noise import Gaussian
+from divseg.device import choose_device
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:

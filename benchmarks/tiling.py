@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.record import write_result
 from divseg import DivNoising
-from divseg.demo import demo_image
+from divseg.workflow.demo import demo_image
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ import torch
 
 from benchmarks.datasets import Picture, known_noise, load_set
 from divseg import DivNoising
-from divseg.denoise.architecture import KINDS, parse_network
-from divseg.denoise.levels import NetworkShape
+from divseg.denoise.networks.base import NetworkShape
+from divseg.denoise.networks.registry import KINDS, parse_network
 from divseg.errors import ConfigError
 
 NOISES = ("learned", "estimated", "known", "vanilla")

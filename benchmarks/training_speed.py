@@ -21,14 +21,14 @@ import torch
 
 from benchmarks.record import data_root, write_result
 from benchmarks.reference_loop import ReferenceTraining
-from divseg.denoise.data import TrainingData
-from divseg.denoise.device import choose_device
-from divseg.denoise.elbo import elbo_terms
-from divseg.denoise.network import DivNoisingNet
+from divseg.denoise.networks.flat import DivNoisingNet
 from divseg.denoise.noise import Gaussian
-from divseg.denoise.record import TrainSettings
-from divseg.denoise.schedule import Budget
-from divseg.denoise.training import Trainer
+from divseg.denoise.training.data import TrainingData
+from divseg.denoise.training.elbo import elbo_terms
+from divseg.denoise.training.schedule import Budget
+from divseg.denoise.training.settings import TrainSettings
+from divseg.denoise.training.trainer import Trainer
+from divseg.device import choose_device
 
 SIDE = 128
 """Smallest image that the reference's patches fit into."""

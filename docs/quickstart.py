@@ -5,7 +5,7 @@
 
 # %%
 import divseg
-from divseg.demo import demo_image
+from divseg.workflow.demo import demo_image
 
 noisy, truth, clean = demo_image()  # a real 512x512 image of nuclei with documented camera noise, and its ground truth
 

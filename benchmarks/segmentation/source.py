@@ -86,7 +86,7 @@ class Source:
         if kind == "map":
             import torch
 
-            from divseg.denoise.modes import seek_mode
+            from divseg.denoise.sampling.modes import seek_mode
 
             return seek_mode(torch.from_numpy(np.array(self.samples))[:, None])[0].numpy()
         if kind in SMOOTHINGS:

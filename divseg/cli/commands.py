@@ -66,7 +66,7 @@ def run_command(
     fuses the masks. Running the same command again goes on where it stopped. Exit code: 0 all well, 1 some
     images failed (see failures.csv), 2 wrong use, 130 interrupted.
     """
-    from divseg.run import run_folder
+    from divseg.workflow.run import run_folder
 
     settings = _config(
         config,
@@ -107,7 +107,7 @@ def demo_command(
 
     Scores the results against the image's ground truth. Takes about four minutes on two CPU cores.
     """
-    from divseg.tasks import run_demo
+    from divseg.workflow.tasks import run_demo
 
     with Show(quiet) as show:
         result = run_demo(out, train_minutes=train_minutes, reporter=show)
@@ -136,7 +136,7 @@ def train_command(
 
     The folder is for `divseg run --model`. Checkpoints are written to it while training runs.
     """
-    from divseg.tasks import train_folder
+    from divseg.workflow.tasks import train_folder
 
     settings = _config(
         config,
@@ -173,7 +173,7 @@ def calibrate_command(
 
     The file is for `divseg run --calibration` on further images of the kind.
     """
-    from divseg.tasks import calibrate_run
+    from divseg.workflow.tasks import calibrate_run
 
     made = calibrate_run(folder, truth, out, iou=iou)
     check = made.check
@@ -190,7 +190,7 @@ def report_command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by divseg run.")],
 ) -> int:
     """Write the report of a run folder again."""
-    from divseg.tasks import rebuild_report
+    from divseg.workflow.tasks import rebuild_report
 
     print(rebuild_report(folder))
     return 0
@@ -201,7 +201,7 @@ def info_command(
     model: Annotated[Path | None, typer.Argument(help="Model folder to describe.", show_default=False)] = None,
 ) -> int:
     """Describe the installation, or a model folder."""
-    from divseg.tasks import describe_installation, describe_model
+    from divseg.workflow.tasks import describe_installation, describe_model
 
     print(json.dumps(describe_model(model) if model else describe_installation(), indent=2))
     return 0

@@ -38,7 +38,7 @@ def denoise_command(
     Writes the mean of posterior samples and their standard deviation; if asked for an interval, the mode, and chosen
     samples. Exit code: 0 all well, 1 some images failed (see failures.csv), 2 wrong use, 130 interrupted.
     """
-    from divseg.denoise_folder import DenoiseSettings, denoise_folder, sample_numbers
+    from divseg.workflow.denoise import DenoiseSettings, denoise_folder, sample_numbers
 
     how = DenoiseSettings(samples, sample_numbers(keep), interval, mode, augment, seed)
     with Show(quiet) as show:
@@ -72,7 +72,7 @@ def segment_command(
     For denoised images, or as a baseline: `divseg run` segments posterior samples and tells how sure it is of each
     object. Exit code: 0 all well, 1 some images failed (see failures.csv), 2 wrong use, 130 interrupted.
     """
-    from divseg.segment_folder import segment_folder
+    from divseg.workflow.segment import segment_folder
 
     with Show(quiet) as show:
         result = segment_folder(source, out, segmenter, axes=axes, channel=channel, reporter=show)

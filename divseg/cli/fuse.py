@@ -49,7 +49,7 @@ def fuse_command(
     Results go to FOLDER_fused, or to --out. Exit code: 0 all well, 1 some images failed (see failures.csv),
     2 wrong use, 130 interrupted.
     """
-    from divseg.fuse_folder import fuse_folder
+    from divseg.workflow.fuse import fuse_folder
 
     settings: dict[str, Any] = {"method": method, "target": target, "existence": existence}
     with Show(quiet) as show:

@@ -50,7 +50,7 @@ def measure_command(
     One frame without detail from dark to bright (a defocused field diaphragm, say), or several frames of one
     scene that does not change, taken with the camera settings of the images.
     """
-    from divseg.noise_tasks import measure_noise
+    from divseg.workflow.noise_model import measure_noise
 
     with Show():
         model = measure_noise(
@@ -90,7 +90,7 @@ def bootstrap_command(
     Works without calibration frames. With a model folder in place of DENOISED the images are denoised with it, with n2v
     (or n2v,minutes=10) by Noise2Void of CAREamics, trained on them.
     """
-    from divseg.noise_tasks import bootstrap_noise
+    from divseg.workflow.noise_model import bootstrap_noise
 
     with Show():
         model = bootstrap_noise(
@@ -121,7 +121,7 @@ def show_command(
 
     Draws variance against signal, and the likelihood at a few signals, with the data it was fitted to.
     """
-    from divseg.noise_tasks import show_noise
+    from divseg.workflow.noise_model import show_noise
 
     model, plots = show_noise(file, out)
     print(model.describe())

@@ -7,7 +7,7 @@ import warnings
 from types import TracebackType
 from typing import Any, Self
 
-from divseg.progress import training_line
+from divseg.workflow.progress import training_line
 
 
 class Show:

@@ -12,27 +12,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from divseg.denoise.architecture import build_network, parse_network
-from divseg.denoise.data import TrainingData
-from divseg.denoise.device import channels_last, choose_device, sampling_dtype
-from divseg.denoise.estimates import RunningMoments, moments
-from divseg.denoise.familiar import Familiarity, familiarity
-from divseg.denoise.folder import load_parts, save_model
-from divseg.denoise.intake import TrainingImages, pixels_for
-from divseg.denoise.intake import plane as plane
-from divseg.denoise.intensity import Intensity
-from divseg.denoise.latent import image_key
-from divseg.denoise.levels import LatentNet, NetworkShape
-from divseg.denoise.likelihood import NoiseChoice, choose_likelihood
+from divseg.denoise.model_folder import load_parts, save_model
+from divseg.denoise.networks.base import LatentNet, NetworkShape
+from divseg.denoise.networks.registry import build_network, parse_network
 from divseg.denoise.noise import NoiseModel, photon_transfer
-from divseg.denoise.record import TrainSettings
-from divseg.denoise.sampler import Sampler
-from divseg.denoise.sampling import Posterior, check_tile, encode
-from divseg.denoise.schedule import Budget
-from divseg.denoise.stopping import Until
-from divseg.denoise.tilewise import Estimates, check_levels, estimate_tilewise
-from divseg.denoise.training import Progress, Trainer, check_not_collapsed
-from divseg.denoise.views import AugmentedSampler, view_of
+from divseg.denoise.normalization import Intensity
+from divseg.denoise.out_of_distribution import Familiarity, familiarity
+from divseg.denoise.precision import channels_last, sampling_dtype
+from divseg.denoise.sampling.estimates import RunningMoments, moments
+from divseg.denoise.sampling.latent_noise import image_key
+from divseg.denoise.sampling.sampler import Sampler
+from divseg.denoise.sampling.stopping import Until
+from divseg.denoise.sampling.tiled_estimates import Estimates, check_levels, estimate_tilewise
+from divseg.denoise.sampling.tiles import Posterior, check_tile, encode
+from divseg.denoise.sampling.tta import AugmentedSampler, view_of
+from divseg.denoise.training.data import TrainingData
+from divseg.denoise.training.likelihood import NoiseChoice, choose_likelihood
+from divseg.denoise.training.schedule import Budget
+from divseg.denoise.training.settings import TrainSettings
+from divseg.denoise.training.trainer import Progress, Trainer, check_not_collapsed
+from divseg.denoise.validation import TrainingImages, pixels_for
+from divseg.denoise.validation import plane as plane
+from divseg.device import choose_device
 from divseg.errors import DivsegWarning, InputError, ModelError
 
 DEFAULT_MINUTES = 10.0
@@ -116,7 +117,7 @@ class DivNoising:
             ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
         network : str, NetworkConfig or LadderConfig, optional
             ``"ladder"``, ``"flat"`` or either with settings, such as ``"flat,depth=3,filters=16"``
-            (:func:`divseg.denoise.architecture.parse_network`). A ladder for images, flat for volumes, where it is
+            (:func:`divseg.denoise.networks.registry.parse_network`). A ladder for images, flat for volumes, where it is
             not given.
         settings : TrainSettings, optional
             Settings of the optimiser.
@@ -394,7 +395,7 @@ class DivNoising:
         quantiles : sequence of float
             Probabilities from 0 to 1.
         mode : bool
-            Also seek the maximum a posteriori by mean shift (:func:`divseg.denoise.modes.seek_mode`).
+            Also seek the maximum a posteriori by mean shift (:func:`divseg.denoise.sampling.modes.seek_mode`).
         bandwidth : float, optional
             Width of the mean-shift kernel relative to the samples' spread; 0.6 by default.
 

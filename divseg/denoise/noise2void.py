@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from divseg.denoise.device import choose_device
+from divseg.device import choose_device
 from divseg.errors import ConfigError, ExtraRequired, InputError
 
 PATCH = 64

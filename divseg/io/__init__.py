@@ -1,4 +1,4 @@
-"""Images in, label images and tables out, and the folder of a run."""
+"""Files in, label images and tables out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from divseg.io.pixels import check_pixels, check_plane
 from divseg.io.problem import Problem
 from divseg.io.read import as_images, read
 from divseg.io.refs import ImageList, ImageRef
-from divseg.io.store import RunStore
 from divseg.io.truth import TruthRef, pair_truth
-from divseg.io.unit import UnitWriter
 from divseg.io.write import write_image
 
 __all__ = [
@@ -27,9 +25,7 @@ __all__ = [
     "MaskSets",
     "PixelSize",
     "Problem",
-    "RunStore",
     "TruthRef",
-    "UnitWriter",
     "as_images",
     "check_inputs",
     "check_pixels",

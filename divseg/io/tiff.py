@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from divseg.io import calibration
+from divseg.io import pixel_size as calibration
 from divseg.io.axes import UNKNOWN
 from divseg.io.header import Header
 from divseg.io.ifd import COPY_AGAIN, TRUNCATED, check_chain

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from divseg.metrics.agreement import agreement_weights as agreement_weights
-    from divseg.metrics.calibrated import Calibration as Calibration
-    from divseg.metrics.calibration import brier as brier
-    from divseg.metrics.calibration import d_ece as d_ece
-    from divseg.metrics.calibration import interval_coverage as interval_coverage
-    from divseg.metrics.calibration import interval_score as interval_score
-    from divseg.metrics.calibration import object_hits as object_hits
-    from divseg.metrics.calibration import reliability_curve as reliability_curve
+    from divseg.metrics.calibration import Calibration as Calibration
+    from divseg.metrics.calibration_scores import brier as brier
+    from divseg.metrics.calibration_scores import d_ece as d_ece
+    from divseg.metrics.calibration_scores import interval_coverage as interval_coverage
+    from divseg.metrics.calibration_scores import interval_score as interval_score
+    from divseg.metrics.calibration_scores import object_hits as object_hits
+    from divseg.metrics.calibration_scores import reliability_curve as reliability_curve
     from divseg.metrics.calibrator import calibrate as calibrate
     from divseg.metrics.folders import evaluate_folders as evaluate_folders
     from divseg.metrics.matching import iou_matrix as iou_matrix
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
     from divseg.metrics.tables import to_markdown as to_markdown
 
 _PUBLIC = {
-    "Calibration": "calibrated",
+    "Calibration": "calibration",
     "Comparison": "tables",
     "Overlap": "overlap",
     "Scores": "scores",
     "THRESHOLDS": "scores",
     "agreement_weights": "agreement",
-    "brier": "calibration",
+    "brier": "calibration_scores",
     "calibrate": "calibrator",
     "compare": "tables",
     "count_overlap": "overlap",
-    "d_ece": "calibration",
+    "d_ece": "calibration_scores",
     "evaluate": "scores",
     "evaluate_folders": "folders",
-    "interval_coverage": "calibration",
-    "interval_score": "calibration",
+    "interval_coverage": "calibration_scores",
+    "interval_score": "calibration_scores",
     "iou_matrix": "matching",
     "match": "matching",
-    "object_hits": "calibration",
-    "reliability_curve": "calibration",
+    "object_hits": "calibration_scores",
+    "reliability_curve": "calibration_scores",
     "summarize": "tables",
     "to_markdown": "tables",
 }

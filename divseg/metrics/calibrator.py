@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from divseg.errors import InputError
-from divseg.metrics.calibrated import Calibration, check_columns, object_score
-from divseg.metrics.calibration import brier, d_ece, interval_coverage, object_hits
+from divseg.metrics.calibration import Calibration, check_columns, object_score
+from divseg.metrics.calibration_scores import brier, d_ece, interval_coverage, object_hits
 from divseg.metrics.isotonic import Curve, conformal_margin, fit_curve
 from divseg.metrics.matching import check_threshold
 

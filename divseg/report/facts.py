@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from divseg.report.folder import Results, column, text
 from divseg.report.scalebar import pixel_size
+from divseg.results.reader import Results, column, text
 
 _DIVNOISING = (
     "Prakash M., Krull A., Jug F. Fully unsupervised diversity denoising with convolutional variational "

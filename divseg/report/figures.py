@@ -8,9 +8,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from divseg.report.folder import Results, column, text
 from divseg.report.scalebar import pixel_size
 from divseg.report.style import BLUE, GREEN, GREY, INK, ORANGE, dress, logarithmic, name_ticks, new_chart
+from divseg.results.reader import Results, column, text
 
 MOST_BARS = 300  # objects drawn one by one
 MOST_NAMES = 30  # images named on the axis

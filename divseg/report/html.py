@@ -18,7 +18,6 @@ from divseg.errors import InputError
 from divseg.io import write_bytes
 from divseg.report import facts
 from divseg.report.figures import confidence_figure, count_figure, size_figure, training_figure
-from divseg.report.folder import ImageData, Load, Results, column, read_results, text
 from divseg.report.overlay import write_overlay
 from divseg.report.panels import image_panel, region_to_show, whole_image
 from divseg.report.review import least_certain, review_figure
@@ -34,6 +33,7 @@ from divseg.report.scores import (
     winners,
 )
 from divseg.report.style import smaller, to_png
+from divseg.results.reader import ImageData, Load, Results, column, read_results, text
 
 MOST_ROWS = 200  # rows of a table of failures or warnings shown on the page
 

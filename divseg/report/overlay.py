@@ -11,8 +11,8 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 
 from divseg.errors import InputError
 from divseg.io import write_bytes
-from divseg.report.folder import column
 from divseg.report.style import encode
+from divseg.results.reader import column
 
 # Plasma is ordered in lightness and safe for colour-blind readers; its dark end is left out because a dark
 # outline cannot be seen on a dark background, and the doubtful objects are the ones to be seen.

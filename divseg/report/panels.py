@@ -14,9 +14,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from divseg.report.folder import ImageData
 from divseg.report.overlay import confidence_map, draw, existence_colours, grey_limits, to_grey
 from divseg.report.scalebar import PixelSize, add_scale_bar
+from divseg.results.reader import ImageData
 
 CROP = 360
 LARGE_OBJECT = 60  # pixels; where objects are larger, twice the crop is shown, else they would not fit in

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from divseg.report.folder import ImageData, column, text
 from divseg.report.overlay import CONFIDENCE, UNKNOWN, draw, grey_limits, to_grey
 from divseg.report.style import plain
+from divseg.results.reader import ImageData, column, text
 
 _COLUMNS, _SIZE = 7, 200  # pictures in a row, and their side on the page in pixels
 

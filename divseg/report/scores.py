@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from divseg.report.folder import Results, column, text
 from divseg.report.style import BLUE, GREY, INK, dress, name_ticks, new_chart
+from divseg.results.reader import Results, column, text
 
 METRICS = ("map", "ap50", "ap75", "seg", "det", "f1", "pq")
 TITLES = {

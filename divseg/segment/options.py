@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from divseg.errors import ConfigError
-from divseg.segment.spec import Choice, Flag, Number, Option, canonical, read_options
+from divseg.specs import Choice, Flag, Number, Option, canonical, read_options
 
 SPLITS = ("none", "distance", "intensity", "combined")
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from divseg.errors import ConfigError
 from divseg.segment.protocol import Segmenter
-from divseg.segment.spec import split_spec, unknown_method
+from divseg.specs import split_spec, unknown
 
 _THRESHOLDING = "divseg.segment.thresholding:ThresholdSegmenter"
 
@@ -62,7 +62,7 @@ def segmenter(spec: str) -> Segmenter:
     family, colon, rest = method.partition(":")
     family = family.strip().lower()
     if family not in FACTORIES or (colon and family not in _WITH_COLON):
-        raise unknown_method(method, FACTORIES)
+        raise unknown("segmenter", method, FACTORIES)
     module, _, name = FACTORIES[family].partition(":")
     made: Segmenter = getattr(importlib.import_module(module), name).from_spec(f"{family}{colon}{rest}", pairs)
     return made

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divseg.errors import ConfigError, InputError
-from divseg.segment.spec import Number, Option, canonical, read_options
 from divseg.segment.stream import AXES, label_images
+from divseg.specs import Number, Option, canonical, read_options
 
 OPTIONS = {"ndim": Option(Number(2, 3, whole=True), 2, "2: planes (Y, X); 3: volumes (Z, Y, X)")}
 

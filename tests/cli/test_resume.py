@@ -9,8 +9,8 @@ from divseg.cli.commands import app
 from divseg.config import RunConfig
 from divseg.denoise import DivNoising, TrainSettings, divnoising
 from divseg.errors import OutputError
-from divseg.progress import LogReporter
-from divseg.tasks import train_folder
+from divseg.workflow.progress import LogReporter
+from divseg.workflow.tasks import train_folder
 
 CONFIG = RunConfig(train_steps=12, device="cpu", noise="gaussian,sd=12")
 

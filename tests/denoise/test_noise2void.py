@@ -7,7 +7,7 @@ import torch
 
 from divseg.denoise.noise2void import MINUTES, denoise_n2v, parse_n2v
 from divseg.errors import ConfigError, ExtraRequired, InputError
-from divseg.noise_tasks import bootstrap_noise
+from divseg.workflow.noise_model import bootstrap_noise
 
 INSTALLED = importlib.util.find_spec("careamics") is not None
 

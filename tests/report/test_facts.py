@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from divseg.report import facts
-from divseg.report.folder import Results
+from divseg.results.reader import Results
 
 
 def results(run=None, **tables):

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from divseg.report.figures import confidence_figure, count_figure, size_figure, training_figure
-from divseg.report.folder import Results
 from divseg.report.style import name_ticks, new_chart, plain, to_png
+from divseg.results.reader import Results
 
 
 def results(images=None, objects=None, scores=None):

@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divseg.report.folder import ImageData
 from divseg.report.panels import CROP, image_panel, region_to_show, whole_image
 from divseg.report.scalebar import PixelSize
 from divseg.report.style import to_png
+from divseg.results.reader import ImageData
 
 OBJECTS = pd.DataFrame({"label": [1], "existence": [0.5]})
 

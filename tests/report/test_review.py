@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divseg.report.folder import ImageData
 from divseg.report.review import least_certain, review_figure
 from divseg.report.style import to_png
+from divseg.results.reader import ImageData
 
 
 def test_order_is_existence_then_agreement_and_unknown_comes_last():

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divseg.report.folder import Results
 from divseg.report.scores import compare, score_figure, summary_table, verdict, winners
+from divseg.results.reader import Results
 
 
 def results(scores=(), summary=(), config=None):

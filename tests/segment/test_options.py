@@ -2,7 +2,7 @@ import pytest
 
 from divseg.errors import ConfigError
 from divseg.segment.options import METHODS, threshold_options
-from divseg.segment.spec import split_spec
+from divseg.specs import split_spec
 
 
 def options(text):

@@ -3,8 +3,8 @@ import pytest
 from scipy import ndimage as ndi
 
 from divseg.segment.options import threshold_options
-from divseg.segment.spec import split_spec
 from divseg.segment.split import split
+from divseg.specs import split_spec
 
 
 def options(spec="otsu,split=distance"):

@@ -3,8 +3,8 @@ import pytest
 from skimage.filters import apply_hysteresis_threshold
 
 from divseg.segment.options import METHODS, threshold_options
-from divseg.segment.spec import split_spec
 from divseg.segment.threshold import Level, find_level, foreground
+from divseg.specs import split_spec
 
 
 def level(spec, image):

@@ -8,9 +8,9 @@ from scipy import ndimage as ndi
 from stardist.data import test_image_nuclei_2d as nuclei
 from stardist.matching import matching
 
-from divseg.demo import demo_image
 from divseg.errors import ConfigError, InputError
 from divseg.segment import segmenter
+from divseg.workflow.demo import demo_image
 
 AUTOMATIC = ("otsu", "li", "triangle", "yen", "isodata", "local", "sauvola", "hysteresis")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from divseg.errors import ConfigError
-from divseg.segment.spec import Choice, Number, Option, canonical, read_options
+from divseg.specs import Choice, Number, Option, canonical, read_options
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from divseg.errors import ConfigError
 from divseg.segment.stardist.network import StarDistNet
 
 BORDER = 2
@@ -42,26 +41,6 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.prob)
-
-
-def choose_device(word: str) -> torch.device:
-    """Return the device of a user's word; ``auto`` is a CUDA GPU where there is one, otherwise the CPU.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such device.
-    """
-    if word == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(word)
-    except RuntimeError:
-        raise ConfigError(f"segmenter option device={word}: use auto, cpu, cuda, cuda:N or mps") from None
-    usable = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not usable.get(device.type, False):
-        raise ConfigError(f"segmenter option device={word}: this machine has no such usable device; use auto or cpu")
-    return device
 
 
 @contextlib.contextmanager

@@ -261,8 +261,8 @@ class StarDistSegmenter:
 
     def _network(self) -> StarDistNet:
         if self._net is None:
+            from divseg.device import choose_device
             from divseg.segment.stardist.network import build_network
-            from divseg.segment.stardist.predict import choose_device
             from divseg.segment.stardist.weights import read_weights
 
             net = build_network(self.config, read_weights(self._weights))

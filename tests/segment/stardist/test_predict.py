@@ -6,11 +6,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from divseg.device import choose_device
 from divseg.errors import ConfigError
 from divseg.segment.stardist import network as network_module
 from divseg.segment.stardist.config import read_config
 from divseg.segment.stardist.network import build_network, with_empty_channel
-from divseg.segment.stardist.predict import choose_device, pad_to, predict_candidates, predict_dense, tiles
+from divseg.segment.stardist.predict import pad_to, predict_candidates, predict_dense, tiles
 from divseg.segment.stardist.weights import find_weights, read_weights
 
 

@@ -1,0 +1,1 @@
+"""Networks: what a latent-variable network promises, and the two kinds there are."""

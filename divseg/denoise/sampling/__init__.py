@@ -1,0 +1,1 @@
+"""Drawing posterior samples: latent noise, tiles, batches, test-time augmentation, estimates from samples."""

@@ -1,0 +1,179 @@
+"""Drawing sample after sample of one image: how many at once, and what happens when memory runs out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from divseg.denoise.networks.base import LatentNet, NetworkShape
+from divseg.denoise.sampling.latent_noise import LatentNoise
+from divseg.denoise.sampling.tiles import Posterior, Spans, decode, decode_tile, divergence, latent_fields, tile_spans
+from divseg.errors import InputError
+
+CPU_BATCH, GPU_BATCH = 4, 128
+"""Most samples at once that are tried."""
+GAIN = 1.05
+"""A larger batch must be faster by this factor, sample for sample, to be taken."""
+WORTH = 48
+"""Decoded tiles from which on it is worth measuring; below, one sample at a time on a CPU, 8 on a GPU."""
+
+_Kind = tuple[str, torch.dtype, NetworkShape, tuple[int, ...], int]
+_measured: dict[_Kind, int] = {}
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out, on a GPU or on the host."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    words = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in words or "out of memory" in words)
+
+
+@dataclass
+class Sampler:
+    """Draws samples of one image, so many at once as is fast and fits.
+
+    Samples do not depend on `batch` and `tile`; both are halved where memory runs out, and stay so.
+
+    Parameters
+    ----------
+    network : LatentNet
+    posterior : Posterior
+    seed : int
+    tile : int
+        Side of the tiles in pixels, a multiple of the stride.
+    batch : int, optional
+        Samples at once; measured on the device where it is not given.
+    dtype : torch.dtype
+        Precision of the network's trunk.
+    """
+
+    network: LatentNet
+    posterior: Posterior
+    seed: int
+    tile: int
+    batch: int | None = None
+    dtype: torch.dtype = torch.float32
+    noise: list[LatentNoise] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise InputError(f"batch_size={self.batch} must be at least 1")
+        self.noise = latent_fields(self.network, self.posterior, self.seed)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """NetworkShape of the image."""
+        return self.posterior.shape
+
+    @property
+    def upright(self) -> Sampler:
+        """The sampler of the image as it is: this one."""
+        return self
+
+    def draw(self, samples: Sequence[int]) -> Tensor:
+        """Draw the samples of these numbers over the whole image: (len(samples), C, *sides), normalised."""
+        size = self._size(len(samples))
+        parts = []
+        at = 0
+        while at < len(samples):
+            chosen = samples[at : at + size]
+            try:
+                parts.append(decode(self.network, self.posterior, chosen, self.noise, self.tile, self.dtype))
+                at += len(chosen)
+            except (RuntimeError, MemoryError) as error:
+                size = self._shrink(error, len(chosen))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def draw_tile(self, samples: Sequence[int], spans: Spans) -> Tensor:
+        """Draw the samples of these numbers in one tile, given by its spans on the latent grid."""
+        size = self._size(len(samples))
+        parts = []
+        at = 0
+        while at < len(samples):
+            chosen = samples[at : at + size]
+            try:
+                parts.append(decode_tile(self.network, self.posterior, self.noise, chosen, spans, self.dtype))
+                at += len(chosen)
+            except (RuntimeError, MemoryError) as error:
+                size = self._shrink(error, len(chosen), tile=False)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def batches(self, start: int, stop: int) -> Iterator[Tensor]:
+        """Yield samples `start` to `stop - 1` in batches of shape (B, C, *sides), normalised."""
+        while start < stop:
+            size = min(self._size(stop - start), stop - start)
+            yield self.draw(range(start, start + size))
+            start += size
+
+    def divergence(self, sample: int) -> float:
+        """Kullback-Leibler divergence of the latents' posterior to their prior, along one sample, in nats."""
+        return divergence(self.network, self.posterior, self.noise, sample, self.tile)
+
+    def _size(self, wanted: int) -> int:
+        """Return the samples to draw at once, measured where it was not said."""
+        if self.batch is None:
+            self.batch = self._measure(wanted)
+        return self.batch
+
+    def _measure(self, wanted: int) -> int:
+        on_cpu = self.posterior.device.type == "cpu"
+        step = self.network.config.stride
+        spans = next(tile_spans(self.posterior.grid, self.tile // step))
+        shape = tuple(b - a for a, b in spans)
+        kind = (str(self.posterior.device), self.dtype, self.network.config, shape, torch.get_num_threads())
+        if kind in _measured:
+            return _measured[kind]
+        tiles = sum(1 for _ in tile_spans(self.posterior.grid, self.tile // step))
+        if wanted * tiles < WORTH:
+            return 1 if on_cpu else min(8, wanted)
+        best, fastest = 1, self._seconds(spans, 1)
+        size = 2
+        while size <= (CPU_BATCH if on_cpu else GPU_BATCH):
+            try:
+                seconds = self._seconds(spans, size) / size
+            except (RuntimeError, MemoryError) as error:
+                if out_of_memory(error):
+                    break
+                raise
+            if fastest < GAIN * seconds:
+                break
+            best, fastest, size = size, seconds, 2 * size
+        _measured[kind] = best
+        return best
+
+    def _seconds(self, spans: Spans, size: int) -> float:
+        """Seconds to decode a tile of `size` samples: the better of two, after one to warm up."""
+        times = []
+        device = self.posterior.device
+        for _ in range(3):
+            began = time.perf_counter()
+            decode_tile(self.network, self.posterior, self.noise, range(size), spans, self.dtype)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - began)
+        return min(times[1:])
+
+    def _shrink(self, error: BaseException, size: int, *, tile: bool = True) -> int:
+        """Halve the batch, then the tile, where memory ran out; anything else is raised again."""
+        if not out_of_memory(error):
+            raise error
+        if self.posterior.device.type == "cuda":
+            torch.cuda.empty_cache()
+        least = 4 * self.network.config.stride
+        if size > 1:
+            self.batch = size // 2
+        elif tile and self.tile > least:
+            step = self.network.config.stride
+            self.tile = max(least, self.tile // 2 // step * step)
+            self.batch = 1
+        else:
+            raise InputError(
+                f"memory ran out while drawing one sample in tiles of {self.tile} pixels; close other programs, "
+                "use a smaller tile, or crop the image"
+            ) from error
+        return self.batch or 1

@@ -1,0 +1,267 @@
+"""Encoding once and decoding many samples, tile by tile, with results that do not depend on the tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from divseg.denoise.networks.base import LAYOUT, LatentNet, Trim, crop, kl_to_prior
+from divseg.denoise.normalization import Intensity
+from divseg.denoise.precision import trunk
+from divseg.denoise.sampling.latent_noise import LatentNoise
+from divseg.errors import InputError
+
+CPU_TILE = {2: 256, 3: 96}
+"""Default tile on a CPU, by spatial axes: a decoder's feature maps of this size stay near its caches."""
+GPU_TILE = {2: 2048, 3: 256}
+"""Default tile on a GPU: only images larger than this are cut."""
+
+Spans = tuple[tuple[int, int], ...]
+"""First and one past the last position along each spatial axis."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What all samples of one whole image share, and where the image lies in it.
+
+    `levels` holds, for each latent grid, finest first, what the network made of the image: (channels, *grid). The grids
+    cover the image padded at its far ends to whole positions of the coarsest; `shape` is the image's own, with its
+    channel axis where it has one. A flat network's only grid holds mean and log-variance of the latents.
+    """
+
+    levels: tuple[Tensor, ...]
+    shape: tuple[int, ...]
+    key: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.levels[0].device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(level.nelement() * level.element_size() for level in self.levels)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Positions of the coarsest latent grid along each spatial axis."""
+        return tuple(self.levels[-1].shape[1:])
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Pixels along each spatial axis."""
+        return self.shape[-len(self.grid) :]
+
+
+def tile_spans(sides: Sequence[int], tile: int) -> Iterator[Spans]:
+    """Cut a box into tiles, in raster order."""
+    return product(*([(start, min(start + tile, size)) for start in range(0, size, tile)] for size in sides))
+
+
+def widen(spans: Spans, halo: int, sides: Sequence[int]) -> Spans:
+    """Add the halo, as far as there is image."""
+    return tuple((max(0, a - halo), min(size, b + halo)) for (a, b), size in zip(spans, sides, strict=True))
+
+
+def within(spans: Spans, wide: Spans, scale: int = 1) -> tuple[slice, ...]:
+    """Where a tile lies in its widened self, in positions `scale` times as fine."""
+    return tuple(slice((a - o) * scale, (b - o) * scale) for (a, b), (o, _) in zip(spans, wide, strict=True))
+
+
+def _slices(spans: Spans) -> tuple[slice, ...]:
+    return tuple(slice(a, b) for a, b in spans)
+
+
+def check_tile(tile: int | None, stride: int, device: torch.device, dims: int = 2) -> int:
+    """Return the tile side in pixels, a multiple of the stride."""
+    if tile is None:
+        tile = (CPU_TILE if device.type == "cpu" else GPU_TILE)[dims]
+    if tile < 4 * stride:
+        raise InputError(f"tile={tile} is too small: at least {4 * stride} pixels are needed")
+    return -(-tile // stride) * stride
+
+
+def encode(
+    network: LatentNet,
+    image: NDArray[np.generic],
+    key: int,
+    tile: int,
+    intensity: Intensity | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Posterior:
+    """Encode a whole image tile by tile.
+
+    The image is padded once, by reflection, at its far ends, to a multiple of the stride. Tiles start on
+    multiples of the stride and carry the halo their latents depend on; at the image's border they are cut,
+    not padded, so the network pads there as it would on the whole image.
+
+    Parameters
+    ----------
+    network : LatentNet
+    image : array, shape (*sides) or (C, *sides)
+        Any dtype; normalised tile by tile.
+    key : int
+        The image's key, for the latent noise.
+    tile : int
+        Side of the tiles in pixels, a multiple of the stride.
+    intensity : Intensity, optional
+        Normalisation; None where the image is normalised.
+    dtype : torch.dtype
+        Precision of the network's trunk.
+    """
+    config = network.config
+    device = next(network.parameters()).device
+    step, halo, dims = config.stride, config.encoder_halo, config.dims
+    intensity = intensity or Intensity((0.0,) * config.channels, (1.0,) * config.channels)
+    shape = image.shape
+    pixels = image if image.ndim == dims + 1 else image[None]
+    pad = [(0, 0), *((0, -side % step) for side in pixels.shape[1:])]
+    if any(after >= size for (_, after), size in zip(pad[1:], pixels.shape[1:], strict=True)):
+        size, least = "x".join(map(str, pixels.shape[1:])), "x".join([str(step)] * dims)
+        raise InputError(f"an image of {size} pixels is too small; at least {least} is needed")
+    if any(after for _, after in pad):
+        pixels = np.pad(pixels, pad, mode="reflect")
+    sides = pixels.shape[1:]
+    levels = tuple(
+        torch.empty((channels, *grid), device=device)
+        for channels, grid in zip(config.shared_channels, config.grids(sides), strict=True)
+    )
+    with torch.inference_mode(), trunk(device, dtype):
+        for spans in tile_spans(sides, tile):
+            wide = widen(spans, halo, sides)
+            part = torch.from_numpy(intensity.normalise(pixels[(slice(None), *_slices(wide))]))[None].to(device)
+            found = network.encode(part.contiguous(memory_format=LAYOUT[dims]))
+            for stride, level, values in zip(config.strides, levels, found, strict=True):
+                place, around = (tuple((a // stride, b // stride) for a, b in box) for box in (spans, wide))
+                crop(level, _slices(place)).copy_(crop(values[0], within(place, around)))
+    return Posterior(levels, shape, key)
+
+
+def latent_fields(network: LatentNet, posterior: Posterior, seed: int) -> list[LatentNoise]:
+    """Return the latent noise of an image's samples, for each grid, finest first."""
+    config = network.config
+    return [
+        LatentNoise(seed, posterior.key, channels, config.dims, posterior.device, level)
+        for level, channels in enumerate(config.latent_channels)
+    ]
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Where a tile lies on every latent grid, finest first: itself, and with all that its pixels depend on."""
+
+    tiles: list[Spans]
+    wide: list[Spans]
+
+    @classmethod
+    def around(cls, network: LatentNet, posterior: Posterior, spans: Spans) -> _Windows:
+        config = network.config
+        finer = [config.stride // stride for stride in config.strides]
+        tiles = [tuple((a * f, b * f) for a, b in spans) for f in finer]
+        wide = [
+            widen(tile, halo, level.shape[1:])
+            for tile, halo, level in zip(tiles, config.decoder_halos, posterior.levels, strict=True)
+        ]
+        return cls(tiles, wide)
+
+    @property
+    def trims(self) -> list[Trim]:
+        """For every grid but the finest: where the window of the next finer grid lies in its own."""
+        return [within(tuple((a // 2, b // 2) for a, b in finer), coarser) for finer, coarser in pairwise(self.wide)]
+
+
+def _draw_latents(
+    network: LatentNet, posterior: Posterior, noise: Sequence[LatentNoise], samples: Sequence[int], windows: _Windows
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    layout = LAYOUT[network.config.dims]
+    shared, eps = [], []
+    for level, field, wide in zip(posterior.levels, noise, windows.wide, strict=True):
+        start, stop = zip(*wide, strict=True)
+        drawn = torch.stack([field.window(k, start, stop) for k in samples])
+        eps.append(drawn.contiguous(memory_format=layout))
+        shared.append(level[(slice(None), *_slices(wide))][None].contiguous(memory_format=layout))
+    return network.latents(shared, eps, windows.trims)
+
+
+def decode_tile(
+    network: LatentNet,
+    posterior: Posterior,
+    noise: Sequence[LatentNoise],
+    samples: Sequence[int],
+    spans: Spans,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Decode some samples in one tile, given by its spans on the coarsest latent grid.
+
+    Returns
+    -------
+    Tensor, shape (len(samples), C, *pixels), float32
+        Normalised clean images, cut where the image ends.
+    """
+    config = network.config
+    windows = _Windows.around(network, posterior, spans)
+    with torch.inference_mode(), trunk(posterior.device, dtype):
+        features = _draw_latents(network, posterior, noise, samples, windows)[0]
+        s = network.render(features).float()
+    inner = crop(s, within(windows.tiles[0], windows.wide[0], config.strides[0]))
+    ends = (side - a * config.stride for (a, _), side in zip(spans, posterior.sides, strict=True))
+    return crop(inner, tuple(slice(0, end) for end in ends))
+
+
+def decode(
+    network: LatentNet,
+    posterior: Posterior,
+    samples: Sequence[int],
+    seed: int | Sequence[LatentNoise],
+    tile: int,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Decode some samples of the posterior over the whole image, tile by tile.
+
+    Parameters
+    ----------
+    network : LatentNet
+    posterior : Posterior
+    samples : sequence of int
+        Numbers of the samples.
+    seed : int or sequence of LatentNoise
+        The user's seed, or the latent noise that goes with it.
+    tile : int
+        Side of the tiles in pixels, a multiple of the stride.
+    dtype : torch.dtype
+        Precision of the network's trunk.
+
+    Returns
+    -------
+    Tensor, shape (len(samples), C, *sides), float32
+        Normalised clean images, on the network's device.
+    """
+    noise = latent_fields(network, posterior, seed) if isinstance(seed, int) else seed
+    step = network.config.stride
+    out = torch.empty((len(samples), network.config.channels, *posterior.sides), device=posterior.device)
+    for spans in tile_spans(posterior.grid, tile // step):
+        place = tuple(slice(a * step, b * step) for a, b in spans)
+        out[(slice(None), slice(None), *place)] = decode_tile(network, posterior, noise, samples, spans, dtype)
+    return out
+
+
+def divergence(network: LatentNet, posterior: Posterior, noise: Sequence[LatentNoise], sample: int, tile: int) -> float:
+    """Kullback-Leibler divergence of the latents' posterior to their prior, along one sample, in nats.
+
+    Summed over all positions of all grids of the padded image, in tiles of `tile` pixels.
+    """
+    total = 0.0
+    with torch.inference_mode():
+        for spans in tile_spans(posterior.grid, tile // network.config.stride):
+            windows = _Windows.around(network, posterior, spans)
+            _, means, logvars = _draw_latents(network, posterior, noise, [sample], windows)
+            for mean, logvar, own, wide in zip(means, logvars, windows.tiles, windows.wide, strict=True):
+                total += float(crop(kl_to_prior(mean, logvar), within(own, wide)).sum(dtype=torch.float64))
+    return total

@@ -1,0 +1,1 @@
+"""Training: data, crops, loss, schedule, checkpoints."""

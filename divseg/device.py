@@ -1,0 +1,40 @@
+"""The device that a user's word stands for; torch is imported only when it is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from divseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def choose_device(device: str | torch.device = "auto") -> torch.device:
+    """Return the torch device that a word such as ``auto`` or ``cuda:1`` stands for.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        ``"auto"`` takes a CUDA GPU where there is one, then Apple's, then the CPU.
+
+    Raises
+    ------
+    ConfigError
+        If the named device does not exist on this machine.
+    """
+    import torch
+
+    if isinstance(device, str) and device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {str(chosen)!r} was asked for, but this machine has no usable CUDA GPU")
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device 'mps' was asked for, but this machine has no usable Apple GPU")
+    return chosen

@@ -1,0 +1,233 @@
+"""``--segmenter auto``, the default: the thresholding that the samples support best, chosen without any truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from divseg.errors import ConfigError, DivsegError, InputError
+from divseg.io import config_hash, write_csv
+from divseg.metrics import evaluate
+from divseg.results import RunStore
+from divseg.segment import Segmenter, segmenter
+from divseg.workflow.progress import Reporter
+
+METHODS = ("otsu", "li", "isodata", "triangle", "yen", "local")
+SMOOTHS = (0.5, 1.0, 2.0, 4.0)
+SPLITS = ("none", "distance")
+SMALLEST = 20
+"""Smallest object in pixels."""
+
+IMAGES, SAMPLES = 8, 3
+"""Images of a folder, and samples of each, that the choice is made on."""
+
+WINDOW = 512
+"""Longest side in pixels of what is looked at of an image: its middle."""
+
+AGAIN = 0.8
+"""IoU at which an object of one sample is found again in the next: its outline is reproducible, not only its place."""
+WEIGHT = 3
+"""Power of the explained variance: it differs less between candidates than the number of objects does."""
+
+
+def candidates() -> list[str]:
+    """Return the thresholdings that are compared, as strings for :func:`divseg.segmenter`."""
+    return [
+        f"{method},smooth={smooth:g},split={split},min_size={SMALLEST}"
+        for method in METHODS
+        for smooth in SMOOTHS
+        for split in SPLITS
+    ]
+
+
+def asked_candidates(text: str) -> list[str] | None:
+    """Return what the setting ``segmenter`` leaves to the samples to choose among, None where it names one segmenter.
+
+    Parameters
+    ----------
+    text : str
+        ``"auto"`` for all candidates, ``"auto:A|B|C"`` for those.
+
+    Raises
+    ------
+    ConfigError
+        An unknown segmenter among them, or fewer than two.
+    """
+    word, colon, rest = text.partition(":")
+    if word.strip() != "auto":
+        return None
+    if not colon:
+        return candidates()
+    named = [part.strip() for part in rest.split("|") if part.strip()]
+    if len(named) < 2:
+        raise ConfigError(
+            f"segmenter {text!r} leaves no choice; name two or more: auto:otsu,smooth=1|stardist:nuclei (auto alone "
+            "compares thresholdings)"
+        )
+    return [segmenter(part).name for part in named]
+
+
+def rank_segmenters(
+    samples: Sequence[ArrayLike],
+    specs: Sequence[str] | None = None,
+    *,
+    step: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Rank segmenters by how well the posterior samples of some images support them; truth is never looked at.
+
+    Two things are asked of a segmentation, each with a way to cheat that the other prevents:
+
+    - ``objects``: how many objects of one sample are found again in the next with an IoU of 0.8 or more, summed over
+      all images, as a share of the most that any candidate achieves. What merges finds few; what shatters finds
+      pieces whose outlines are others in the next sample. Alone it does not see where a border lies.
+    - ``explained``: the share of the variance of the mean sample that its labels explain, with one level for each
+      object and one for the background; mean over the images. It sees borders off their place and objects that are
+      missing. Alone it has no objection to fragments.
+
+    The score of a candidate is ``objects * explained**3``. Stability across samples in the mean, which is the usual
+    way (mAP of one sample's objects with the next one's), is not in it: it grows with smoothing and merging.
+
+    Parameters
+    ----------
+    samples : sequence of float arrays, shape (K, Y, X)
+        Posterior samples of each image, K of 2 or more.
+    specs : sequence of str, optional
+        Segmenters to compare, by default a grid of thresholdings.
+    step : callable, optional
+        Told which candidate begins.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each candidate, best first: ``segmenter score objects explained n_objects`` (the last is the mean
+        number of objects of a sample).
+
+    Raises
+    ------
+    InputError
+        No images, or fewer than two samples of one.
+    ConfigError
+        An unknown segmenter among `specs`.
+    """
+    stacks = [np.asarray(s, np.float32) for s in samples]
+    if not stacks or any(s.ndim != 3 or len(s) < 2 for s in stacks):
+        shapes = ", ".join(str(s.shape) for s in stacks) or "no images"
+        raise InputError(f"a choice of segmenter needs two samples (K, Y, X) of each image; got {shapes}")
+    names = list(specs) if specs is not None else candidates()
+    return _table(names, [_support(name, stacks, step) for name in names])
+
+
+def _support(
+    spec: str, stacks: Sequence[NDArray[np.float32]], step: Callable[[str], None] | None
+) -> NDArray[np.float64]:
+    """Return objects found again, variance explained and number of objects for each image, (I, 3)."""
+    if step is not None:
+        step(spec)
+    segment = segmenter(spec)
+    found = []
+    for stack in stacks:
+        mean = stack.mean(axis=0)
+        fitted = segment.fit(mean)
+        masks = list(fitted(stack))
+        again = [evaluate(a, b, thresholds=AGAIN).tp[0] for a, b in pairwise(masks)]
+        found.append([np.mean(again), explained_variance(mean, fitted(mean)), np.mean([m.max() for m in masks])])
+    return np.array(found)
+
+
+def explained_variance(image: ArrayLike, labels: ArrayLike) -> float:
+    """Share of an image's variance that its labels explain, with one level for each label, background included.
+
+    Parameters
+    ----------
+    image : float array
+    labels : array of integers, same shape
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 for a constant image.
+    """
+    values, places = np.asarray(image, np.float64).ravel(), np.asarray(labels).ravel()
+    values = values - values.mean()
+    total = float(values @ values)
+    sizes = np.bincount(places)
+    sums = np.bincount(places, weights=values)
+    between = float((sums[sizes > 0] ** 2 / sizes[sizes > 0]).sum())
+    return min(between / total, 1.0) if total > 0 else 0.0
+
+
+def _table(names: Sequence[str], rows: Sequence[NDArray[np.float64]]) -> pd.DataFrame:
+    values = np.stack(rows)  # (candidates, images, 3)
+    again, explained = values[..., 0].sum(axis=1), values[..., 1].mean(axis=1)
+    objects = again / max(again.max(), 1e-12)
+    table = pd.DataFrame(
+        {
+            "segmenter": names,
+            "score": objects * explained**WEIGHT,
+            "objects": objects,
+            "explained": explained,
+            "n_objects": values[..., 2].mean(axis=1),
+        }
+    )
+    return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+
+def choose_for_run(
+    store: RunStore, model: Any, refs: Sequence[Any], specs: Sequence[str], seed: int, model_key: str, tell: Reporter
+) -> Segmenter:
+    """Choose the segmenter of a run by a few of its images, spread over the folder, or take up its earlier choice.
+
+    The ranking goes to ``segmenters.csv`` in the run folder, the choice to ``run.json``.
+
+    Parameters
+    ----------
+    store : RunStore
+        Of the run.
+    model : DivNoising
+    refs : sequence of ImageRef
+        Images of the folder; those that cannot be read are passed over.
+    specs : sequence of str
+        Segmenters to choose among.
+    seed : int
+        Of the samples.
+    model_key : str
+        Tells one model from another.
+    tell : Reporter
+        Told what is chosen.
+
+    Raises
+    ------
+    InputError
+        If no image can be read.
+    """
+    from divseg.denoise.divnoising import plane
+
+    key = config_hash({"model": model_key, "seed": seed, "specs": list(specs), "images": [ref.name for ref in refs]})
+    known = store.read_run().get("segmenter_choice", {})
+    if known.get("key") == key:
+        tell.say(f"segmenter: {known['segmenter']}, chosen before")
+        return segmenter(known["segmenter"])
+    stacks = []
+    for i in np.unique(np.linspace(0, len(refs) - 1, min(IMAGES, len(refs))).round().astype(int)):
+        try:
+            batches = model.sample(_middle(plane(refs[i].load())), n=SAMPLES, seed=seed)
+            stacks.append(np.concatenate([b.cpu().numpy() for b in batches]))
+        except (DivsegError, OSError):
+            continue  # it will be a row of failures.csv
+    table = rank_segmenters(stacks, specs, step=lambda spec: tell.images(0, len(refs), f"choosing a segmenter: {spec}"))
+    write_csv(store.folder / "segmenters.csv", table)
+    best = str(table["segmenter"].iloc[0])
+    store.write_run({**store.read_run(), "segmenter_choice": {"key": key, "segmenter": best}})
+    tell.say(f"segmenter: {best}, the best of {len(table)} by the samples of {len(stacks)} images (segmenters.csv)")
+    return segmenter(best)
+
+
+def _middle(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the middle of an image, at most WINDOW on a side."""
+    starts = [max(0, (n - WINDOW) // 2) for n in image.shape]
+    return image[tuple(slice(start, start + WINDOW) for start in starts)]

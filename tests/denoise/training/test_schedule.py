@@ -1,0 +1,31 @@
+import pytest
+
+from divseg.denoise.training.schedule import Budget, kl_weight, learning_rate
+from divseg.errors import ConfigError
+
+
+def test_kl_warm_up():
+    assert [kl_weight(p, 0.5) for p in (0.0, 0.25, 0.5, 1.0)] == [0.0, 0.5, 1.0, 1.0]
+    assert kl_weight(0.0, 0.0) == 1.0
+
+
+def test_learning_rate_rises_and_falls():
+    early = learning_rate(1e-3, 0.0, 0)
+    peak = learning_rate(1e-3, 0.0, 1000)
+    late = learning_rate(1e-3, 1.0, 5000)
+    assert early < peak == pytest.approx(1e-3)
+    assert late == pytest.approx(1e-5)
+
+
+def test_first_budget_to_run_out_counts():
+    budget = Budget(steps=10, minutes=1000.0)
+    budget.start()
+    assert budget.progress(5) == pytest.approx(0.5)
+    assert budget.progress(10) == 1.0
+    assert Budget(minutes=1e-9).progress(0) == 1.0
+
+
+@pytest.mark.parametrize("bad", [{}, {"steps": 0}, {"minutes": 0.0}, {"minutes": float("nan")}])
+def test_impossible_budgets(bad):
+    with pytest.raises(ConfigError):
+        Budget(**bad)

@@ -1,0 +1,120 @@
+"""The choice of a segmenter by posterior samples alone."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage as ndi
+
+from divseg.config import RunConfig
+from divseg.errors import ConfigError, InputError
+from divseg.workflow.choose_segmenter import _middle, asked_candidates, candidates, explained_variance, rank_segmenters
+from divseg.workflow.run import run_folder
+
+
+def samples(seed=0, n=4):
+    """Two pairs of touching discs of a blurred scene, and four single ones, with noise that differs by sample."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:96, :96]
+    clean = np.zeros((96, 96))
+    for cy, cx in [(20, 20), (20, 37), (70, 25), (70, 42), (20, 70), (45, 75), (75, 70), (47, 12)]:
+        clean[np.hypot(y - cy, x - cx) < 9] = 100
+    clean = ndi.gaussian_filter(clean, 1.0)
+    return np.stack([clean + ndi.gaussian_filter(rng.normal(0, 20, clean.shape), 1) for _ in range(n)])
+
+
+def test_merging_and_shattering_lose_against_what_is_there():
+    specs = ["otsu,smooth=1,split=distance", "otsu,smooth=8", "fixed,threshold=2", "otsu,smooth=1"]
+    table = rank_segmenters([samples(0), samples(1)], specs)
+    assert table["segmenter"][0] == "otsu,smooth=1,split=distance"
+    assert table["n_objects"][0] == pytest.approx(8, abs=0.5)
+    assert table["score"].is_monotonic_decreasing
+    assert table[["score", "objects", "explained"]].to_numpy().min() >= 0
+    assert table[["score", "objects", "explained"]].to_numpy().max() <= 1
+
+
+def test_the_default_grid_finds_all_discs():
+    table = rank_segmenters([samples()])
+    assert sorted(table["segmenter"]) == sorted(candidates())
+    assert table["n_objects"][0] == pytest.approx(8, abs=0.5)
+
+
+def test_explained_variance_is_that_of_the_levels_of_labels():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, (30, 40)) * 2  # labels 1, 3, 5 are absent
+    image = labels * 10.0 + rng.normal(0, 5, labels.shape)
+    levels = np.repeat(ndi.mean(image, labels, [0, 2, 4, 6]), 2)[labels]
+    assert explained_variance(image, labels) == pytest.approx(1 - np.var(image - levels) / np.var(image))
+    assert explained_variance(labels, labels) == pytest.approx(1)
+    assert explained_variance(image, np.zeros_like(labels)) == pytest.approx(0, abs=1e-9)
+    assert explained_variance(np.full((5, 5), 7.0), np.eye(5, dtype=int)) == 0
+
+
+def test_borders_off_their_place_lose():
+    y, x = np.mgrid[:64, :64]
+    scene = 100.0 * (np.hypot(y - 32, x - 32) < 12)
+    stack = scene + np.random.default_rng(0).normal(0, 3, (3, 64, 64))
+    table = rank_segmenters([stack], ["fixed,threshold=50", "fixed,threshold=50,smooth=6"])
+    assert table["objects"].tolist() == [1, 1]
+    assert table["segmenter"][0] == "fixed,threshold=50"
+
+
+def test_the_order_of_candidates_and_images_does_not_matter():
+    specs = ["otsu,smooth=1", "li,smooth=1", "otsu,smooth=2"]
+    one = rank_segmenters([samples(0), samples(1)], specs)
+    two = rank_segmenters([samples(1), samples(0)], specs[::-1])
+    merged = one.merge(two, on="segmenter")
+    np.testing.assert_allclose(merged["score_x"], merged["score_y"])
+
+
+def test_images_without_objects_are_ranked_too():
+    table = rank_segmenters([np.zeros((3, 40, 40))], ["otsu", "li"])
+    assert (table["score"] == 0).all()
+
+
+def test_wrong_input_is_told():
+    with pytest.raises(InputError, match="two samples"):
+        rank_segmenters([np.zeros((1, 8, 8))], ["otsu"])
+    with pytest.raises(InputError, match="no images"):
+        rank_segmenters([], ["otsu"])
+    with pytest.raises(ConfigError, match="otzu"):
+        rank_segmenters([samples()], ["otzu"])
+
+
+def test_the_setting_names_the_candidates():
+    assert asked_candidates("auto") == candidates()
+    assert asked_candidates("otsu,smooth=1") is None
+    named = asked_candidates("auto: otsu,smooth=1 | stardist:nuclei,scale=0.5")
+    assert [name.partition(",")[0] for name in named] == ["otsu", "stardist:nuclei"]
+    for text in ("auto:", "auto:otsu", "auto:otsu|"):
+        with pytest.raises(ConfigError, match="name two or more"):
+            asked_candidates(text)
+    with pytest.raises(ConfigError, match="otzu"):
+        asked_candidates("auto:otzu|li")
+
+
+def test_large_images_are_judged_by_their_middle():
+    assert _middle(np.zeros((600, 300))).shape == (512, 300)
+    image = np.arange(514 * 513).reshape(514, 513)
+    np.testing.assert_array_equal(_middle(image), image[1:513, :512])
+
+
+def test_a_run_chooses_once(make_plate, tmp_path):
+    images, masks = make_plate(tmp_path, n=2)
+    config = RunConfig(
+        train_steps=40, samples=3, device="cpu", segmenter="auto:otsu,smooth=1|li,smooth=2", compare=("clustering",)
+    )
+    done = run_folder(images, tmp_path / "out", config, truth=masks)
+    assert done.n_failed == 0
+    table = pd.read_csv(tmp_path / "out" / "segmenters.csv")
+    assert set(table["segmenter"]) == {"otsu,smooth=1", "li,smooth=2"}
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["segmenter_choice"]["segmenter"] == table["segmenter"][0]
+    assert record["config"]["segmenter"] == "auto:otsu,smooth=1|li,smooth=2"
+    said = (tmp_path / "out" / "run.log").read_text()
+    assert "by the samples of 2 images" in said
+    run_folder(images, tmp_path / "out", config, truth=masks)
+    said = (tmp_path / "out" / "run.log").read_text()
+    assert "chosen before" in said
+    assert "2 of 2 images were finished before" in said
