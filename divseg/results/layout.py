@@ -6,7 +6,7 @@ from pathlib import Path
 
 from divseg.errors import InputError
 
-MAPS = ("sd", "foreground", "boundary", "low", "high", "mode")
+MAPS = ("std", "foreground", "boundary", "low", "high", "mode")
 TABLES = ("objects", "alternatives", "images", "scores", "summary", "failures")
 
 
@@ -17,7 +17,7 @@ class RunLayout:
 
         labels/<name>.tif      label images         objects.csv  images.csv  scores.csv  summary.csv
         denoised/<name>.tif    denoised images      failures.csv run.json    run.log     report.html
-        maps/<name>_sd.tif     and _foreground, _boundary; of divseg denoise _low, _high, _mode
+        maps/<name>_std.tif    and _foreground, _boundary; of divseg denoise _low, _high, _mode
         samples/<name>.tif     a few samples        plots/  model/
         objects/<name>.csv     objects of one image units/<name>.json  markers of finished images
         alternatives/<name>.csv  hypotheses that lost to them    alternatives.csv
@@ -73,6 +73,10 @@ class RunLayout:
     def samples(self, name: str) -> Path:
         """Return the file of an image's samples."""
         return self.folder / "samples" / f"{check_name(name)}.tif"
+
+    def stack(self, name: str) -> Path:
+        """Return the file of the label images of all samples of an image."""
+        return self.folder / "stacks" / f"{check_name(name)}.npz"
 
     def objects(self, name: str) -> Path:
         """Return the file of the object table of one image."""

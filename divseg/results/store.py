@@ -69,9 +69,7 @@ class RunStore(RunLayout):
         OutputError
             If it cannot be written.
         """
-        # folders of divseg run have never named their command
-        mark = {} if self.command == "run" else {"command": self.command}
-        write_json(self.run_json, {"divseg_run": SCHEMA, **mark, **record})
+        write_json(self.run_json, {"divseg_run": SCHEMA, "format": 2, "command": self.command, **record})
 
     def read_run(self) -> dict[str, Any]:
         """Read run.json.

@@ -141,7 +141,7 @@ class _Job(FolderJob):
             if found.mode is not None:
                 writer.map("mode", found.mode, size)
         writer.denoised(mean, size)
-        writer.map("sd", sd, size)
+        writer.map("std", sd, size)
         if how.keep:
             writer.samples(self.model.draw(image, how.keep, augment=how.augment, **shared), size)
         residual = image.data.astype(np.float64) - mean

@@ -18,19 +18,17 @@ from numpy.typing import NDArray
 
 from divseg.consensus import Consensus, fuse
 from divseg.consensus.fuse import check_choice
-from divseg.consensus.weights import weighted_quantiles
 from divseg.errors import DivsegError, InputError, OutputError
 from divseg.io import MaskSet, MaskSets, TruthRef, config_hash, find_mask_sets
 from divseg.metrics import Calibration, evaluate, summarize, to_markdown
 from divseg.results import RunStore
+from divseg.results.rows import SHOWN, consensus_columns, pixel_columns
 from divseg.versions import versions
 from divseg.workflow.folder_job import FolderResult
 from divseg.workflow.mask_weights import MaskWeights, Weights
 from divseg.workflow.progress import LogReporter, Reporter
 
 log = logging.getLogger("divseg")
-
-SHOWN = ("input", "n_scored", "map", "ap50", "ap75", "seg", "det", "f1", "pq")
 
 
 @dataclass(frozen=True)
@@ -267,7 +265,7 @@ class _Job:
         if self.failures:
             lines.append(f"{len(self.failures)} failed: see {self.store.table('failures')}")
         if len(summary):
-            lines += ["", to_markdown(summary[[c for c in SHOWN if c in summary]])]
+            lines += ["", to_markdown(summary[[c for c in ("input", "n_scored", *SHOWN) if c in summary]])]
         lines.append(f"results: {self.store.folder}")
         return FuseResult(self.store.folder, len(self.done), len(self.failures), "\n".join(lines), summary)
 
@@ -313,28 +311,11 @@ def _mark(mask: TruthRef | None) -> list[Any] | None:
 
 def _image_row(masks: MaskSet, result: Consensus, seconds: float, calibration: Calibration | None) -> dict[str, Any]:
     """Row of images.csv."""
-    size, counts = masks.pixel_size, result.counts.astype(float)
-    low, middle, high = weighted_quantiles(counts, result.weights, (0.05, 0.5, 0.95)).tolist()
-    objects = result.objects
-    interval = None if calibration is None else calibration.count_interval(low, high)
     return {
         "file": str(masks.files[0]),
         "n_masks": len(masks.masks),
         "missing": " ".join(masks.missing),
-        **({"depth": masks.shape[0]} if len(masks.shape) == 3 else {}),
-        "height": masks.shape[-2],
-        "width": masks.shape[-1],
-        "pixel_size_y": None if size is None else size.y,
-        "pixel_size_x": None if size is None else size.x,
-        "pixel_unit": None if size is None else size.unit,
-        "n_objects": len(objects),
-        "count_mean": float(np.dot(counts, result.weights)),
-        "count_q05": low,
-        "count_q50": middle,
-        "count_q95": high,
-        **({} if interval is None else {"count_low": interval[0], "count_high": interval[1]}),
-        "area_mean": float(objects["area"].mean()) if len(objects) else None,
-        "existence_mean": float(objects["existence"].mean()) if len(objects) else None,
-        **{f"expected_{name}": value for name, value in result.expected.items()},
+        **pixel_columns(masks.shape, masks.pixel_size),
+        **consensus_columns(result, calibration, result.weights),
         "seconds": round(seconds, 2),
     }

@@ -173,7 +173,7 @@ def _baseline_rows(
     yield {"input": "noisy", **evaluate(segment.fit(noisy)(noisy), truth).as_row()}
     for sd in config.baseline_sds:
         smooth = ndi.gaussian_filter(noisy, sd)
-        yield {"input": f"gaussian sd={sd:g}", **evaluate(segment.fit(smooth)(smooth), truth).as_row()}
+        yield {"input": f"gaussian sigma={sd:g}", **evaluate(segment.fit(smooth)(smooth), truth).as_row()}
     yield {"input": "mmse", **evaluate(fitted(mmse), truth).as_row()}
 
 

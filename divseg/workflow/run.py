@@ -20,7 +20,7 @@ from divseg.config import RunConfig
 from divseg.errors import ConfigError, DivsegError, DivsegWarning, InputError, OutputError
 from divseg.io import Image, ImageList, ImageRef, InputReport, check_inputs, config_hash, fingerprint
 from divseg.results import RunStore
-from divseg.results.rows import failure_rows, image_row, score_summary, summary_text
+from divseg.results.rows import consensus_columns, failure_rows, pixel_columns, score_summary, summary_text
 from divseg.segment import Segmenter
 from divseg.versions import versions
 from divseg.workflow.choose_segmenter import asked_candidates, choose_for_run
@@ -279,7 +279,7 @@ class _Run:
     def _write(self, writer: Any, image: Image, result: ImageResult, seconds: float) -> None:
         size = image.pixel_size
         writer.denoised(result.mmse, size)
-        writer.map("sd", result.sd, size)
+        writer.map("std", result.sd, size)
         writer.map("foreground", result.consensus.foreground, size)
         writer.map("boundary", result.consensus.boundary, size)
         if len(result.samples):
@@ -289,7 +289,18 @@ class _Run:
         writer.labels(result.consensus.labels, size)
         for text in result.warnings:
             self.tell.say(f"note: {image.name}: {text}")
-        writer.finish(image_row(image, result, seconds, self.calibration), result.scores)
+        row = {
+            "file": str(image.path),
+            "plane": " ".join(f"{axis}={index}" for axis, index in image.plane),
+            **pixel_columns(image.shape, size),
+            **consensus_columns(result.consensus, self.calibration),
+            "std_mean": float(result.sd.mean()),
+            "noise_correlation_x": result.noise_correlation[0],
+            "noise_correlation_y": result.noise_correlation[1],
+            "warnings": "\n".join(result.warnings),
+            "seconds": round(seconds, 2),
+        }
+        writer.finish(row, result.scores)
 
     def _fail(self, ref: ImageRef, stage: str, error: BaseException) -> None:
         text = " ".join(str(error).split()) or type(error).__name__
