@@ -329,8 +329,7 @@ class _Run:
         self._record(**self._facts(model, len(tables["images"])))
         from divseg.report import write_report
 
-        refs = {ref.name: ref for ref in self.found.images.refs}
-        page = write_report(self.store.folder, load=lambda name: refs[name].load().data)
+        page = write_report(self.store.folder)
         text = summary_text(tables, summary, page, len(names) + len(failure_rows(self.found.problems)))
         return RunResult(self.store.folder, len(tables["images"]), len(self.failures), text, summary)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divseg.config import RunConfig
 from divseg.errors import InputError
-from divseg.io import check_inputs, read
+from divseg.io import check_inputs
 from divseg.versions import versions
 from divseg.workflow.progress import LogReporter, Reporter
 from divseg.workflow.run import RunResult, run_folder, train
@@ -54,7 +53,7 @@ def train_folder(
     on from the last one.
     """
     from divseg.denoise.model_folder import check_model_folder
-    from divseg.report.training import write_training_plot
+    from divseg.report.figures import write_training_plot
 
     reporter = reporter or LogReporter()
     found = check_inputs(source, axes=config.axes, channel=config.channel, out=out)
@@ -64,26 +63,6 @@ def train_folder(
     model.save(out)
     write_training_plot(out)
     return model
-
-
-def rebuild_report(folder: str | Path) -> Path:
-    """Write the report of a run folder again, with the noisy images where they still are."""
-    from divseg.report import write_report
-
-    path = Path(folder) / "run.json"
-    if not path.is_file():
-        raise InputError(f"{folder} is no run folder: it has no run.json")
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if (command := record.get("command", "run")) != "run":
-        raise InputError(f"{folder} holds the results of divseg {command}, which has no report")
-    inputs = {row["name"]: row for row in record.get("inputs", [])}
-    config = record.get("config", {})
-
-    def load(name: str) -> Any:
-        images = read(inputs[name]["path"], axes=config.get("axes"), channel=config.get("channel"))
-        return images[images.names.index(name)].data
-
-    return write_report(folder, load=load)
 
 
 def calibrate_run(folder: str | Path, truth: str | Path, out: str | Path, *, iou: float = 0.5) -> Calibration:
@@ -106,10 +85,10 @@ def calibrate_run(folder: str | Path, truth: str | Path, out: str | Path, *, iou
         No run folder, no truth for it, or too few objects or images.
     """
     from divseg.metrics.calibrator import fit_outcomes
-    from divseg.results.reader import read_results
+    from divseg.results.open_run import open_run
 
     outcomes = run_outcomes(folder, truth, iou=iou)
-    config = read_results(folder).run.get("config", {})
+    config = open_run(folder).config
     settings = {name: config.get(name) for name in ("segmenter", "samples", "group", "method", "target", "existence")}
     made = fit_outcomes(outcomes, method=str(config.get("method", "")), iou=iou, settings=settings)
     made.save(out)
@@ -120,16 +99,16 @@ def run_outcomes(folder: str | Path, truth: str | Path, *, iou: float = 0.5) -> 
     """Compare every image of a run folder that has truth with it, for calibration; see :func:`calibrate_run`."""
     from divseg.io import read_labels
     from divseg.metrics.calibrator import outcome
-    from divseg.results.reader import read_results
+    from divseg.results.open_run import open_run
 
-    results = read_results(folder)
-    if "objects" in results.missing or "images" in results.missing:
+    results = open_run(folder)
+    if not (results.layout.table("objects").is_file() and results.layout.table("images").is_file()):
         raise InputError(f"{folder} holds no finished run: objects.csv or images.csv is missing")
     found = check_inputs(Path(folder) / "labels", truth=truth)
     by_image = dict(tuple(results.objects.groupby(results.objects["image"].astype(str))))
     spreads = {
         str(row["image"]): (float(row["count_q05"]), float(row["count_q95"]))
-        for row in results.images.to_dict("records")
+        for row in results.images_table.to_dict("records")
     }
     outcomes = []
     for ref in found.images.refs:

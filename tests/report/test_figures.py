@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from divseg.report.figures import confidence_figure, count_figure, size_figure, training_figure
-from divseg.report.style import name_ticks, new_chart, plain, to_png
+from divseg.report.style import name_ticks, new_chart, safe_text, to_png
 from divseg.results.reader import Results
 
 
@@ -109,4 +109,4 @@ def test_names_are_drawn_literally_and_without_missing_glyphs():
 
 
 def test_plain_leaves_common_letters_alone():
-    assert plain("Zellkern_äöü_µm_é") == "Zellkern_äöü_µm_é"
+    assert safe_text("Zellkern_äöü_µm_é") == "Zellkern_äöü_µm_é"
