@@ -20,6 +20,7 @@ from divseg.denoise.sampling.estimates import RunningMoments
 from divseg.denoise.sampling.tiles import Posterior
 from divseg.denoise.smoothing import smoothed
 from divseg.io import Image
+from divseg.labels import LabelImage
 from divseg.metrics import agreement_weights, evaluate
 from divseg.segment import Segmenter
 
@@ -109,8 +110,7 @@ def process_image(
     if config.voters == "all":
         tell("segment other views")
         groups = [masks, *_other_views(draws, noisy, mmse, segment, fitted)]
-        seen = [[getattr(m, "labels", m) for m in group] for group in groups]
-        weights = agreement_weights(seen, first=SAMPLES_SHARE)
+        weights = agreement_weights(groups, first=SAMPLES_SHARE)
         voters = [m for group in groups for m in group]
         options["weights"] = [w / len(group) for w, group in zip(weights, groups, strict=True) for _ in group]
     tell("fuse")
@@ -121,7 +121,7 @@ def process_image(
     if truth is not None:
         tell("score")
         rows = list(_baseline_rows(noisy, mmse, segment, fitted, truth, config))
-        single = [evaluate(getattr(m, "labels", m), truth).as_row() for m in masks]
+        single = [evaluate(m, truth).as_row() for m in masks]
         rows += [{"input": "single sample", "draw": k, **row} for k, row in enumerate(single)]
         rows += [{"input": f"consensus {method}", **evaluate(c.labels, truth).as_row()} for method, c in fused.items()]
     return ImageResult(mmse, sd, first, fused[config.method], rows, warnings, correlation)
@@ -152,13 +152,18 @@ def _by_samples(found: Consensus, masks: list[Any]) -> Consensus:
 def _found(fitted: Segmenter, images: Iterator[NDArray[np.float32]]) -> Iterator[Any]:
     """Yield label images, with the probability of each object where the segmenter gives one."""
     details = getattr(fitted, "details", None)
-    return iter(fitted(images) if details is None else details(images))
+    if details is None:
+        yield from fitted(images)
+        return
+    for found in details(images):
+        prob = np.full(int(found.label.max(initial=0)) + 1, np.nan, np.float32)
+        prob[found.label] = found.prob
+        yield LabelImage(found.labels, prob[1:])
 
 
-def _compact(found: Any) -> Any:
-    labels = getattr(found, "labels", found)
-    small = labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
-    return small if labels is found else replace(found, labels=small)
+def _compact(labels: Any) -> Any:
+    small = np.asarray(labels).astype(np.uint16 if labels.max(initial=0) < 2**16 else labels.dtype)
+    return LabelImage(small, getattr(labels, "prob", None))
 
 
 def _baseline_rows(
