@@ -89,9 +89,13 @@ def size_figure(run: Run) -> tuple[Figure, str] | None:
 
     order = np.flatnonzero(positive)[np.argsort(mean[positive], kind="stable")]
     note = f"All {len(order)} objects, by area."
+    if len(order) < len(objects):
+        note = (
+            f"{len(order)} objects, by area; {len(objects) - len(order)} more are in no sample and have no mean area."
+        )
     if len(order) > MAX_BARS:
+        note = note.replace(", by area", f" (on the right {MAX_BARS} of them, at even steps), by area")
         order = order[np.linspace(0, len(order) - 1, MAX_BARS).round().astype(int)]
-        note = f"{MAX_BARS} of {int(positive.sum())} objects, at even steps in the order of area."
     rank = np.arange(len(order))
     right.vlines(
         rank,
