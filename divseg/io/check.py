@@ -10,7 +10,7 @@ from pathlib import Path
 
 from divseg.errors import InputError
 from divseg.io.problem import Problem, merge_notes
-from divseg.io.read import same_names, scan
+from divseg.io.reading import same_names, scan
 from divseg.io.refs import ImageList
 from divseg.io.sources import Found, Source, find_files
 from divseg.io.truth import SUFFIXES, TruthRef, pair_truth, without_masks

@@ -17,7 +17,7 @@ from divseg.io import pixel_size as calibration
 from divseg.io.axes import UNKNOWN
 from divseg.io.header import Header
 from divseg.io.ifd import COPY_AGAIN, TRUNCATED, check_chain
-from divseg.io.image import PixelSize, native
+from divseg.io.image import Index, PixelSize, native
 from divseg.io.problem import CodecRequired, FileProblem
 
 _CODECS = 'install the codecs: pip install "divseg[codecs]"'
@@ -77,26 +77,8 @@ def tiff_header(path: str | Path) -> Header:
     return Header(stack.axes, stack.shape, stack.dtype, pixel_size, notes, stack.colours)
 
 
-def load_tiff(path: str | Path, index: tuple[int | None, ...]) -> NDArray[np.generic]:
-    """Read one plane of a TIFF.
-
-    Parameters
-    ----------
-    path : path
-        A file whose header was read before.
-    index : tuple of (int or None)
-        For each dimension of the file the position taken, None to keep the dimension.
-
-    Returns
-    -------
-    array
-        The kept dimensions in the file's order.
-
-    Raises
-    ------
-    FileProblem
-        If the pixels cannot be read.
-    """
+def load_tiff(path: str | Path, index: Index) -> NDArray[np.generic]:
+    """Read a part of a TIFF, see :func:`divseg.io.refs.load_index`; only this part if it is not compressed."""
     try:
         stat = Path(path).stat()
         stack = _parsed(str(path), stat.st_mtime_ns, stat.st_size)
