@@ -10,13 +10,11 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.errors import InputError
+from divseg.errors import FileProblem, InputError
 from divseg.io.cache import CACHE
-from divseg.io.header import Header
-from divseg.io.image import Image, Index, PixelSize
+from divseg.io.image import Header, Image, Index, PixelSize
 from divseg.io.pixels import check_pixels
 from divseg.io.png import load_png, png_header
-from divseg.io.problem import FileProblem
 from divseg.io.sources import SUFFIXES
 from divseg.io.tiff import load_tiff, tiff_header
 

@@ -13,12 +13,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from divseg.errors import CodecRequired, FileProblem, one_line
 from divseg.io import pixel_size as calibration
 from divseg.io.axes import UNKNOWN
-from divseg.io.header import Header
 from divseg.io.ifd import COPY_AGAIN, TRUNCATED, check_chain
-from divseg.io.image import Index, PixelSize, native
-from divseg.io.problem import CodecRequired, FileProblem
+from divseg.io.image import Header, Index, PixelSize, native
 
 _CODECS = 'install the codecs: pip install "divseg[codecs]"'
 _lock = threading.Lock()  # parsed files are shared by threads, and their position is not
@@ -63,7 +62,7 @@ def tiff_header(path: str | Path) -> Header:
     except FileProblem:
         raise
     except Exception as error:  # a damaged file can make tifffile raise almost anything
-        raise FileProblem(path, f"it cannot be read as TIFF ({_one_line(error)})", COPY_AGAIN) from error
+        raise FileProblem(path, f"it cannot be read as TIFF ({one_line(error)})", COPY_AGAIN) from error
     if not stack.shape or 0 in stack.shape:
         raise FileProblem(path, "it holds no image", COPY_AGAIN)
     _check_decodable(path, stack)
@@ -92,8 +91,8 @@ def load_tiff(path: str | Path, index: Index) -> NDArray[np.generic]:
         raise
     except Exception as error:
         if "imagecodecs" in str(error):
-            raise CodecRequired(path, f"its compression needs codecs ({_one_line(error)})", _CODECS) from error
-        raise FileProblem(path, f"its pixels cannot be read ({_one_line(error)})", COPY_AGAIN) from error
+            raise CodecRequired(path, f"its compression needs codecs ({one_line(error)})", _CODECS) from error
+        raise FileProblem(path, f"its pixels cannot be read ({one_line(error)})", COPY_AGAIN) from error
 
 
 def _open(path: str | Path) -> Any:
@@ -197,7 +196,3 @@ def _pixel_size(tif: Any) -> tuple[PixelSize | None, str | None]:
     if tif.is_imagej:
         return calibration.imagej_pixel_size(tif.imagej_metadata or {}, tif.pages[0].tags)
     return None, None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join((str(error) or type(error).__name__).split())[:200]

@@ -20,7 +20,7 @@ from divseg.consensus import Consensus, fuse
 from divseg.consensus.fuse import check_choice
 from divseg.consensus.weights import weighted_quantiles
 from divseg.errors import DivsegError, InputError, OutputError
-from divseg.io import MaskSet, MaskSets, TruthRef, config_hash, find_mask_sets
+from divseg.io import LabelRef, MaskSet, MaskSets, config_hash, find_mask_sets
 from divseg.metrics import Calibration, evaluate, summarize, to_markdown
 from divseg.results import RunStore
 from divseg.versions import versions
@@ -125,7 +125,7 @@ class _Job:
     ) -> None:
         self.root, self.found, self.store, self.weights, self.how, self.tell = root, found, store, weights, how, tell
         self.calibration = calibration
-        self.truth: dict[str, TruthRef] = {}
+        self.truth: dict[str, LabelRef] = {}
         self.failures = [
             {"image": name, "file": p.file, "stage": "check", "error": f"{p.problem}; {p.remedy}"}
             for name, p in found.problems
@@ -303,7 +303,7 @@ class _Job:
         }
 
 
-def _mark(mask: TruthRef | None) -> list[Any] | None:
+def _mark(mask: LabelRef | None) -> list[Any] | None:
     """Return what tells one file, and a place in it, from another without reading its pixels."""
     if mask is None:
         return None

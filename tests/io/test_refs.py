@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from divseg.errors import InputError
+from divseg.errors import FileProblem, InputError
 from divseg.io import check_pixels, pixels, read, refs
 from divseg.io.cache import CACHE
-from divseg.io.problem import FileProblem
 
 
 @pytest.fixture
