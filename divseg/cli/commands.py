@@ -192,5 +192,3 @@ def info_command(
 
     print(json.dumps(describe_model(model) if model else describe_installation(), indent=2))
     return OK
-
-

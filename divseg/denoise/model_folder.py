@@ -142,6 +142,21 @@ def load_parts(folder: str | Path) -> dict[str, Any]:
     }
 
 
+def read_training(folder: str | Path) -> dict[str, Any]:
+    """Return what config.json of a model folder says of its training, without loading the weights.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["training"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} cannot be read ({type(error).__name__}: {error}); train again") from error
+
+
 def _read_log(path: Path) -> list[dict[str, float]]:
     """Read the training log; it is for plots only, so a missing one is no error."""
     if not path.is_file():

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from divseg.errors import Problem
-from divseg.io import Image
 from divseg.metrics import summarize
 
-if TYPE_CHECKING:
-    from divseg.metrics import Calibration
-    from divseg.workflow.image import ImageResult
-
-GAUSSIAN = "gaussian sd="
+GAUSSIAN = "gaussian sigma="
 SHOWN = ("map", "ap50", "ap75", "seg", "det", "f1", "pq")
 
 
@@ -27,40 +21,6 @@ def failure_rows(problems: Iterable[Problem]) -> list[dict[str, str]]:
         {"image": Path(p.file).stem, "file": p.file, "stage": "check", "error": f"{p.problem}; {p.remedy}"}
         for p in problems
     ]
-
-
-def image_row(
-    image: Image, result: ImageResult, seconds: float, calibration: Calibration | None = None
-) -> dict[str, Any]:
-    """Row of images.csv: what is known of one image and its consensus."""
-    size, fused = image.pixel_size, result.consensus
-    counts = np.asarray(fused.counts, dtype=float)
-    objects = fused.objects
-    low, middle, high = np.quantile(counts, [0.05, 0.5, 0.95])
-    interval = None if calibration is None else calibration.count_interval(float(low), float(high))
-    return {
-        "file": str(image.path),
-        "plane": " ".join(f"{axis}={index}" for axis, index in image.plane),
-        "height": image.shape[-2],
-        "width": image.shape[-1],
-        "pixel_size_y": None if size is None else size.y,
-        "pixel_size_x": None if size is None else size.x,
-        "pixel_unit": None if size is None else size.unit,
-        "n_objects": len(objects),
-        "count_mean": float(counts.mean()),
-        "count_q05": float(low),
-        "count_q50": float(middle),
-        "count_q95": float(high),
-        **({} if interval is None else {"count_low": interval[0], "count_high": interval[1]}),
-        "area_mean": float(objects["area"].mean()) if len(objects) else None,
-        "existence_mean": float(objects["existence"].mean()) if len(objects) else None,
-        "sd_mean": float(result.sd.mean()),
-        **{f"expected_{name}": value for name, value in fused.expected.items()},
-        "noise_correlation_x": result.noise_correlation[0],
-        "noise_correlation_y": result.noise_correlation[1],
-        "warnings": "\n".join(result.warnings),
-        "seconds": round(seconds, 2),
-    }
 
 
 def score_summary(scores: pd.DataFrame) -> pd.DataFrame:
@@ -79,20 +39,18 @@ def score_summary(scores: pd.DataFrame) -> pd.DataFrame:
         best = int(np.argmax(np.where(smooth, table["map"].fillna(-1), -2)))
         width = str(table["input"].iloc[best]).removeprefix(GAUSSIAN)
         table = table[~smooth | (table.index == best)].copy()
-        table["input"] = table["input"].where(table.index != best, f"best gaussian (sd={width})")
+        table["input"] = table["input"].where(table.index != best, f"best gaussian (sigma={width})")
     return table.reset_index(drop=True)
 
 
-def summary_text(tables: Mapping[str, pd.DataFrame], summary: pd.DataFrame, page: Path, n_inputs: int) -> str:
-    """Return the lines that end a run: numbers, scores, where things are."""
-    images, failures = tables["images"], tables["failures"]
-    lines = [f"{len(images)} of {n_inputs} images done, {int(images['n_objects'].sum()) if len(images) else 0} objects"]
-    if len(failures):
-        lines.append(f"{len(failures)} failed: see {page.parent / 'failures.csv'}")
-    if len(summary):
-        lines += ["", score_table(summary), ""]
-    lines.append(f"report: {page}")
-    return "\n".join(lines)
+def summary_lines(tables: Mapping[str, pd.DataFrame], page: Path, n_inputs: int) -> list[str]:
+    """Return the lines that end a run: numbers, scores, where the report is."""
+    images = tables["images"]
+    n_objects = int(images["n_objects"].sum()) if len(images) else 0
+    lines = [f"{len(images)} of {n_inputs} images done, {n_objects} objects"]
+    if "summary" in tables:
+        lines += ["", score_table(tables["summary"]), ""]
+    return [*lines, f"report: {page}"]
 
 
 def score_table(summary: pd.DataFrame) -> str:

@@ -53,7 +53,7 @@ class DenoiseSettings:
         if self.interval is not None and not 0 < self.interval < 1:
             raise ConfigError(f"interval={self.interval} must lie between 0 and 1")
         if self.augment and (self.mode or self.interval is not None):
-            raise ConfigError("intervals and mode are made tile by tile, which turned images are not: leave augment off")
+            raise ConfigError("intervals and mode are made tile by tile, turned images are not: leave augment off")
         if self.interval is not None and self.samples < 2:
             raise ConfigError("an interval needs at least 2 samples")
 
@@ -193,12 +193,12 @@ def denoise_image(context: UnitContext) -> None:
     shared: dict[str, Any] = {"seed": settings.seed, "tile": tools.tile}
     if settings.interval is None and not settings.mode:
         moments = model.moments(image, n=settings.samples, augment=settings.augment, **shared)
-        mean, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
+        mean, std = moments.mean.cpu().numpy(), moments.sd.cpu().numpy()
     else:
         half = None if settings.interval is None else settings.interval / 2
         levels = () if half is None else (0.5 - half, 0.5 + half)
         estimates = model.estimate(image, n=settings.samples, quantiles=levels, mode=settings.mode, **shared)
-        mean, std = estimates.mean, estimates.std
+        mean, std = estimates.mean, estimates.sd
         for kind, bound in zip(("low", "high"), estimates.quantiles, strict=False):
             write.map(kind, bound, size)
         if estimates.mode is not None:

@@ -234,7 +234,11 @@ class _Engine:
     def _once(self, stage: RunStage, key: str, forced: bool) -> Mapping[str, Any]:
         """Return the outcome of an earlier run, or do the stage."""
         earlier = self.store.read_stages().get(stage.name, {})
-        if not forced and earlier.get("key") == key and (stage.recall is None or stage.recall(self.context, earlier["outcome"])):
+        if (
+            not forced
+            and earlier.get("key") == key
+            and (stage.recall is None or stage.recall(self.context, earlier["outcome"]))
+        ):
             return dict(earlier["outcome"])
         began = time.monotonic()
         with warnings.catch_warnings(record=True) as caught:
@@ -280,7 +284,9 @@ class _Engine:
                         self.finished.add(unit.name)
                         skipped += not event.value.done
                 else:
-                    self._note_failure({"image": unit.name, "file": str(unit.file), "stage": "work", "error": event.error})
+                    self._note_failure(
+                        {"image": unit.name, "file": str(unit.file), "stage": "work", "error": event.error}
+                    )
                 self.tell.images(finished, len(units), unit.name)
         finally:
             close = getattr(results, "close", None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,7 +116,9 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
     if truth:
         stages += [
             Stage("baselines", score_baselines, {"sigmas": e.baseline_sigmas}, needs=("segment",), reads=("truth",)),
-            Stage("score", score_consensus, {"compare": e.compare, **choice}, needs=("segment", "fuse"), reads=("truth",)),
+            Stage(
+                "score", score_consensus, {"compare": e.compare, **choice}, needs=("segment", "fuse"), reads=("truth",)
+            ),
         ]
     return stages
 
@@ -135,7 +137,7 @@ def denoise(context: UnitContext) -> None:
     noisy = plane(image, context.tools.model.network.config.smallest_side).astype(np.float32)
     samples = context.memory["samples"] = Samples(context.tools.model, image, config.sampling)
     moments, first = samples.moments()
-    mmse, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
+    mmse, std = moments.mean.cpu().numpy(), moments.sd.cpu().numpy()
     context.memory["mmse"] = mmse
     write, size = context.write, image.pixel_size
     write.denoised(mmse, size)
@@ -287,8 +289,7 @@ def fuse_views(context: UnitContext, method: str) -> Consensus:
     # an object of the samples has at least their fraction of all votes
     least = None if fusion.existence is None else fusion.existence * SAMPLES_FRACTION
     every = fuse(stack.select(range(len(info["weights"])), info["weights"]), existence=least, **options)
-    by_samples = assess(every.labels, own, existence=fusion.existence)
-    return replace(by_samples, method=every.method, alternatives=every.alternatives)
+    return assess(every, own, existence=fusion.existence)
 
 
 def split_markers(method: str) -> tuple[str, bool]:
@@ -335,17 +336,12 @@ def score_consensus(context: UnitContext) -> None:
     context.step("score")
     config: RunConfig = context.tools.config
     truth = _truth(context)
-    for method in _methods(config):
+    for method in dict.fromkeys([config.fusion.method, *config.evaluation.compare]):
         if method == config.fusion.method and "consensus" in context.memory:
             labels: Any = context.memory["consensus"].labels
         else:
             labels = fuse_views(context, method).labels
         context.write.scores.append(_score(f"consensus {method}", labels, truth))
-
-
-def _methods(config: RunConfig) -> Iterator[str]:
-    """The method of the run, then those it is compared with."""
-    return iter(dict.fromkeys([config.fusion.method, *config.evaluation.compare]))
 
 
 def _truth(context: UnitContext) -> NDArray[np.integer]:

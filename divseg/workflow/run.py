@@ -12,7 +12,7 @@ from divseg.config import RunConfig
 from divseg.errors import ConfigError, InputError
 from divseg.io import InputReport, check_inputs
 from divseg.results import RunStore
-from divseg.results.rows import failure_rows, score_summary, summary_text
+from divseg.results.rows import failure_rows, score_summary, summary_lines
 from divseg.workflow.check import check_settings, load_calibration
 from divseg.workflow.choose_segmenter import asked_candidates, choice_stage
 from divseg.workflow.engine import Job, Options, Outcomes, Result, perform
@@ -195,7 +195,7 @@ def _job(
 
         refs = {unit.name: unit.ref for unit in units}
         page = write_report(store.folder, load=lambda image: refs[image].load().data)
-        return summary_text(tables, page, len(units) + len(found.problems))
+        return summary_lines(tables, page, len(units) + len(found.problems))
 
     return Job(
         command="run",

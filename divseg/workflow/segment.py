@@ -90,9 +90,7 @@ def segment_folder(
         raise ConfigError("segmenter auto needs posterior samples: use divseg run, or name a segmenter")
     reporter, name = reporter or LogReporter(), segmenter(spec).name
     found = check_inputs(source, axes=axes, channel=channel, out=Path(out))
-    stage = Stage(
-        "segment", segment_image, {"segmenter": name, "axes": axes, "channel": channel}, reads=("image",)
-    )
+    stage = Stage("segment", segment_image, {"segmenter": name, "axes": axes, "channel": channel}, reads=("image",))
     n_files = len(found.images) + len(found.problems)
 
     def finish(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:

@@ -112,7 +112,7 @@ def train(images: ImageList, config: RunConfig, reporter: Reporter, *, checkpoin
         device=config.sampling.device,
         progress=reporter.training,
         checkpoints=checkpoints,
-        resume="auto",
+        resume=False,
     )
     t = model.training
     reporter.say(
