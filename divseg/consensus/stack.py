@@ -1,4 +1,4 @@
-"""The stack of label images, held as runs of equal labels along the last axis."""
+"""The stack of label images, holds as runs of equal labels along the last axis."""
 
 from __future__ import annotations
 
@@ -414,9 +414,9 @@ def _count(labels: Any, foreground: Any, boundary: Any, unit: Any) -> None:  # p
 @njit(cache=True, nogil=True)
 def _by_object(objects: Any, offsets: Any) -> NDArray[np.int64]:  # pragma: no cover - compiled
     """Sort runs by their objects, otherwise as they are, by counting."""
-    place = offsets.copy()
+    position = offsets.copy()
     order = np.empty(objects.size, np.int64)
     for r in range(objects.size):
-        order[place[objects[r]]] = r
-        place[objects[r]] += 1
+        order[position[objects[r]]] = r
+        position[objects[r]] += 1
     return order

@@ -5,7 +5,7 @@ import pytest
 
 from divseg import assess, fuse
 from divseg.consensus import LabelStack
-from divseg.errors import InputError
+from divseg.errors import ConfigError, InputError
 
 
 def test_the_consensus_itself_is_told_the_same(cells):
@@ -61,7 +61,7 @@ def test_existence_is_what_the_samples_say_whoever_else_voted():
     assert result.expected == assess(both == 2, samples).expected
     assert len(assess(fused, samples).objects) == len(assess(fused, samples, existence=0.25).objects) == 2
     assert len(assess(fused, samples, existence=0.26).objects) == 1
-    with pytest.raises(InputError, match=r"existence=1\.1"):
+    with pytest.raises(ConfigError, match=r"existence=1\.1"):
         assess(fused, samples, existence=1.1)
 
 

@@ -23,15 +23,15 @@ class Votes:
     Attributes
     ----------
     first : int64 array, shape (C + 1,)
-        Where the members of each cluster begin in `members`.
+        First index of the members of each cluster in `members`.
     members : int64 array, shape (M,)
         Objects of the stack.
     weight : int32 array, shape (M,)
-        Weight of the vote of each.
+        Weight of the vote of each member.
     boxes : int64 array, shape (C, 6)
         Crop of each cluster: z, y, x minima, then exclusive maxima.
     offsets : int64 array, shape (C + 1,)
-        Where the crop of each cluster begins in `counts`.
+        First index of the crop of each cluster in `counts`.
     counts : int32 array
         Total weight of the members that cover each pixel of the crops, raster order, crop after crop.
     volume : tuple of three int
@@ -56,30 +56,30 @@ class Votes:
         """Cluster of each member, shape (M,)."""
         return np.repeat(np.arange(self.n), np.diff(self.first))
 
-    def masks(self, least: NDArray[np.int64]) -> RunLengths:
-        """Return the runs of {counts >= least}, with one level for each cluster."""
-        runs = _mask_runs(self.counts, least, self.boxes, self.offsets, *self.volume[1:])
+    def masks(self, min_votes: NDArray[np.int64]) -> RunLengths:
+        """Return the runs of {counts >= min_votes}; `min_votes` has a value for each cluster, shape (C,)."""
+        runs = _mask_runs(self.counts, min_votes, self.boxes, self.offsets, *self.volume[1:])
         starts, lengths, objects, areas = runs
         order = np.argsort(starts, kind="stable")
         return RunLengths(starts[order], lengths[order], objects[order], areas)
 
 
 @dataclass(frozen=True, eq=False)
-class Prototypes:
-    """Hypotheses of objects: votes, the level of each mask, and the masks.
+class ClusterMasks:
+    """Hypotheses of objects: the votes of their members, and the masks that follow from them.
 
     Attributes
     ----------
     votes : Votes
-        Of the members, each with the weight units of its sample.
-    least : int64 array, shape (C,)
-        The mask is where the votes are at least this.
+        Votes of the members, each with the weight units of its sample.
+    min_votes : int64 array, shape (C,)
+        Votes that a pixel of the mask needs.
     runs : RunLengths
         The masks; they may overlap.
     """
 
     votes: Votes
-    least: NDArray[np.int64]
+    min_votes: NDArray[np.int64]
     runs: RunLengths
 
     @property
@@ -122,11 +122,11 @@ def cast_votes(
     return Votes(first, members, weight, boxes, offsets, counts, stack.volume)
 
 
-def prototypes(stack: LabelStack, cluster_of: NDArray[np.int64], members: NDArray[np.int64]) -> Prototypes:
+def cluster_masks(stack: LabelStack, cluster_of: NDArray[np.int64], members: NDArray[np.int64]) -> ClusterMasks:
     """Let the members of each cluster vote, and choose each mask for greatest mean IoU with the members.
 
     Among the superlevel sets {votes >= t} the one with the greatest weighted mean IoU to the members is taken: for a
-    loss by IoU the Bayes mask is a superlevel set of the vote share, at a level below one half that differs
+    loss by IoU the Bayes mask is a superlevel set of the fraction of votes, at a level below one half that differs
     from object to object (Nowozin, CVPR 2014; Dai & Li, JMLR 2023).
 
     Parameters
@@ -135,7 +135,7 @@ def prototypes(stack: LabelStack, cluster_of: NDArray[np.int64], members: NDArra
         As in :func:`cast_votes`.
     """
     votes = cast_votes(stack, cluster_of, members)
-    least = _best_level(
+    min_votes = _best_level(
         votes.first,
         votes.members,
         votes.weight,
@@ -148,11 +148,11 @@ def prototypes(stack: LabelStack, cluster_of: NDArray[np.int64], members: NDArra
         *stack.volume[1:],
         votes.counts,
     )
-    return Prototypes(votes, least, votes.masks(least))
+    return ClusterMasks(votes, min_votes, votes.masks(min_votes))
 
 
 @njit(cache=True, nogil=True)
-def _place(start: int, box: Any, offset: int, ny: int, nx: int) -> int:  # pragma: no cover - compiled
+def _position(start: int, box: Any, offset: int, ny: int, nx: int) -> int:  # pragma: no cover - compiled
     """Index in the crops of the pixel with flat index `start`."""
     row, x = divmod(start, nx)
     z, y = divmod(row, ny)
@@ -181,7 +181,7 @@ def _vote(
         for m in range(first[c], first[c + 1]):
             for p in range(run_offsets[members[m]], run_offsets[members[m] + 1]):
                 r = run_index[p]
-                at = _place(starts[r], box, offsets[c], ny, nx)
+                at = _position(starts[r], box, offsets[c], ny, nx)
                 votes[at] += weight[m]
                 if starts[r] % nx + lengths[r] < stop_x:
                     votes[at + lengths[r]] -= weight[m]
@@ -208,9 +208,9 @@ def _best_level(
     nx: int,
     votes: Any,
 ) -> Any:  # pragma: no cover - compiled
-    """Return the least vote of the superlevel set with the greatest weighted mean IoU to the members."""
+    """Return the smallest vote of the superlevel set with the greatest weighted mean IoU to the members."""
     n = first.size - 1
-    least = np.ones(n, np.int64)
+    min_votes = np.ones(n, np.int64)
     level = np.empty(np.diff(offsets).max() if n else 0, np.uint8)
     for c in range(n):
         total = weight[first[c] : first[c + 1]].sum()
@@ -233,7 +233,7 @@ def _best_level(
             inside[:] = 0
             for p in range(run_offsets[members[m]], run_offsets[members[m] + 1]):
                 r = run_index[p]
-                at = _place(starts[r], boxes[c], 0, ny, nx)
+                at = _position(starts[r], boxes[c], 0, ny, nx)
                 for q in range(at, at + lengths[r]):
                     inside[level[q]] += 1
             shared = 0
@@ -244,19 +244,19 @@ def _best_level(
         for s in range(n_levels - 1, 0, -1):
             if score[s] > score[best] + 1e-12 * total:
                 best = s
-        least[c] = (best - 1) * total // n_levels + 1
-    return least
+        min_votes[c] = (best - 1) * total // n_levels + 1
+    return min_votes
 
 
 @njit(cache=True, nogil=True)
 def _mask_runs(
-    votes: Any, least: Any, boxes: Any, offsets: Any, ny: int, nx: int
+    votes: Any, min_votes: Any, boxes: Any, offsets: Any, ny: int, nx: int
 ) -> tuple[Any, Any, Any, Any]:  # pragma: no cover - compiled
     room = 4096
     starts, lengths, objects = np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.int32)
-    areas = np.zeros(least.size, np.int64)
+    areas = np.zeros(min_votes.size, np.int64)
     n = 0
-    for c in range(least.size):
+    for c in range(min_votes.size):
         box = boxes[c]
         width = box[5] - box[2]
         height = box[4] - box[1]
@@ -265,11 +265,11 @@ def _mask_runs(
             base = offsets[c] + row * width
             x = 0
             while x < width:
-                if votes[base + x] < least[c]:
+                if votes[base + x] < min_votes[c]:
                     x += 1
                     continue
                 begin = x
-                while x < width and votes[base + x] >= least[c]:
+                while x < width and votes[base + x] >= min_votes[c]:
                     x += 1
                 if n == room:
                     room *= 2

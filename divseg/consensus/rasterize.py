@@ -9,21 +9,21 @@ from numba import njit
 from numpy.typing import NDArray
 from skimage.measure import label as label_components
 
-from divseg.consensus.prototypes import Prototypes
+from divseg.consensus.cluster_masks import ClusterMasks
 
 MAX_ROUNDS = 5
 
 
-def paint(hypotheses: Prototypes, chosen: NDArray[np.bool_], volume: tuple[int, int, int]) -> NDArray[np.int32]:
-    """Give every pixel to the chosen hypothesis with most votes there.
+def rasterize(hypotheses: ClusterMasks, chosen: NDArray[np.bool_], volume: tuple[int, int, int]) -> NDArray[np.int32]:
+    """Give every pixel to the chosen hypothesis that has most votes for it.
 
-    A vote is the weight of the samples in which the pixel belongs to the object: existence times vote share.
-    Only the greatest connected piece of each object is kept, and objects left with less than half of their
+    A vote is the weight of the samples in which the pixel belongs to the object: existence times fraction of votes.
+    Only the largest connected piece of each object is kept, and objects left with less than half of their
     mask are dropped and their pixels given to the others.
 
     Parameters
     ----------
-    hypotheses : Prototypes
+    hypotheses : ClusterMasks
     chosen : bool array, shape (C,)
     volume : tuple of three int
         Shape of the image.
@@ -37,10 +37,10 @@ def paint(hypotheses: Prototypes, chosen: NDArray[np.bool_], volume: tuple[int, 
     for _ in range(MAX_ROUNDS):
         image = np.zeros(volume, np.int32)
         strength = np.zeros(volume, np.int32)
-        _paint(
+        _rasterize(
             np.flatnonzero(chosen),
             votes.counts,
-            hypotheses.least,
+            hypotheses.min_votes,
             votes.boxes,
             votes.offsets,
             image,
@@ -58,9 +58,9 @@ def paint(hypotheses: Prototypes, chosen: NDArray[np.bool_], volume: tuple[int, 
 
 
 def keep_largest_pieces(image: NDArray[np.int32]) -> None:
-    """Set all but the greatest connected piece (8- or 26-neighbours) of each label to 0, in place.
+    """Set all but the largest connected piece (8- or 26-neighbours) of each label to 0, in place.
 
-    Of equal pieces the one that a raster scan meets first is kept.
+    Of equally large pieces the one that a raster scan meets first is kept.
     """
     pieces = label_components(image, connectivity=image.ndim)
     sizes = np.bincount(pieces.ravel())
@@ -71,18 +71,18 @@ def keep_largest_pieces(image: NDArray[np.int32]) -> None:
     owner = np.zeros(len(sizes), np.int64)
     present = np.unique(pieces)
     owner[present] = flat[first]
-    # greatest first; a stable sort keeps the scan order among equals
+    # largest first; a stable sort keeps the scan order among equals
     order = np.argsort(-sizes, kind="stable")
     order = order[owner[order] > 0]
     _, winners = np.unique(owner[order], return_index=True)
-    lost = np.ones(len(sizes), bool)
-    lost[order[winners]] = False
-    image[lost[pieces]] = 0
+    removed = np.ones(len(sizes), bool)
+    removed[order[winners]] = False
+    image[removed[pieces]] = 0
 
 
 @njit(cache=True, nogil=True)
-def _paint(
-    chosen: Any, votes: Any, least: Any, boxes: Any, offsets: Any, image: Any, strength: Any
+def _rasterize(
+    chosen: Any, votes: Any, min_votes: Any, boxes: Any, offsets: Any, image: Any, strength: Any
 ) -> None:  # pragma: no cover - compiled
     for c in chosen:
         box = boxes[c]
@@ -90,7 +90,7 @@ def _paint(
         for z in range(box[0], box[3]):
             for y in range(box[1], box[4]):
                 for x in range(box[2], box[5]):
-                    if votes[at] >= least[c] and votes[at] > strength[z, y, x]:
+                    if votes[at] >= min_votes[c] and votes[at] > strength[z, y, x]:
                         strength[z, y, x] = votes[at]
                         image[z, y, x] = c + 1
                     at += 1
