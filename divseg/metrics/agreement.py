@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from divseg.errors import InputError
-from divseg.metrics.scores import evaluate
+from divseg.metrics.scores import score_labels
 
 VOTERS = 6
 """Of a group, at most so many label images are asked how they agree with another group."""
@@ -48,7 +48,7 @@ def agreement_weights(groups: Sequence[Sequence[ArrayLike]], *, first: float | N
     for a in range(count):
         for b in range(a + 1, count):
             pairs = zip(_some(groups[a], groups[b]), _some(groups[b], groups[a]), strict=True)
-            found = [np.nan_to_num(evaluate(x, y).map, nan=1.0) for x, y in pairs]  # both empty: they agree
+            found = [np.nan_to_num(score_labels(x, y).map, nan=1.0) for x, y in pairs]  # both empty: they agree
             agreement[a, b] = agreement[b, a] = np.mean(found)
     total = agreement.sum(axis=1) + 1e-6
     if first is not None:

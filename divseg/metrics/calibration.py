@@ -11,15 +11,37 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from divseg.errors import InputError
-from divseg.metrics.isotonic import Curve
 
 FORMAT = "divseg calibration 1"
 
 NEEDED = ("label", "existence", "mean_iou", "area_q05", "area_q95")
 """Columns of an object table that calibration reads."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Monotone, piecewise linear map; constant beyond its ends.
+
+    Attributes
+    ----------
+    x, y : list of float
+        Knots, both ascending.
+    """
+
+    x: list[float]
+    y: list[float]
+
+    def __post_init__(self) -> None:
+        x, y = np.asarray(self.x, float), np.asarray(self.y, float)
+        if x.ndim != 1 or x.shape != y.shape or not len(x) or (np.diff(x) <= 0).any() or (np.diff(y) < 0).any():
+            raise InputError("a calibration curve needs as many y as x, at least one, x rising and y not falling")
+
+    def __call__(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return the curve at `values`."""
+        return np.interp(np.asarray(values, float), self.x, self.y)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import isotonic_regression
 
 from divseg.errors import InputError
-from divseg.metrics.calibration import Calibration, check_columns, object_score
+from divseg.metrics.calibration import Calibration, Curve, check_columns, object_score
 from divseg.metrics.calibration_scores import brier, d_ece, interval_coverage, object_hits
-from divseg.metrics.isotonic import Curve, conformal_margin, fit_curve
 from divseg.metrics.matching import check_threshold
 
 LEAST_OBJECTS, LEAST_IMAGES = 100, 5
@@ -172,25 +172,20 @@ def fit_outcomes(
     return Calibration(iou, coverage, method, len(outcomes), n_objects, curve, area, count, check, dict(settings or {}))
 
 
-def assess(calibration: Calibration, outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Measure calibration on images with truth, before and after.
+def measure_calibration(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[str, float]:
+    """Measure calibration on images of known truth, before and after.
 
     Parameters
     ----------
-    calibration : Calibration
-    outcomes : sequence of Outcome
-        Of images that it was not made with.
+    pairs : sequence of (Calibration, Outcome)
+        Images, each with a calibration that was made without it.
 
     Returns
     -------
     dict of str to float
         ``d_ece brier area_coverage count_coverage``, each ``_before`` and ``_after``; before, the confidence is
-        the existence, and the intervals are the quantiles over the samples. NaN where nothing was to be measured.
+        the existence, and the intervals are the quantiles over the samples. NaN if there is nothing to measure.
     """
-    return _measures([(calibration, o) for o in outcomes])
-
-
-def _measures(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[str, float]:
     hit = np.concatenate([o.hit for _, o in pairs])
     before = np.concatenate([o.existence for _, o in pairs])
     after = np.concatenate([c.confidence(o.score) for c, o in pairs])
@@ -235,4 +230,66 @@ def _cross_validate(outcomes: Sequence[Outcome], method: str, iou: float, covera
         rest = [o for i, o in enumerate(outcomes) if i % FOLDS != part]
         fitted = Calibration(iou, coverage, method, len(rest), sum(len(o.hit) for o in rest), *_fit(rest, coverage))
         pairs += [(fitted, o) for i, o in enumerate(outcomes) if i % FOLDS == part]
-    return _measures(pairs)
+    return measure_calibration(pairs)
+
+
+def fit_curve(score: ArrayLike, hit: ArrayLike) -> Curve:
+    """Fit the probability of a hit as a monotone function of a score.
+
+    Parameters
+    ----------
+    score : array-like of float, shape (N,)
+        Finite.
+    hit : array-like of bool, shape (N,)
+
+    Returns
+    -------
+    Curve
+        Knots lie at the mean score of each level of the isotonic regression.
+
+    Notes
+    -----
+    Pool adjacent violators, then a level of n objects with h hits gets (h + 1/2) / (n + 1), the posterior mean
+    under Jeffreys' prior, so that three hits out of three do not become certainty; levels are pooled again where that
+    breaks the order, and joined by straight lines (centred isotonic regression, Oron & Flournoy 2017,
+    doi 10.1080/19466315.2017.1286256).
+    """
+    score, hit = np.asarray(score, float), np.asarray(hit, float)
+    values, n = np.unique(score, return_counts=True)
+    hits = np.bincount(np.searchsorted(values, score), hit, minlength=len(values))
+    level = _levels(hits / n, n)
+    count = np.bincount(level, n)
+    share = (np.bincount(level, hits) + 0.5) / (count + 1)
+    centre = np.bincount(level, values * n) / count
+    again = _levels(share, count)
+    weight = np.bincount(again, count)
+    x = np.bincount(again, centre * count) / weight
+    y = np.bincount(again, share * count) / weight
+    return Curve(x.tolist(), np.maximum.accumulate(y).tolist())
+
+
+def _levels(share: NDArray[np.float64], weight: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the level 0.. of the isotonic regression that each value belongs to."""
+    blocks = isotonic_regression(share, weights=weight.astype(float)).blocks
+    return np.repeat(np.arange(len(blocks) - 1), np.diff(blocks))
+
+
+def conformal_margin(misses: NDArray[np.float64], coverage: float) -> float | None:
+    """Return the margin that makes an interval cover a new value with the probability `coverage`.
+
+    Parameters
+    ----------
+    misses : float64 array, shape (n,)
+        By how much each true value lies outside its interval; negative inside.
+    coverage : float
+        In (0, 1).
+
+    Returns
+    -------
+    float or None
+        The ceil((n + 1) * coverage)-th smallest miss; None where n is too small for that (Romano et al., NeurIPS
+        2019, eq. 5).
+    """
+    n = len(misses)
+    rank = int(np.ceil((n + 1) * coverage - 1e-9))
+    return float(np.sort(misses)[rank - 1]) if 1 <= rank <= n else None
