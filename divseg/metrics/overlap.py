@@ -31,7 +31,7 @@ class Overlap:
     """Objects of a prediction and of a reference, and the pairs that share pixels.
 
     Objects are numbered from 0 in the order in which a raster scan meets them (not by label), so that nothing
-    computed from the table depends on the label values. Background (label 0) is in no pair.
+    computed from the table depends on the label values. Background (label 0) is not in any pair.
 
     Attributes
     ----------

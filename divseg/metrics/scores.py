@@ -25,11 +25,11 @@ DET_WEIGHTS = (5.0, 10.0, 1.0)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scores:
-    """Scores of one label image; all lie in [0, 1] or are NaN where there is nothing to score.
+    """Scores of one label image; all lie in [0, 1] or are NaN if there is nothing to score.
 
-    Nothing in prediction and truth: every score is NaN, so that the image has weight 0 in a mean. Objects
-    without any in the truth: AP, F1, PQ and AJI are 0, SEG and DET are NaN (0/0). No objects where the truth
-    has some: every score is 0. With partial truth only SEG is defined, and DET if extra objects cost nothing.
+    No objects in prediction and truth: every score is NaN, so that the image has weight 0 in a mean. Objects
+    in the prediction alone: AP, F1, PQ and AJI are 0, SEG and DET are NaN (0/0). Objects in the truth alone:
+    every score is 0. With partial truth only SEG is defined, and DET if extra objects cost nothing.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Scores:
         Number of reference and predicted objects.
     seg : float
         Mean over the reference objects R of IoU(R, S), where S is the object that covers more than half of R,
-        or 0 where none does (Cell Tracking Challenge, SEG).
+        or 0 if none does (Cell Tracking Challenge, SEG).
     det : float
         1 - min(AOGM-D, AOGM-D0) / AOGM-D0 with AOGM-D = 5 splits + 10 missed + 1 extra and AOGM-D0 =
         10 n_true, objects paired as for SEG; an object paired with n references counts n - 1 splits
@@ -122,12 +122,12 @@ class Scores:
 
     @property
     def ap50(self) -> float:
-        """AP at IoU 0.5, whatever the thresholds are."""
+        """AP at IoU 0.5, independent of `thresholds`."""
         return self._single(0.5)[0]
 
     @property
     def ap75(self) -> float:
-        """AP at IoU 0.75, whatever the thresholds are."""
+        """AP at IoU 0.75, independent of `thresholds`."""
         return self._single(0.75)[0]
 
     @property
@@ -194,8 +194,8 @@ def score_labels(
     n_true, n_pred = overlap.n_true, overlap.n_pred
     covering = 2 * overlap.shared > overlap.truth_areas[overlap.truth_index]
     seg_sum = float(overlap.iou[covering].sum())
-    found, takers = int(covering.sum()), len(np.unique(overlap.pred_index[covering]))
-    splits, missed, extra = found - takers, n_true - found, n_pred - takers
+    paired, takers = int(covering.sum()), len(np.unique(overlap.pred_index[covering]))
+    splits, missed, extra = paired - takers, n_true - paired, n_pred - takers
     cost = float(np.dot(DET_WEIGHTS, (splits, missed, extra if penalize_extra else 0)))
     worst = DET_WEIGHTS[1] * n_true
     sums = {
@@ -242,7 +242,7 @@ def percent(threshold: float) -> str:
 def _thresholds(thresholds: float | Iterable[float]) -> list[float]:
     values = list(thresholds) if isinstance(thresholds, Iterable) else [thresholds]
     if not values:
-        raise InputError("no IoU thresholds were given: name at least one, for example 0.5")
+        raise InputError("there are no IoU thresholds: give at least one, for example 0.5")
     return [check_threshold(value) for value in values]
 
 
@@ -270,5 +270,5 @@ def _joined(overlap: Overlap, pairs: NDArray[np.int64]) -> tuple[float, float]:
 
 
 def _ratio(top: NDArray[Any], low: NDArray[Any]) -> NDArray[np.float64]:
-    """Divide; 0/0 is NaN, in silence."""
+    """Divide; 0/0 is NaN, without a warning."""
     return np.divide(top, low, out=np.full(np.shape(top), np.nan), where=np.asarray(low) != 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from divseg.errors import InputError
 from divseg.metrics.scores import DET_WEIGHTS, percent
+from divseg.specs import did_you_mean
 
 SCORES = ("map", "ap50", "ap75", "seg", "det", "f1", "pq", "aji", "aji_plus")
 """Scores of :meth:`divseg.metrics.Scores.as_row` that are averaged over images."""
@@ -21,7 +21,7 @@ WITH_INTERVAL = ("map", "ap50", "seg")
 """Scores that get a bootstrap interval in :func:`summarize`."""
 
 MIN_IMAGES = 5
-"""With fewer scored images no bootstrap interval is given."""
+"""Fewest scored images for a bootstrap interval."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Comparison:
     low, high : float
         95 % bootstrap interval of the difference, images resampled; NaN with fewer than five images.
     improved, worsened : float
-        Share of images on which `a` scores above, or below, `b`; the rest are equal.
+        Fraction of images on which `a` scores above, or below, `b`; the rest are equal.
     """
 
     a: str
@@ -74,7 +74,7 @@ def summarize(
     Parameters
     ----------
     rows : pandas.DataFrame
-        Rows as from :meth:`divseg.metrics.Scores.as_row` with the columns `by` and, where a method has
+        Rows as from :meth:`divseg.metrics.Scores.as_row` with the columns `by` and, if a method has
         several rows for an image (single samples), `image`.
     by : str or sequence of str
         Column or columns that name the method.
@@ -90,8 +90,8 @@ def summarize(
     -------
     pandas.DataFrame
         Methods in order of first appearance, with the columns: `by`; ``n_images``; ``n_scored`` (images with
-        any score: an image without objects in truth and prediction has none and weighs nothing);
-        ``n_true n_pred`` (sums over images, of the mean where an image has several rows); for each score its
+        any score: an image without objects in truth and prediction has none and does not count);
+        ``n_true n_pred`` (sums over images, of the mean if an image has several rows); for each score its
         mean over images, under its own name; ``map_lo map_hi ap50_lo ...`` (95 % percentile bootstrap over
         images, Efron and Tibshirani 1993, ch. 13; NaN with fewer than five scored images); and
         ``map_pooled seg_pooled ...`` (one score of all images together, from summed counts; SEG over all
@@ -161,11 +161,11 @@ def compare(
         A missing column, an unknown method, or no image with a score of both.
     """
     _need(rows, [by, image, score])
-    known = list(dict.fromkeys(rows[by].astype(str)))
+    names = list(dict.fromkeys(rows[by].astype(str)))
     values = {}
     for method in (a, b):
-        if method not in known:
-            raise InputError(f"no rows for {method!r} in column {by!r}{_nearest(method, known)}")
+        if method not in names:
+            raise InputError(f"no rows for {method!r} in column {by!r}{_nearest(method, names)}")
         part = rows[rows[by].astype(str) == method]
         values[method] = _per_image(part, image, [score])[score]
     both = pd.concat([values[a].rename("a"), values[b].rename("b")], axis=1, join="inner").dropna()
@@ -218,7 +218,7 @@ def pooled_scores(rows: pd.DataFrame) -> dict[str, float]:
     """Pool the images of one method.
 
     Counts are summed over the rows before the ratio is taken, so that images weigh by their objects, and an
-    image without any weighs nothing. SEG is the mean over the reference objects of all images, DET caps the
+    image without any does not count. SEG is the mean over the reference objects of all images, DET caps the
     summed AOGM-D by the summed AOGM-D0: both as the Cell Tracking Challenge scores a sequence.
 
     Parameters
@@ -230,7 +230,7 @@ def pooled_scores(rows: pd.DataFrame) -> dict[str, float]:
     -------
     dict
         ``map_pooled ap50_pooled ap75_pooled seg_pooled det_pooled f1_pooled pq_pooled aji_pooled
-        aji_plus_pooled``; NaN where the sums are absent, undefined or zero.
+        aji_plus_pooled``; NaN if the sums are absent, undefined or zero.
 
     Raises
     ------
@@ -283,8 +283,8 @@ def to_markdown(table: pd.DataFrame, digits: int = 3) -> str:
 
 
 def _are_counts(values: pd.Series) -> bool:
-    known = values.dropna().to_numpy(dtype=float)
-    return bool(len(known) and np.all(known == np.round(known)) and np.any(np.abs(known) > 1))
+    numbers = values.dropna().to_numpy(dtype=float)
+    return bool(len(numbers) and np.all(numbers == np.round(numbers)) and np.any(np.abs(numbers) > 1))
 
 
 def _cell(value: Any, digits: int) -> str:
@@ -300,14 +300,12 @@ def _need(rows: pd.DataFrame, columns: Sequence[str]) -> None:
         raise InputError("the score table holds no rows")
     for column in columns:
         if column not in rows:
-            known = list(map(str, rows.columns))
-            raise InputError(f"the score table has no column {column!r}{_nearest(column, known)}")
+            names = list(map(str, rows.columns))
+            raise InputError(f"the score table has no column {column!r}{_nearest(column, names)}")
 
 
-def _nearest(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(str(word), known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{hint} (known: {', '.join(known)})"
+def _nearest(word: str, names: Sequence[str]) -> str:
+    return f"{did_you_mean(str(word), names)} (known: {', '.join(names)})"
 
 
 def _per_image(part: pd.DataFrame, image: str, columns: Sequence[str]) -> pd.DataFrame:
