@@ -10,7 +10,7 @@ import divseg
 from divseg.errors import InputError
 from divseg.metrics import Calibration, calibrate, d_ece, object_hits
 from divseg.metrics.calibration import Curve
-from divseg.metrics.calibrator import conformal_margin, fit_curve, measure_calibration, outcome
+from divseg.metrics.calibrator import conformal_margin, fit_curve, fit_outcomes, measure_calibration, outcome
 
 SAMPLES = 20
 
@@ -69,6 +69,21 @@ def test_the_check_on_left_out_images_tells_the_same(made):
     assert made.check["area_coverage_before"] < 0.3
     assert made.check["area_coverage_after"] > 0.8
     assert made.check["d_ece_after"] < 0.1 < made.check["d_ece_before"]
+
+
+def test_the_check_never_measures_on_images_that_were_calibrated_on(scenes):
+    """Images that the calibration has seen look better than the check says."""
+    results, truths = (list(x) for x in zip(*scenes[:6], strict=True))
+    truths[0] = np.where(truths[0] > 18, 0, truths[0])[::-1]  # nearly every object of one image is wrong
+    odd = [outcome(r.labels, r.objects, t, 20.0, 30.0) for r, t in zip(results, truths, strict=True)]
+    made = fit_outcomes(odd, method="expected")
+    assert made.check["brier_after"] > measure_calibration([(made, o) for o in odd])["brier_after"]
+
+
+def test_the_margin_of_counts_widens_both_ends(made):
+    from dataclasses import replace
+
+    assert replace(made, count=np.log(2.0)).count_interval(9, 19) == (4.0, 39.0)
 
 
 def test_a_file_holds_all_of_it(made, tmp_path, scenes):
