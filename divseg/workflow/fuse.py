@@ -12,8 +12,8 @@ import numpy as np
 
 from divseg.consensus import LabelStack, fuse
 from divseg.consensus.fuse import check_choice
-from divseg.errors import InputError
-from divseg.io import MaskSets, Problem, find_mask_sets
+from divseg.errors import InputError, Problem
+from divseg.io import MaskSets, find_mask_sets
 from divseg.metrics import Calibration, evaluate, summarize, to_markdown
 from divseg.results import RunStore
 from divseg.results.writer import file_sha256

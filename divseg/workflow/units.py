@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from divseg.io import Image, ImageRef, MaskSet, PixelSize, TruthRef, config_hash, fingerprint
+from divseg.io import Image, ImageRef, LabelRef, MaskSet, PixelSize, config_hash, fingerprint
 
 
 def file_stat(path: Path) -> list[int]:
@@ -30,7 +30,7 @@ class ImageUnit:
     """An image, and its ground truth if there is one."""
 
     ref: ImageRef
-    truth: TruthRef | None = None
+    truth: LabelRef | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -96,7 +96,7 @@ class MaskUnit:
     """The label images of one image, to be fused, and its ground truth if there is one."""
 
     masks: MaskSet
-    truth: TruthRef | None = None
+    truth: LabelRef | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -114,7 +114,7 @@ class MaskUnit:
         """The label images, and the truth."""
         return ("masks",) if self.truth is None else ("masks", "truth")
 
-    def _refs(self, source: str) -> list[TruthRef]:
+    def _refs(self, source: str) -> list[LabelRef]:
         return [self.truth] if source == "truth" and self.truth is not None else list(self.masks.masks)
 
     def stat(self, source: str) -> list[Any]:
