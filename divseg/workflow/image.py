@@ -20,6 +20,7 @@ from divseg.denoise.sampling.estimates import RunningMoments
 from divseg.denoise.sampling.tiles import Posterior
 from divseg.denoise.smoothing import smoothed
 from divseg.io import Image
+from divseg.labels import LabelImage
 from divseg.metrics import agreement_weights, evaluate
 from divseg.segment import Segmenter
 
@@ -149,16 +150,16 @@ def _by_samples(found: Consensus, masks: list[Any]) -> Consensus:
     return replace(assess(found.labels, masks), method=found.method, alternatives=found.alternatives)
 
 
-def _found(fitted: Segmenter, images: Iterator[NDArray[np.float32]]) -> Iterator[Any]:
-    """Yield label images, with the probability of each object where the segmenter gives one."""
-    details = getattr(fitted, "details", None)
-    return iter(fitted(images) if details is None else details(images))
+def _found(fitted: Segmenter, images: Iterator[NDArray[np.float32]]) -> Iterator[LabelImage]:
+    """Yield label images, with the probability of each object if the segmenter gives one."""
+    return fitted(images)
 
 
-def _compact(found: Any) -> Any:
-    labels = getattr(found, "labels", found)
-    small = labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
-    return small if labels is found else replace(found, labels=small)
+def _compact(labels: LabelImage) -> LabelImage:
+    """Return a label image as uint16 if its labels fit."""
+    if labels.max(initial=0) >= 2**16:
+        return labels
+    return LabelImage(np.asarray(labels).astype(np.uint16), labels.prob)
 
 
 def _baseline_rows(
