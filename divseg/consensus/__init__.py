@@ -5,5 +5,6 @@ from __future__ import annotations
 from divseg.consensus.fuse import METHODS, assess, fuse
 from divseg.consensus.result import Consensus
 from divseg.consensus.selection import TARGETS
+from divseg.consensus.stack import LabelStack
 
-__all__ = ["METHODS", "TARGETS", "Consensus", "assess", "fuse"]
+__all__ = ["METHODS", "TARGETS", "Consensus", "LabelStack", "assess", "fuse"]

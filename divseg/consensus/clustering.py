@@ -11,7 +11,7 @@ from divseg.consensus.graph import object_graph
 from divseg.consensus.hypotheses import Fused, fuse_masks, least_support
 from divseg.consensus.local_search import improve
 from divseg.consensus.prototypes import prototypes
-from divseg.consensus.samples import LabelStack
+from divseg.consensus.stack import LabelStack
 
 
 def fuse_clustering(

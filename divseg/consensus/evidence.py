@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divseg.consensus.overlaps import contacts
-from divseg.consensus.samples import LabelStack, Runs
+from divseg.consensus.run_lengths import RunLengths
+from divseg.consensus.stack import LabelStack
 
 THRESHOLDS = np.round(np.arange(0.5, 1.0, 0.05), 2)
 """IoU thresholds that mAP is the mean over."""
@@ -19,13 +20,13 @@ class Evidence:
 
     Parameters
     ----------
-    runs : Runs
+    runs : RunLengths
         The n objects; they may overlap.
     stack : LabelStack
         The K samples.
     """
 
-    def __init__(self, runs: Runs, stack: LabelStack) -> None:
+    def __init__(self, runs: RunLengths, stack: LabelStack) -> None:
         self.runs = runs
         self.stack = stack
         self.contacts = contacts(runs, stack)
@@ -40,7 +41,7 @@ class Evidence:
     @cached_property
     def existence(self) -> NDArray[np.float64]:
         """Share of the weight of the samples that hold each object, shape (n,)."""
-        return self.stack.share(self.held)
+        return self.stack.fraction(self.held)
 
     @cached_property
     def mean_iou(self) -> NDArray[np.float64]:
@@ -56,7 +57,7 @@ class Evidence:
     @cached_property
     def hit_rates(self) -> NDArray[np.float64]:
         """Share of the weight of the samples that match each object at each of THRESHOLDS, shape (T, n)."""
-        return np.stack([self.stack.share(self.reached(t)) for t in THRESHOLDS])
+        return np.stack([self.stack.fraction(self.reached(t)) for t in THRESHOLDS])
 
     @cached_property
     def iou_rate(self) -> NDArray[np.float64]:

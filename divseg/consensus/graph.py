@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divseg.consensus.overlaps import iou_edges
-from divseg.consensus.samples import LabelStack
+from divseg.consensus.stack import LabelStack
 
 IOU_FLOOR = 0.1
 """Objects of two samples are linked above this IoU."""

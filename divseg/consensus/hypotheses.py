@@ -12,8 +12,9 @@ from divseg.consensus.evidence import Evidence
 from divseg.consensus.overlaps import contacts, self_contacts
 from divseg.consensus.paint import paint
 from divseg.consensus.prototypes import Prototypes, prototypes
-from divseg.consensus.samples import LabelStack, Runs
+from divseg.consensus.run_lengths import RunLengths
 from divseg.consensus.selection import select
+from divseg.consensus.stack import LabelStack
 
 TOUCH = 0.02
 """Hypotheses that share no more than this part of the smaller one never exclude each other."""
@@ -39,13 +40,13 @@ class Fused:
     hypotheses: Evidence | None = None
 
 
-def fuse_masks(stack: LabelStack, masks: Runs, target: str, existence: float | None) -> Fused:
+def fuse_masks(stack: LabelStack, masks: RunLengths, target: str, existence: float | None) -> Fused:
     """Refine rough masks by the samples, choose among them, and paint the chosen ones.
 
     Parameters
     ----------
     stack : LabelStack
-    masks : Runs
+    masks : RunLengths
         Rough masks; they may overlap.
     target, existence
         As in :func:`divseg.consensus.selection.select`.
@@ -68,7 +69,7 @@ def least_support(stack: LabelStack, existence: float | None) -> tuple[int, int]
     return 2 if lonely else 1, max(1, int(np.ceil(share * stack.total - 1e-9)))
 
 
-def lloyd(stack: LabelStack, masks: Runs, existence: float | None) -> Prototypes:
+def lloyd(stack: LabelStack, masks: RunLengths, existence: float | None) -> Prototypes:
     """Reassign the objects of all samples to the masks they match best (IoU > 0.5), and let them vote anew.
 
     Of masks that match mostly the same objects only the one with most of them is kept: the others are the

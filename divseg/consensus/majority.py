@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from divseg.consensus.hypotheses import Fused
-from divseg.consensus.samples import LabelStack
+from divseg.consensus.stack import LabelStack
 
 
 def fuse_majority(stack: LabelStack) -> Fused:

@@ -9,7 +9,7 @@ from divseg.consensus.evidence import THRESHOLDS
 from divseg.consensus.graph import sample_pairs
 from divseg.consensus.hypotheses import Fused
 from divseg.consensus.overlaps import iou_edges
-from divseg.consensus.samples import LabelStack
+from divseg.consensus.stack import LabelStack
 
 
 def fuse_medoid(stack: LabelStack, *, seed: int, links: int = 24) -> Fused:

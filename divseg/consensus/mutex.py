@@ -9,7 +9,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from divseg.consensus.hypotheses import Fused, fuse_masks
-from divseg.consensus.samples import LabelStack, encode
+from divseg.consensus.run_lengths import to_runs
+from divseg.consensus.stack import LabelStack
 from divseg.errors import InputError
 
 
@@ -60,7 +61,7 @@ def fuse_mutex(
         np.int64,
     ).reshape(-1, 3)
     labels = mutex_segments(stack, steps, foreground)
-    return fuse_masks(stack, encode(labels), target, existence) if refine else Fused(labels)
+    return fuse_masks(stack, to_runs(labels), target, existence) if refine else Fused(labels)
 
 
 def mutex_segments(stack: LabelStack, steps: NDArray[np.int64], foreground: float) -> NDArray[np.int32]:

@@ -12,10 +12,11 @@ import numpy as np
 from numba import get_num_threads, njit
 from numpy.typing import NDArray
 
-from divseg.consensus.samples import LabelStack, Runs
+from divseg.consensus.run_lengths import RunLengths
+from divseg.consensus.stack import LabelStack
 
 WORTH = 2**18
-"""Runs to be compared from which on the work is shared among threads (as many as NUMBA_NUM_THREADS says)."""
+"""RunLengths to be compared from which on the work is shared among threads (as many as NUMBA_NUM_THREADS says)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ class Contacts:
         return found
 
 
-def contacts(runs: Runs, stack: LabelStack) -> Contacts:
+def contacts(runs: RunLengths, stack: LabelStack) -> Contacts:
     """Count the pixels that objects, which may overlap one another, share with the objects of every sample."""
     a = (runs.starts, runs.lengths, runs.objects, runs.n_objects)
     b = (stack.starts, stack.lengths, stack.objects)
@@ -89,7 +90,9 @@ def contacts(runs: Runs, stack: LabelStack) -> Contacts:
     return Contacts(first, second, shared, runs.areas, stack)
 
 
-def cross_contacts(runs: Runs, disjoint: Runs) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def cross_contacts(
+    runs: RunLengths, disjoint: RunLengths
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Count the pixels that objects, which may overlap, share with those of one label image."""
     offsets = np.array([0, len(disjoint.starts)])
     a = (runs.starts, runs.lengths, runs.objects, runs.n_objects)
@@ -138,7 +141,7 @@ def _in_threads(
     return tuple(np.concatenate(columns) for columns in zip(*found, strict=True))
 
 
-def self_contacts(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def self_contacts(runs: RunLengths) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Count the pixels that overlapping objects of one set share: first < second, and shared pixels."""
     first, second, length = _join_self(runs.starts, runs.lengths, runs.objects)
     codes = first * runs.n_objects + second

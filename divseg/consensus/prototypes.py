@@ -9,7 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from divseg.consensus.samples import LabelStack, Runs
+from divseg.consensus.run_lengths import RunLengths
+from divseg.consensus.stack import LabelStack
 
 MAX_LEVELS = 64
 """Vote counts are read at no more than this many levels, which keeps the cost linear in the samples."""
@@ -55,12 +56,12 @@ class Votes:
         """Cluster of each member, shape (M,)."""
         return np.repeat(np.arange(self.n), np.diff(self.first))
 
-    def masks(self, least: NDArray[np.int64]) -> Runs:
+    def masks(self, least: NDArray[np.int64]) -> RunLengths:
         """Return the runs of {counts >= least}, with one level for each cluster."""
         runs = _mask_runs(self.counts, least, self.boxes, self.offsets, *self.volume[1:])
         starts, lengths, objects, areas = runs
         order = np.argsort(starts, kind="stable")
-        return Runs(starts[order], lengths[order], objects[order], areas)
+        return RunLengths(starts[order], lengths[order], objects[order], areas)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +74,13 @@ class Prototypes:
         Of the members, each with the weight units of its sample.
     least : int64 array, shape (C,)
         The mask is where the votes are at least this.
-    runs : Runs
+    runs : RunLengths
         The masks; they may overlap.
     """
 
     votes: Votes
     least: NDArray[np.int64]
-    runs: Runs
+    runs: RunLengths
 
     @property
     def n(self) -> int:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from divseg.consensus.evidence import Evidence
 from divseg.consensus.overlaps import Contacts, cross_contacts
-from divseg.consensus.samples import LabelStack, Runs, run_boxes
+from divseg.consensus.run_lengths import RunLengths, run_boxes
+from divseg.consensus.stack import LabelStack
 from divseg.consensus.weights import effective_number, weighted_quantiles
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -42,7 +43,7 @@ def object_table(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def alternatives_table(evidence: Evidence, painted: NDArray[np.int32], final: Runs) -> pd.DataFrame:
+def alternatives_table(evidence: Evidence, painted: NDArray[np.int32], final: RunLengths) -> pd.DataFrame:
     """Return the hypotheses that were not painted, with the labels that took their place.
 
     Parameters
@@ -51,7 +52,7 @@ def alternatives_table(evidence: Evidence, painted: NDArray[np.int32], final: Ru
         Of the hypotheses.
     painted : int32 array, shape (Z, Y, X)
         Hypothesis + 1.
-    final : Runs
+    final : RunLengths
         The same objects, numbered as the user sees them.
     """
     hypotheses = evidence.runs
@@ -98,7 +99,7 @@ def topology(found: Contacts) -> tuple[NDArray[np.float64], NDArray[np.float64]]
     held_by = np.bincount(found.second[inside], minlength=found.stack.n_objects)
     merged = inside & (held_by[found.second] >= 2)
     p_merge = np.bincount(found.first[merged], found.stack.units[found.sample[merged]], minlength=n) / found.stack.total
-    return found.stack.share(pieces >= 2), p_merge
+    return found.stack.fraction(pieces >= 2), p_merge
 
 
 def diameter(areas: NDArray, ndim: int) -> NDArray[np.float64]:
@@ -108,7 +109,7 @@ def diameter(areas: NDArray, ndim: int) -> NDArray[np.float64]:
     return np.asarray(2 * np.cbrt(3 * areas / (4 * np.pi)))
 
 
-def places(runs: Runs, stack: LabelStack) -> dict[str, NDArray]:
+def places(runs: RunLengths, stack: LabelStack) -> dict[str, NDArray]:
     """Centroid and bounding box columns."""
     _, ny, nx = stack.volume
     lengths = runs.lengths.astype(float)
@@ -184,7 +185,7 @@ def _weighted_spread(
     return columns
 
 
-def _overlap(hypotheses: Runs, final: Runs) -> dict[int, dict[int, int]]:
+def _overlap(hypotheses: RunLengths, final: RunLengths) -> dict[int, dict[int, int]]:
     """Pixels that each hypothesis shares with each object of the final label image."""
     first, second, shared = cross_contacts(hypotheses, final)
     table: dict[int, dict[int, int]] = {}

@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from divseg.consensus.clustering import fuse_clustering
 from divseg.consensus.hypotheses import Fused
-from divseg.consensus.masks import check_mask
 from divseg.consensus.overlaps import contacts
 from divseg.consensus.paint import keep_largest_pieces
 from divseg.consensus.prototypes import Votes, cast_votes
-from divseg.consensus.samples import LabelStack, Runs, encode
+from divseg.consensus.run_lengths import RunLengths, to_runs
+from divseg.consensus.stack import LabelStack
 from divseg.consensus.weights import UNIT
 from divseg.errors import InputError
+from divseg.labels import check_labels
 
 SCHEMES = ("flat", "simple")
 COLLISIONS = ("grow", "drop")
@@ -84,10 +85,10 @@ def fuse_voting(
     if markers is None:
         image = fuse_clustering(stack, target=target, existence=existence, seed=seed).labels
     else:
-        image = check_mask(markers, "markers")
+        image = check_labels(markers, "markers")
         if image.shape != stack.shape:
             raise InputError(f"markers have shape {image.shape} but the masks have shape {stack.shape}")
-    votes, least = _ballot(stack, encode(image), scheme, threshold)
+    votes, least = _ballot(stack, to_runs(image), scheme, threshold)
     if markers is None if fail_safe is None else fail_safe:
         _insert_single_masks(stack, votes, least)
     labels = np.zeros(stack.volume, np.int32)
@@ -98,7 +99,7 @@ def fuse_voting(
     return Fused(labels)
 
 
-def _ballot(stack: LabelStack, markers: Runs, scheme: str, threshold: float) -> tuple[Votes, NDArray[np.int64]]:
+def _ballot(stack: LabelStack, markers: RunLengths, scheme: str, threshold: float) -> tuple[Votes, NDArray[np.int64]]:
     """Votes for each marker that any sample covers, and the votes a pixel needs."""
     found = contacts(markers, stack)
     covers = 2 * found.shared > found.first_areas[found.first]
@@ -127,7 +128,7 @@ def _half(cluster: NDArray[np.int64], weight: NDArray[np.int32]) -> NDArray[np.i
 
 
 def _jaccard(
-    masks: Runs, stack: LabelStack, cluster: NDArray[np.int64], members: NDArray[np.int64]
+    masks: RunLengths, stack: LabelStack, cluster: NDArray[np.int64], members: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Jaccard index of each member with the mask of its cluster."""
     found = contacts(masks, stack)
@@ -174,7 +175,7 @@ def _insert_single_masks(stack: LabelStack, votes: Votes, least: NDArray[np.int6
         crop[inner][single.counts.reshape(crop[inner].shape) > 0] = least[c]
 
 
-def _outlines(stack: LabelStack, members: NDArray[np.int64]) -> Runs:
+def _outlines(stack: LabelStack, members: NDArray[np.int64]) -> RunLengths:
     """Return the runs of objects of the stack, numbered anew."""
     return cast_votes(stack, np.arange(len(members)), members).masks(np.ones(len(members), np.int64))
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from divseg.errors import OutputError
+from divseg.errors import OutputError, one_line
 
 PART = ".part"
 """Suffix of temporary files, named ``.<target>.<random>.part``."""
@@ -39,7 +39,7 @@ _ADVICE = {
 def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
     """Return the error that says why a file or folder could not be written and what to do."""
     advice = _ADVICE.get(error.errno or 0, "choose another folder")
-    cause = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    cause = error.strerror or one_line(error)
     return OutputError(f"{os.fspath(path)}: it could not be written ({cause}); {advice}")
 
 

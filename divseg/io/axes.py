@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from divseg.errors import InputError
-from divseg.io.problem import FileProblem
+from divseg.errors import FileProblem, InputError
 
 LETTERS = "STCZYX"
 UNKNOWN = "?"

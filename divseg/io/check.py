@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from divseg.errors import InputError
-from divseg.io.problem import Problem, merge_notes
-from divseg.io.read import same_names, scan
+from divseg.errors import InputError, Problem, some
+from divseg.io.reading import merge_notes, same_names, scan
 from divseg.io.refs import ImageList
 from divseg.io.sources import Found, Source, find_files
-from divseg.io.truth import SUFFIXES, TruthRef, pair_truth, without_masks
+from divseg.io.truth import SUFFIXES, LabelRef, pair_truth, without_masks
 
 
 @dataclass
@@ -28,14 +27,14 @@ class InputReport:
         Files that cannot be used, and masks that do not fit.
     warnings : list of str
         What the user should know.
-    truth : dict of str to TruthRef
+    truth : dict of str to LabelRef
         Ground truth by name of the image; empty where none was given.
     """
 
     images: ImageList
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    truth: dict[str, TruthRef] = field(default_factory=dict)
+    truth: dict[str, LabelRef] = field(default_factory=dict)
     truth_given: bool = False
 
     def lines(self) -> list[str]:
@@ -143,25 +142,20 @@ def _add_truth(report: InputReport, truth: Source) -> None:
     report.truth = pairing.pairs
     report.problems += pairing.problems
     if pairing.missing:
-        report.warnings.append(f"images without a mask, which get no scores: {_some(pairing.missing)}")
+        report.warnings.append(f"images without a mask, which get no scores: {some(pairing.missing)}")
     if pairing.unused:
-        report.warnings.append(f"masks of no image: {_some([path.name for path in pairing.unused])}")
+        report.warnings.append(f"masks of no image: {some([path.name for path in pairing.unused])}")
 
 
 def _tally(values: Iterable[str]) -> str:
     counts = Counter(values).most_common()
     if len(counts) == 1:
         return counts[0][0]
-    shown = ", ".join(f"{value} ({count})" for value, count in counts[:5])
-    return shown + (f" and {len(counts) - 5} more" if len(counts) > 5 else "")
+    return some([f"{value} ({count})" for value, count in counts])
 
 
 def _walked(plane: tuple[tuple[str, int], ...]) -> str:
     return f" (each plane along {''.join(letter for letter, _ in plane)})" if plane else ""
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _text(source: Source) -> str:

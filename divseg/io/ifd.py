@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from divseg.io.problem import FileProblem
+from divseg.errors import FileProblem
 
 TRUNCATED = "it is cut off: it ends before its last plane"
 COPY_AGAIN = "copy or export it again"

@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from divseg.errors import InputError
+from divseg.errors import FileProblem, InputError, Problem
 from divseg.io.image import PixelSize
 from divseg.io.labels import label_shape, squeezed
-from divseg.io.problem import FileProblem, Problem
 from divseg.io.refs import ImageRef, read_header
 from divseg.io.sources import images_in, natural, stem
-from divseg.io.truth import Pairing, TruthRef, pair_truth
+from divseg.io.truth import LabelRef, Pairing, pair_truth
 
 LAYOUTS = ("stacks", "raters", "images")
 """How label images to be fused may lie in a folder."""
@@ -27,7 +26,7 @@ class MaskSet:
     ----------
     name : str
         Of the image.
-    masks : tuple of TruthRef
+    masks : tuple of LabelRef
         Where the label images are.
     sources : tuple of str
         Name of each: of the rater's folder, the file, or the position in the stack from 0.
@@ -38,7 +37,7 @@ class MaskSet:
     """
 
     name: str
-    masks: tuple[TruthRef, ...]
+    masks: tuple[LabelRef, ...]
     sources: tuple[str, ...]
     missing: tuple[str, ...] = ()
     pixel_size: PixelSize | None = None
@@ -206,7 +205,7 @@ def _add(found: MaskSets, name: str, files: list[tuple[str, Path]], ndim: int | 
         found.problems.append((name, problem.problem))
 
 
-def _single(file: Path, ndim: int | None) -> TruthRef:
+def _single(file: Path, ndim: int | None) -> LabelRef:
     whole = label_shape(file)
     shape = squeezed(whole)
     if ndim == 3 and len(shape) == 2:
@@ -215,13 +214,13 @@ def _single(file: Path, ndim: int | None) -> TruthRef:
         raise FileProblem(
             file, f"a label image of shape {shape}", f"give label images of {ndim or '2 or 3'} dimensions"
         )
-    return TruthRef(file, (), whole, shape)
+    return LabelRef(file, (), whole, shape)
 
 
-def _stack(file: Path, ndim: int | None) -> tuple[TruthRef, ...]:
+def _stack(file: Path, ndim: int | None) -> tuple[LabelRef, ...]:
     whole = label_shape(file)
     shape = whole if ndim is not None and len(whole) == ndim + 1 else squeezed(whole)
     if len(shape) not in ((3, 4) if ndim is None else (ndim + 1,)):
         wanted = {None: "(K, Y, X) or (K, Z, Y, X)", 2: "(K, Y, X)", 3: "(K, Z, Y, X)"}[ndim]
         raise FileProblem(file, f"a file of shape {shape}", f"give a stack {wanted} of K label images")
-    return tuple(TruthRef(file, (k,) if shape[0] > 1 else (), whole, shape[1:]) for k in range(shape[0]))
+    return tuple(LabelRef(file, (k,) if shape[0] > 1 else (), whole, shape[1:]) for k in range(shape[0]))

@@ -13,12 +13,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from divseg.errors import CodecRequired, FileProblem, one_line
 from divseg.io import pixel_size as calibration
 from divseg.io.axes import UNKNOWN
-from divseg.io.header import Header
 from divseg.io.ifd import COPY_AGAIN, TRUNCATED, check_chain
-from divseg.io.image import PixelSize, native
-from divseg.io.problem import CodecRequired, FileProblem
+from divseg.io.image import Header, Index, PixelSize, native
 
 _CODECS = 'install the codecs: pip install "divseg[codecs]"'
 _lock = threading.Lock()  # parsed files are shared by threads, and their position is not
@@ -63,7 +62,7 @@ def tiff_header(path: str | Path) -> Header:
     except FileProblem:
         raise
     except Exception as error:  # a damaged file can make tifffile raise almost anything
-        raise FileProblem(path, f"it cannot be read as TIFF ({_one_line(error)})", COPY_AGAIN) from error
+        raise FileProblem(path, f"it cannot be read as TIFF ({one_line(error)})", COPY_AGAIN) from error
     if not stack.shape or 0 in stack.shape:
         raise FileProblem(path, "it holds no image", COPY_AGAIN)
     _check_decodable(path, stack)
@@ -77,26 +76,8 @@ def tiff_header(path: str | Path) -> Header:
     return Header(stack.axes, stack.shape, stack.dtype, pixel_size, notes, stack.colours)
 
 
-def load_tiff(path: str | Path, index: tuple[int | None, ...]) -> NDArray[np.generic]:
-    """Read one plane of a TIFF.
-
-    Parameters
-    ----------
-    path : path
-        A file whose header was read before.
-    index : tuple of (int or None)
-        For each dimension of the file the position taken, None to keep the dimension.
-
-    Returns
-    -------
-    array
-        The kept dimensions in the file's order.
-
-    Raises
-    ------
-    FileProblem
-        If the pixels cannot be read.
-    """
+def load_tiff(path: str | Path, index: Index) -> NDArray[np.generic]:
+    """Read a part of a TIFF, see :func:`divseg.io.refs.load_index`; only this part if it is not compressed."""
     try:
         stat = Path(path).stat()
         stack = _parsed(str(path), stat.st_mtime_ns, stat.st_size)
@@ -110,8 +91,8 @@ def load_tiff(path: str | Path, index: tuple[int | None, ...]) -> NDArray[np.gen
         raise
     except Exception as error:
         if "imagecodecs" in str(error):
-            raise CodecRequired(path, f"its compression needs codecs ({_one_line(error)})", _CODECS) from error
-        raise FileProblem(path, f"its pixels cannot be read ({_one_line(error)})", COPY_AGAIN) from error
+            raise CodecRequired(path, f"its compression needs codecs ({one_line(error)})", _CODECS) from error
+        raise FileProblem(path, f"its pixels cannot be read ({one_line(error)})", COPY_AGAIN) from error
 
 
 def _open(path: str | Path) -> Any:
@@ -215,7 +196,3 @@ def _pixel_size(tif: Any) -> tuple[PixelSize | None, str | None]:
     if tif.is_imagej:
         return calibration.imagej_pixel_size(tif.imagej_metadata or {}, tif.pages[0].tags)
     return None, None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join((str(error) or type(error).__name__).split())[:200]

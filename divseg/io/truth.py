@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.errors import InputError
+from divseg.errors import FileProblem, InputError, Problem
 from divseg.io.labels import label_shape, load_labels, squeezed
-from divseg.io.problem import FileProblem, Problem
 from divseg.io.refs import ImageRef
 from divseg.io.sources import Source, find_files, stem
 
@@ -23,7 +22,7 @@ SUFFIXES = ("", "_mask", "_masks", "_label", "_labels", "_gt")
 
 
 @dataclass(frozen=True)
-class TruthRef:
+class LabelRef:
     """Where the ground truth of one image is.
 
     Attributes
@@ -65,7 +64,7 @@ class Pairing:
 
     Attributes
     ----------
-    pairs : dict of str to TruthRef
+    pairs : dict of str to LabelRef
         By name of the image.
     missing : list of str
         Names of images without a mask.
@@ -75,7 +74,7 @@ class Pairing:
         Masks that cannot be used: unreadable or of another shape.
     """
 
-    pairs: dict[str, TruthRef] = field(default_factory=dict)
+    pairs: dict[str, LabelRef] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     unused: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -157,7 +156,7 @@ def _shape(mask: Path, modified: int) -> tuple[int, ...]:
     return label_shape(mask)
 
 
-def _fit(ref: ImageRef, mask: Path, ordinal: int, count: int) -> TruthRef:
+def _fit(ref: ImageRef, mask: Path, ordinal: int, count: int) -> LabelRef:
     file_shape = _shape(mask, mask.stat().st_mtime_ns)
     shape = squeezed(file_shape)
     want = ref.spatial_shape
@@ -169,4 +168,4 @@ def _fit(ref: ImageRef, mask: Path, ordinal: int, count: int) -> TruthRef:
             f"a mask of shape {shape} for image {ref.name!r} of shape {whole}",
             "give a mask of the same shape",
         )
-    return TruthRef(mask, tuple(int(i) for i in np.unravel_index(ordinal, lead)) if lead else (), file_shape, want)
+    return LabelRef(mask, tuple(int(i) for i in np.unravel_index(ordinal, lead)) if lead else (), file_shape, want)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from divseg.io import Image, Problem
+from divseg.errors import Problem
+from divseg.io import Image
 from divseg.metrics import summarize
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from divseg.consensus.contraction import contract, renumber
 from divseg.consensus.exact import multicut, solve_small_components
 from divseg.consensus.graph import ObjectGraph, object_graph, sample_pairs
 from divseg.consensus.local_search import improve
-from divseg.consensus.samples import read_stack
+from divseg.consensus.stack import LabelStack
 
 
 def random_graph(rng, samples=4, objects=2, density=0.8):
@@ -57,10 +57,10 @@ def test_every_sample_meets_enough_others(n_samples):
 def test_links_are_log_odds_of_the_iou():
     one = np.array([[1, 1, 1, 1, 0, 2, 2, 2]])
     two = np.array([[1, 1, 1, 0, 0, 0, 2, 2]])
-    graph = object_graph(read_stack([one, two]), 12, 0)
+    graph = object_graph(LabelStack.of([one, two]), 12, 0)
     order = np.argsort(graph.weight)
     np.testing.assert_allclose(graph.weight[order], [np.log(2), np.log(3)])
-    same = object_graph(read_stack([one, one]), 12, 0)
+    same = object_graph(LabelStack.of([one, one]), 12, 0)
     np.testing.assert_allclose(same.weight, np.log(0.98 / 0.02))
 
 
@@ -126,7 +126,7 @@ def test_small_components_are_solved_and_others_left():
 
 
 def test_clusters_are_the_cells(cells):
-    stack = read_stack(cells)
+    stack = LabelStack.of(cells)
     cluster = cluster_objects(stack)
     cell = (stack.boxes[:, 1] + stack.boxes[:, 4]) // 2 // 18 * 4 + (stack.boxes[:, 2] + stack.boxes[:, 5]) // 2 // 18
     assert np.array_equal(cluster, renumber(cell))

@@ -1,5 +1,7 @@
 """The contract of fuse, for every method."""
 
+import tempfile
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from divseg import Consensus, fuse
-from divseg.consensus import METHODS, TARGETS
+from divseg.consensus import METHODS, TARGETS, LabelStack
 from divseg.errors import InputError
 
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -228,6 +230,21 @@ def test_wrong_settings_are_told_in_one_line(cells, settings, words):
     with pytest.raises(InputError, match=words) as caught:
         fuse(cells, **settings)
     assert "\n" not in str(caught.value)
+
+
+@every_method
+@settings(max_examples=10, deadline=None)
+@given(masks=st.lists(images, min_size=1, max_size=4), seed=st.integers(0, 99))
+def test_a_stack_from_disk_is_as_good_as_its_label_images(method, masks, seed):
+    weights = np.random.default_rng(seed).choice([0.5, 1.0, np.pi], len(masks)).tolist()
+    with tempfile.TemporaryDirectory() as folder:
+        for weight in (None, weights):
+            LabelStack.of(masks, weight).save(f"{folder}/stack.npz")
+            same(
+                fuse(LabelStack.load(f"{folder}/stack.npz"), method=method), fuse(masks, weights=weight, method=method)
+            )
+    new_weights = LabelStack.of(masks, weights)
+    same(fuse(new_weights, weights=[1] * len(masks), method=method), fuse(masks, method=method))
 
 
 def test_masks_of_two_shapes_are_refused(cells):

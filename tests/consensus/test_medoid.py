@@ -3,13 +3,13 @@ import pytest
 
 from divseg import fuse
 from divseg.consensus.medoid import agreement
-from divseg.consensus.samples import read_stack
+from divseg.consensus.stack import LabelStack
 from divseg.metrics import evaluate
 
 
 def test_agreement_is_the_mean_map_to_the_others(cells):
     masks = [*cells[:5], np.zeros_like(cells[0])]
-    stack = read_stack(masks)
+    stack = LabelStack.of(masks)
     found = agreement(stack, 24, 0)
     for k in range(6):
         others = [evaluate(masks[stack.order[k]], masks[j]).map for j in range(6) if j != stack.order[k]]

@@ -2,7 +2,7 @@ import numpy as np
 
 from divseg.consensus.paint import keep_largest_pieces, paint
 from divseg.consensus.prototypes import prototypes
-from divseg.consensus.samples import read_stack
+from divseg.consensus.stack import LabelStack
 
 
 def row(*spans, width=20):
@@ -14,7 +14,7 @@ def row(*spans, width=20):
 
 def test_pixels_go_to_the_object_with_most_votes():
     """In the column in dispute the left cell has three votes and the right one two."""
-    stack = read_stack([row((0, 6)), row((0, 7)), row((0, 7)), row((0, 7), (7, 12)), row((6, 12)), row((6, 12))])
+    stack = LabelStack.of([row((0, 6)), row((0, 7)), row((0, 7)), row((0, 7), (7, 12)), row((6, 12)), row((6, 12))])
     left = np.flatnonzero(stack.boxes[:, 2] == 0)
     right = np.flatnonzero(stack.boxes[:, 2] > 0)
     found = prototypes(stack, np.repeat([0, 1], [len(left), len(right)]), np.concatenate([left, right]))
@@ -25,7 +25,7 @@ def test_pixels_go_to_the_object_with_most_votes():
 
 
 def test_slivers_are_dropped_and_their_pixels_given_back():
-    stack = read_stack([row((0, 10)), row((0, 10)), row((8, 11))])
+    stack = LabelStack.of([row((0, 10)), row((0, 10)), row((8, 11))])
     wide, sliver = np.flatnonzero(stack.areas == 10), np.flatnonzero(stack.areas == 3)
     found = prototypes(stack, np.array([0, 0, 1]), np.concatenate([wide, sliver]))
     assert paint(found, np.array([True, True]), stack.volume)[0, 0].tolist() == [1] * 10 + [0] * 10

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from divseg.consensus.prototypes import prototypes
-from divseg.consensus.samples import Runs, draw, read_stack
+from divseg.consensus.run_lengths import RunLengths, from_runs
+from divseg.consensus.stack import LabelStack
 
 members = st.lists(hnp.arrays(bool, (4, 6)).filter(np.any), min_size=1, max_size=7)
 
@@ -16,12 +17,12 @@ def iou(a, b):
 @settings(max_examples=60)
 @given(members)
 def test_the_mask_has_the_greatest_mean_iou_of_all_levels(masks):
-    stack = read_stack([m.astype(int) for m in masks])
+    stack = LabelStack.of([m.astype(int) for m in masks])
     found = prototypes(stack, np.zeros(len(masks), np.int64), np.arange(len(masks)))
     votes = np.sum(masks, axis=0)
     z0, y0, x0, z1, y1, x1 = found.votes.boxes[0]
     assert np.array_equal(found.votes.counts.reshape(z1 - z0, y1 - y0, x1 - x0)[0], votes[y0:y1, x0:x1])
-    mask = draw(found.runs, stack.volume)[0] > 0
+    mask = from_runs(found.runs, stack.volume)[0] > 0
     score = np.mean([iou(mask, m) for m in masks])
     best = max(np.mean([iou(votes >= t, m) for m in masks]) for t in range(1, votes.max() + 1))
     assert score >= best - 1e-9
@@ -31,7 +32,7 @@ def test_the_mask_has_the_greatest_mean_iou_of_all_levels(masks):
 
 def test_clusters_do_not_mix_and_may_share_members():
     image = np.array([[1, 1, 0, 2, 2]])
-    stack = read_stack([image, image])
+    stack = LabelStack.of([image, image])
     found = prototypes(stack, np.array([0, 0, 1, 1, 2]), np.array([0, 2, 1, 3, 0]))
     assert np.diff(found.votes.first).tolist() == [2, 2, 1]
     assert found.runs.areas.tolist() == [2, 2, 2]
@@ -42,7 +43,7 @@ def test_many_members_are_read_at_fewer_levels():
     """With 200 members the level is within one step of the best one."""
     rng = np.random.default_rng(0)
     masks = [np.pad(np.ones((9, int(w)), int), ((1, 1), (1, 39 - int(w)))) for w in rng.integers(4, 30, 200)]
-    stack = read_stack(masks)
+    stack = LabelStack.of(masks)
     found = prototypes(stack, np.zeros(200, np.int64), np.arange(200))
     votes = np.sum(masks, axis=0)
     scores = [np.mean([iou(votes >= t, m > 0) for m in masks]) for t in range(1, 200)]
@@ -50,8 +51,8 @@ def test_many_members_are_read_at_fewer_levels():
 
 
 def test_nothing_gives_nothing():
-    stack = read_stack([np.zeros((3, 3), int)])
+    stack = LabelStack.of([np.zeros((3, 3), int)])
     none = np.empty(0, np.int64)
     found = prototypes(stack, none, none)
     assert len(found.runs.areas) == 0
-    assert isinstance(found.runs, Runs)
+    assert isinstance(found.runs, RunLengths)

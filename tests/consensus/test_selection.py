@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from divseg.consensus.evidence import THRESHOLDS, Evidence
 from divseg.consensus.packing import _branch, _milp, _search, pack
-from divseg.consensus.samples import Runs, encode, read_stack
+from divseg.consensus.run_lengths import RunLengths, to_runs
 from divseg.consensus.selection import TARGETS, select
+from divseg.consensus.stack import LabelStack
 from divseg.metrics import evaluate
 
 
@@ -99,7 +100,7 @@ def hypotheses(seed):
             lengths.append(6 * (b - a))
             objects.append(i)
     order = np.argsort(starts, kind="stable")
-    runs = Runs(
+    runs = RunLengths(
         np.array(starts)[order],
         np.array(lengths, np.int32)[order],
         np.array(objects, np.int32)[order],
@@ -110,7 +111,7 @@ def hypotheses(seed):
         for i, j in itertools.combinations(range(9), 2)
         if masks[i][0] < masks[j][1] and masks[j][0] < masks[i][1]
     ]
-    return samples, Evidence(runs, read_stack(samples)), np.array(pairs), masks
+    return samples, Evidence(runs, LabelStack.of(samples)), np.array(pairs), masks
 
 
 def paint(masks, chosen):
@@ -175,7 +176,7 @@ def test_threshold_takes_the_best_of_what_is_frequent():
 def test_expected_scores_are_means_over_the_samples(seed):
     samples, _, _, masks = hypotheses(seed)
     image = paint(masks, [0, 6, 3])
-    evidence = Evidence(encode(image), read_stack(samples))
+    evidence = Evidence(to_runs(image), LabelStack.of(samples))
     expected = evidence.expected()
     assert list(expected) == ["seg", "det", "ap50", "ap75", "map", "f1", "pq"]
     for name, value in expected.items():
@@ -186,9 +187,9 @@ def test_expected_scores_are_means_over_the_samples(seed):
 
 def test_expected_scores_of_nothing():
     empty = np.zeros((3, 3), int)
-    assert all(np.isnan(v) for v in Evidence(encode(empty), read_stack([empty])).expected().values())
+    assert all(np.isnan(v) for v in Evidence(to_runs(empty), LabelStack.of([empty])).expected().values())
     some = np.eye(3, dtype=int)
-    assert Evidence(encode(empty), read_stack([some])).expected()["map"] == 0
-    extra = Evidence(encode(some), read_stack([empty])).expected()
+    assert Evidence(to_runs(empty), LabelStack.of([some])).expected()["map"] == 0
+    extra = Evidence(to_runs(some), LabelStack.of([empty])).expected()
     assert extra["map"] == 0
     assert np.isnan(extra["seg"])

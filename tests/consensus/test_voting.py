@@ -88,7 +88,7 @@ def test_simple_does_not_count_those_that_abstain():
         ({"collisions": "keep"}, "unknown collisions 'keep'"),
         ({"threshold": 0.0}, "threshold=0.0"),
         ({"markers": np.zeros((4, 4), int)}, r"markers have shape \(4, 4\) but the masks have shape \(72, 72\)"),
-        ({"markers": np.zeros((72, 72))}, "markers has dtype float64"),
+        ({"markers": np.zeros((72, 72))}, "markers: a label image holds integers"),
     ],
 )
 def test_impossible_options_are_refused(cells, options, words):

@@ -63,8 +63,8 @@ def test_other_units_survive(tmp_path, dtype):
     ("labels", "message"),
     [
         (np.zeros((2, 3)), "float64"),
-        (np.array([[0, -3]]), "from -3 to 0"),
-        (np.array([[0, 2**32]]), "to 4294967296"),
+        (np.array([[0, -3]]), "label -3 is negative"),
+        (np.array([[0, 2**32]]), "label 4294967296 is larger"),
         (np.zeros(3, int), r"shape \(3,\)"),
         (np.zeros((0, 3), int), r"shape \(0, 3\)"),
     ],

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from divseg.denoise.sampling import sampler as sampler_module
 from divseg.denoise.networks.flat import DivNoisingNet, NetworkConfig
+from divseg.denoise.sampling import sampler as sampler_module
 from divseg.denoise.sampling.sampler import Sampler, out_of_memory
 from divseg.denoise.sampling.tiles import encode
 from divseg.errors import InputError

@@ -1,4 +1,4 @@
-"""What tells one input, or one configuration, from another."""
+"""Hashes of pixels and of settings: what tells one input, or one configuration, from another."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from divseg.io.atomic import to_plain
-from divseg.io.image import Image
 
 
-def fingerprint(image: Image | ArrayLike) -> str:
-    """Return the SHA-256 of an image's pixels, shape and dtype.
+def hash_array(array: ArrayLike) -> str:
+    """Return the SHA-256 of an array's values, shape and dtype; byte order and memory layout do not matter.
 
     Parameters
     ----------
-    image : Image or array_like
-        Any shape. Name, axes, file format and byte order do not matter.
+    array : array_like
+        Any shape.
 
     Returns
     -------
     str
         64 hexadecimal digits.
     """
-    data = image.data if isinstance(image, Image) else np.asarray(image)
+    data = np.asarray(array)
     data = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("<"))
     digest = hashlib.sha256(f"{data.shape}|{data.dtype.str}|".encode())
     digest.update(data.reshape(-1).view(np.uint8).data)
@@ -39,7 +38,7 @@ def config_hash(config: dict[str, Any]) -> str:
     Parameters
     ----------
     config : dict
-        Of anything JSON can hold, NumPy scalars and paths.
+        Anything that JSON can hold, NumPy scalars and paths.
 
     Returns
     -------

@@ -5,18 +5,33 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from divseg.errors import DivsegError, DivsegWarning, InputError
+from divseg.errors import DivsegError, DivsegWarning, FileProblem, InputError, some
 from divseg.io.axes import UNKNOWN, check_axes, check_channel, override_axes, plan_planes
 from divseg.io.image import Image
-from divseg.io.problem import FileProblem, Note, merge_notes
 from divseg.io.refs import ImageList, ImageRef, read_header
 from divseg.io.sources import Source, find_files, stem
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the user should know about a file that is used all the same."""
+
+    file: str
+    text: str
+
+
+def merge_notes(notes: list[Note]) -> list[str]:
+    """Return one line for each distinct text, naming the first file and how many more it concerns."""
+    files: dict[str, list[str]] = {}
+    for note in notes:
+        files.setdefault(note.text, []).append(note.file)
+    return [f"{some(names, 1)}: {text}" for text, names in files.items()]
 
 
 def read(source: Source, *, axes: str | None = None, channel: int | None = None) -> ImageList:

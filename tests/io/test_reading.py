@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from divseg.errors import DivsegWarning, ExtraRequired, InputError
+from divseg.errors import DivsegWarning, ExtraRequired, FileProblem, InputError
 from divseg.io import ImageList, PixelSize, read
-from divseg.io.problem import FileProblem
 from divseg.io.tiff import _parsed
 
 
