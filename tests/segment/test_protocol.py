@@ -9,10 +9,10 @@ import divseg
 from divseg.errors import ConfigError
 from divseg.segment import Segmenter, segmenter
 from divseg.segment.options import METHODS
-from divseg.segment.registry import FACTORIES
+from divseg.segment.protocol import FACTORIES
 
 
-def test_every_method_has_its_door():
+def test_every_method_has_a_factory():
     assert set(FACTORIES) == {*METHODS, "stardist", "python"}
     assert divseg.segmenter is segmenter
 
@@ -45,7 +45,7 @@ def test_the_name_makes_the_same_segmenter():
         ("", "has no method"),
         ("otsu,smoth=1", "did you mean 'smooth'"),
         ("python", "write python:module:function"),
-        (None, "named by a string .*NoneType"),
+        (None, "named by a string .*, or is a function, not a NoneType"),
     ],
 )
 def test_bad_names(spec, words):
