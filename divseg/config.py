@@ -37,7 +37,7 @@ class RunConfig(BaseModel):
     channel: int | None = Field(default=None, ge=0)
     """Channel to work on, counted from 0, where files have several."""
     noise: str = "learned"
-    """learned, estimated, gaussian[,sd=..], poisson-gaussian[,a=..,b=..], or a noise model's file (.json, .npz)."""
+    """learned, estimated, gaussian[,std=..], poisson-gaussian[,a=..,b=..], or a noise model's file (.json, .npz)."""
     network: str = ""
     """ladder or flat, perhaps with settings: "flat,depth=3,filters=16"; a ladder where it is empty."""
     train_steps: int | None = Field(default=None, ge=1)

@@ -17,7 +17,7 @@ Channel = Annotated[
 Noise = Annotated[
     str | None,
     typer.Option(
-        help="learned (default), estimated, gaussian[,sd=20], poisson-gaussian[,a=2,b=-180], or the file of a "
+        help="learned (default), estimated, gaussian[,std=20], poisson-gaussian[,a=2,b=-180], or the file of a "
         "noise model (.json, .npz; see noise-model).",
         show_default=False,
     ),
