@@ -76,7 +76,7 @@ class DivNoising:
         self.device = choose_device(device)
         self.network = channels_last(network, self.device).eval()
         self.noise = noise
-        noise.as_module().to(self.device)
+        noise.to(self.device)
         self.intensity = Intensity.of(mean, sd)
         self.training, self.history = training or {}, history or []
 
@@ -106,7 +106,7 @@ class DivNoising:
         noise : str, NoiseModel, or sequence of them
             For each channel, or one for all of them.
             ``"learned"``: Poisson-Gaussian, started from the images' photon-transfer curve and co-learned;
-            ``"estimated"``: the same, held at the estimate; ``"gaussian,sd=20"``,
+            ``"estimated"``: the same, held at the estimate; ``"gaussian,std=20"``,
             ``"poisson-gaussian,a=2,b=-180"``: known; or a noise model. ``"none"``: squared error without
             a noise model, an ordinary variational autoencoder, as a baseline.
         train_steps, train_minutes : optional

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from divseg.denoise.networks.registry import build_network, shape_from_dict
+from divseg.denoise.noise import NoiseModel
 from divseg.denoise.normalization import Intensity
 from divseg.denoise.training.checkpoint import CHECKPOINT, LOG, remove_checkpoint, write_log
-from divseg.denoise.training.likelihood import likelihood_from_dict
 from divseg.errors import DivsegError, ModelError, OutputError
 from divseg.io import config_hash, write_bytes, write_text
 
@@ -111,7 +111,7 @@ def load_parts(folder: str | Path) -> dict[str, Any]:
                 f"{folder / CONFIG} has model format {known!r}, this version reads {FORMAT}; update divseg"
             )
         network = build_network(shape_from_dict(config["network"]))
-        noise = likelihood_from_dict(config["noise"])
+        noise = NoiseModel.from_dict(config["noise"])
         mean, sd = Intensity.of(config["mean"], config["sd"]).plain
         training = dict(config["training"])
         digest = config["weights_sha256"]

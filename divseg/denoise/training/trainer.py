@@ -68,7 +68,7 @@ class Trainer:
     ) -> None:
         self.network = channels_last(network, device)
         self.noise = noise
-        noise.as_module().to(device)
+        noise.to(device)
         data.keep_on(device)
         self.data, self.budget, self.settings, self.device = data, budget, settings, device
         self.folder = Path(checkpoints) if checkpoints is not None else None
@@ -76,7 +76,7 @@ class Trainer:
         self._forward = compiled(network, device) if settings.compile else network
         self.rng = np.random.default_rng([seed, 0])
         self.generator = torch.Generator(device).manual_seed(seed)
-        groups = [[p for p in module.parameters() if p.requires_grad] for module in (network, noise.as_module())]
+        groups = [[p for p in module.parameters() if p.requires_grad] for module in (network, noise)]
         self.parameters = [p for group in groups for p in group]
         self.optimiser = torch.optim.Adam([{"params": group} for group in groups if group])
         self.weights = WeightAverage(self.parameters, settings.averaging)
@@ -227,11 +227,10 @@ class Trainer:
         """Write the checkpoint and the log."""
         record = self.record
         record.seconds = self.budget.seconds
-        module = self.noise.as_module()
         state = {
             "parameters": [p.detach().cpu() for p in self.parameters],
             "average": [a.cpu() for a in self.weights.average],
-            "noise": {name: value.detach().cpu() for name, value in module.state_dict().items()},
+            "noise": {name: value.detach().cpu() for name, value in self.noise.state_dict().items()},
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "rng": json.dumps(self.rng.bit_generator.state),
@@ -246,7 +245,7 @@ class Trainer:
         if self.folder is None:
             raise ConfigError("resume=True needs checkpoints=, the folder that the checkpoints were written to")
         state = read_checkpoint(self.folder, self.identity())
-        self.noise.as_module().load_state_dict(state["noise"])
+        self.noise.load_state_dict(state["noise"])
         with torch.no_grad():
             for p, value in zip(self.parameters, state["parameters"], strict=True):
                 p.copy_(value)
@@ -272,5 +271,5 @@ def check_not_collapsed(record: TrainingRecord) -> None:
         raise TrainingError(
             f"training collapsed: the latents carry {record.kl_per_pixel:.1e} nats per pixel after "
             f"{record.steps} steps, so samples would not show the image. Train longer (--train-minutes), "
-            "on more images, or state a smaller noise (--noise gaussian,sd=...)"
+            "on more images, or state a smaller noise (--noise gaussian,std=...)"
         )

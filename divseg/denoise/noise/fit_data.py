@@ -1,4 +1,4 @@
-"""What a measured noise model was fitted to: kept with it, for plots and judgement."""
+"""The data that a measured noise model was fitted to: saved with it, for plots and judgement."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from divseg.errors import ModelError
 class Slice:
     """Distribution of the observed values at one level of the signal.
 
-    `edges` has one entry more than `density`; both in intensity units.
+    Attributes
+    ----------
+    signal : float
+        Mean signal of the pixels, in intensity units.
+    edges, density : list of float
+        Edges of the bins, in intensity units, and the density in each bin: one fewer.
     """
 
     signal: float
@@ -21,8 +26,8 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """The levels of the photon-transfer curve, some distributions, and what was noticed.
+class FitData:
+    """The levels of the photon-transfer curve, some distributions, and warnings.
 
     Attributes
     ----------
@@ -31,11 +36,11 @@ class Evidence:
     slices : list of Slice
         Distributions of the observed values at a few levels, dark to bright.
     source : str
-        Where the figures come from, in words.
+        What was measured, for example ``"1 smooth frame"``.
     correlation : tuple of float
         Correlation of the noise of horizontal and vertical neighbours.
     notes : list of str
-        Warnings, in plain words.
+        Warnings about the data or the fit.
     """
 
     signal: list[float]
@@ -51,8 +56,8 @@ class Evidence:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Evidence:
-        """Rebuild what :meth:`to_dict` gave.
+    def from_dict(cls, data: dict[str, Any]) -> FitData:
+        """Rebuild the data from :meth:`to_dict`.
 
         Raises
         ------
@@ -71,4 +76,4 @@ class Evidence:
                 [str(note) for note in data["notes"]],
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ModelError(f"damaged evidence of a noise model ({type(error).__name__}: {error})") from error
+            raise ModelError(f"damaged fit data of a noise model ({type(error).__name__}: {error})") from error
