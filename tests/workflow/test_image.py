@@ -58,8 +58,8 @@ def test_scores_of_every_input(case):
     inputs = [row["input"] for row in result.scores]
     assert inputs == [
         "noisy",
-        "gaussian sd=1",
-        "gaussian sd=3",
+        "gaussian sigma=1",
+        "gaussian sigma=3",
         "mmse",
         *["single sample"] * 6,
         "consensus clustering",
