@@ -133,6 +133,7 @@ def denoise_folder(
     from divseg.denoise.model_folder import fingerprint_model
 
     settings, reporter = settings or DenoiseSettings(), reporter or LogReporter()
+    model = Path(model)
     loaded = DivNoising.load(model, device=device)
     found = check_inputs(source, axes=axes, channel=channel, out=Path(out))
     stage = Stage(
@@ -149,21 +150,21 @@ def denoise_folder(
             "input": str(source),
             "seed": settings.seed,
             "device": str(loaded.device),
-            "model": str(Path(model).resolve()),
+            "model": str(model.resolve()),
             "training": loaded.training,
         }
 
-    def finish(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         return [f"{len(tables['images'])} of {n_files} images denoised, the mean of {settings.samples} samples each"]
 
     job = Job(
         command="denoise",
         units=[ImageUnit(ref) for ref in found.images.refs],
         stages=lambda _: [stage],
-        tools=lambda *_: DenoiseTools(Path(model), settings, device, tile),
+        tools=lambda *_: DenoiseTools(model, settings, device, tile),
         failures=failure_rows(found.problems),
         facts=facts,
-        finish=finish,
+        lines=lines,
         invocation={
             "source": absolute(source),
             "model": absolute(model),
