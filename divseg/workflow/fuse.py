@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from divseg.consensus import LabelStack, fuse
-from divseg.consensus.fuse import check_choice
+from divseg.consensus.fusion import check_choice
 from divseg.errors import InputError, Problem
 from divseg.io import MaskSets, find_mask_sets
 from divseg.metrics import Calibration, evaluate, summarize, to_markdown
