@@ -205,7 +205,7 @@ def choose_for_run(
     InputError
         If no image can be read.
     """
-    from divseg.denoise.divnoising import plane
+    from divseg.denoise.validation import plane
 
     key = config_hash({"model": model_key, "seed": seed, "specs": list(specs), "images": [ref.name for ref in refs]})
     known = store.read_run().get("segmenter_choice", {})

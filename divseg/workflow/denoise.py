@@ -130,12 +130,12 @@ class _Job(FolderJob):
         how, size = self.how, image.pixel_size
         shared: dict[str, Any] = {"seed": how.seed, "tile": self.tile}
         if how.interval is None and not how.mode:
-            moments = self.model.moments(image, n=how.samples, augment=how.augment, **shared)
-            mean, sd = moments.mean.cpu().numpy(), moments.sd.cpu().numpy()
+            moments = self.model.moments(image, n=how.samples, tta=how.augment, **shared)
+            mean, sd = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
         else:
             levels = () if how.interval is None else (0.5 - how.interval / 2, 0.5 + how.interval / 2)
             found = self.model.estimate(image, n=how.samples, quantiles=levels, mode=how.mode, **shared)
-            mean, sd = found.mean, found.sd
+            mean, sd = found.mean, found.std
             for kind, bound in zip(("low", "high"), found.quantiles, strict=False):
                 writer.map(kind, bound, size)
             if found.mode is not None:
@@ -143,7 +143,7 @@ class _Job(FolderJob):
         writer.denoised(mean, size)
         writer.map("sd", sd, size)
         if how.keep:
-            writer.samples(self.model.draw(image, how.keep, augment=how.augment, **shared), size)
+            writer.samples(self.model.draw(image, how.keep, tta=how.augment, **shared), size)
         residual = image.data.astype(np.float64) - mean
         return {
             "n_samples": how.samples,

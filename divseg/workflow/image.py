@@ -14,11 +14,12 @@ from scipy import ndimage as ndi
 
 from divseg.config import RunConfig, split_markers
 from divseg.consensus import Consensus, assess, fuse
-from divseg.denoise.divnoising import DivNoising, plane
+from divseg.denoise.divnoising import DivNoising
 from divseg.denoise.noise import neighbour_correlation
 from divseg.denoise.sampling.estimates import RunningMoments
 from divseg.denoise.sampling.tiles import Posterior
 from divseg.denoise.smoothing import smoothed
+from divseg.denoise.validation import plane
 from divseg.io import Image
 from divseg.metrics import agreement_weights, evaluate
 from divseg.segment import Segmenter
@@ -89,7 +90,7 @@ def process_image(
     tell("denoise")
     draws = _Draws(model, model.posterior(image, tile=config.tile), config, noisy.size)
     moments, first = draws.first_pass()
-    mmse, sd = moments.mean.cpu().numpy(), moments.sd.cpu().numpy()
+    mmse, sd = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
     correlation = neighbour_correlation(noisy)
     warnings = []
     if max(map(abs, correlation)) > max(CORRELATED, 15.0 / noisy.size**0.5):  # three standard errors or more

@@ -362,7 +362,8 @@ class _Run:
 
 def _check(image: Image, config: RunConfig) -> None:
     """Raise where an image cannot be denoised."""
-    from divseg.denoise.divnoising import parse_network, plane
+    from divseg.denoise.networks.registry import parse_network
+    from divseg.denoise.validation import plane
 
     plane(image, parse_network(config.network).smallest_side)
 

@@ -168,6 +168,6 @@ def describe_model(folder: str | Path) -> dict[str, Any]:
         "network": model.network.config.to_dict(),
         "noise": model.noise.to_dict(),
         "mean": model.mean,
-        "sd": model.sd,
+        "std": model.std,
         "training": model.training,
     }
