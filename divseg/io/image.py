@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -135,6 +136,13 @@ class Image:
                 f"give axes= (one of {', '.join(IMAGE_AXES)}) or its planes one by one"
             )
         return cls(native(data), axes or "YX", name, pixel_size=pixel_size)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the pixels, shape and dtype in 64 hexadecimal digits, computed once."""
+        from divseg.io.fingerprint import fingerprint  # it imports this module
+
+        return fingerprint(self.data)
 
     @property
     def shape(self) -> tuple[int, ...]:
