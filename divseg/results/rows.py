@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from divseg.io import PixelSize, Problem
+from divseg.errors import Problem
+from divseg.io import PixelSize
 from divseg.metrics import summarize
 
 if TYPE_CHECKING:
@@ -96,20 +97,18 @@ def score_summary(scores: pd.DataFrame) -> pd.DataFrame:
         best = int(np.argmax(np.where(smooth, table["map"].fillna(-1), -2)))
         width = str(table["input"].iloc[best]).removeprefix(GAUSSIAN)
         table = table[~smooth | (table.index == best)].copy()
-        table["input"] = table["input"].where(table.index != best, BEST_GAUSSIAN.format(width))
+        table["input"] = table["input"].where(table.index != best, f"best gaussian (sigma={width})")
     return table.reset_index(drop=True)
 
 
-def summary_text(tables: Mapping[str, pd.DataFrame], summary: pd.DataFrame, page: Path, n_inputs: int) -> str:
-    """Return the lines that end a run: numbers of images and objects, scores, and where the report is."""
-    images, failures = tables["images"], tables["failures"]
-    lines = [f"{len(images)} of {n_inputs} images done, {int(images['n_objects'].sum()) if len(images) else 0} objects"]
-    if len(failures):
-        lines.append(f"{len(failures)} failed: see {page.parent / 'failures.csv'}")
-    if len(summary):
-        lines += ["", score_table(summary), ""]
-    lines.append(f"report: {page}")
-    return "\n".join(lines)
+def summary_lines(tables: Mapping[str, pd.DataFrame], page: Path, n_inputs: int) -> list[str]:
+    """Return the lines that end a run: numbers, scores, where the report is."""
+    images = tables["images"]
+    n_objects = int(images["n_objects"].sum()) if len(images) else 0
+    lines = [f"{len(images)} of {n_inputs} images done, {n_objects} objects"]
+    if "summary" in tables:
+        lines += ["", score_table(tables["summary"]), ""]
+    return [*lines, f"report: {page}"]
 
 
 def score_table(summary: pd.DataFrame) -> str:

@@ -20,7 +20,7 @@ def case(make_plate, tmp_path_factory):
     noisy, truth = tifffile.imread(images / "cell0.tif"), tifffile.imread(masks / "cell0.tif")
     model = DivNoising.fit(
         [noisy],
-        noise="gaussian,sd=12",
+        noise="gaussian,std=12",
         train_steps=250,
         device="cpu",
         network=NetworkConfig(filters=8, latents=8),
