@@ -1,6 +1,5 @@
 """Shared fixtures: small folders of noisy images with ground truth, made on the fly."""
 
-import json
 import os
 import shutil
 
@@ -63,7 +62,7 @@ def real_run(make_plate, tmp_path_factory):
     """Folder of a short run with ground truth on four images; tests that change it take a copy (`run_copy`)."""
     from divseg.config import RunConfig
     from divseg.io import PixelSize, write_image
-    from divseg.workflow.run import run_folder
+    from divseg.workflow.run import run
 
     root = tmp_path_factory.mktemp("real")
     images, masks = make_plate(root / "plate", n=2)
@@ -74,25 +73,8 @@ def real_run(make_plate, tmp_path_factory):
     config = RunConfig.make(
         train_steps=20, samples=4, seed=3, device="cpu", segmenter="otsu,smooth=2,min_size=20", method="majority"
     )
-    run_folder(images, root / "run", config, truth=masks)
-    _put_settings_in_sections(root / "run" / "run.json")
+    run(images, root / "run", config=config, truth=masks)
     return root / "run"
-
-
-def _put_settings_in_sections(path):
-    """TEMPORARY: the engine that writes settings in sections is not merged yet; remove this with it."""
-    record = json.loads(path.read_text())
-    config = record["config"]
-    if "fusion" not in config:
-        sections = {
-            "data": ("axes", "channel"),
-            "training": ("network", "train_steps"),
-            "sampling": ("samples", "seed"),
-            "segmentation": ("segmenter",),
-            "fusion": ("method", "existence"),
-        }
-        record["config"] = {part: {name: config[name] for name in names} for part, names in sections.items()}
-        path.write_text(json.dumps(record))
 
 
 @pytest.fixture

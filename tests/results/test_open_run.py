@@ -79,7 +79,6 @@ def test_the_model_is_that_of_the_run(run):
 def test_label_stacks_are_ready_to_be_fused(run_copy):
     run = open_run(run_copy)
     masks = [run.labels["cell0"], np.zeros_like(run.labels["cell0"])]
-    run.layout.stack("cell0").parent.mkdir()
     LabelStack.of(masks).save(run.layout.stack("cell0"))
     fused = divseg.fuse(run.stacks["cell0"], method="medoid")
     assert fused.n_samples == 2
