@@ -65,13 +65,15 @@ def test_bootstrap_folders(frames, tmp_path):
     ids=lambda m: m.kind,
 )
 def test_view_of_a_model_without_fit_data(model):
-    view = noise_view(model.with_limits(0, None))
+    ceiling = model.signal_range()[1]
+    view = noise_view(model.with_limits(0, ceiling))
     assert len(view.level) == 0
     assert len(view.slices) == 4
     s = torch.from_numpy(view.signal).float()
     np.testing.assert_allclose(view.variance, model.variance(s).numpy(), rtol=1e-5)
     for part in view.slices:
         assert (part.x > 0).all()
+        assert (part.x < ceiling).all()
         assert np.isfinite(part.model).all()
 
 
