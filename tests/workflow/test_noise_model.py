@@ -80,7 +80,7 @@ def test_view_of_a_model_without_fit_data(model):
 def test_mistakes(frames, tmp_path):
     with pytest.raises(ConfigError, match=r"written as \.json"):
         measure_noise(frames / "calibration", tmp_path / "noise.txt")
-    with pytest.raises(ConfigError, match="unknown kind of noise model .normal. .known: poisson"):
+    with pytest.raises(ConfigError, match=r"unknown kind of noise model .normal. .known: poisson"):
         measure_noise(frames / "calibration", tmp_path / "noise.json", kind="normal")
     assert not list(tmp_path.iterdir())
     with pytest.raises(ModelError, match="there is no noise model file"):
