@@ -138,7 +138,7 @@ def denoise(context: UnitContext) -> None:
     noisy = plane(image, context.tools.model.network.config.smallest_side).astype(np.float32)
     samples = context.memory["samples"] = Samples(context.tools.model, image, config.sampling)
     moments, first = samples.moments()
-    mmse, std = moments.mean.cpu().numpy(), moments.sd.cpu().numpy()
+    mmse, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
     context.memory["mmse"] = mmse
     write, size = context.write, image.pixel_size
     write.denoised(mmse, size)
