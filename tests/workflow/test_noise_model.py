@@ -4,7 +4,6 @@ import tifffile
 import torch
 
 from divseg import DivNoising, noise
-from divseg.config import RunConfig
 from divseg.denoise.noise import Gaussian, GaussianMixture, Histogram, PoissonGaussian
 from divseg.errors import ConfigError, ModelError
 from divseg.workflow.noise_model import bootstrap_noise, measure_noise, noise_view, show_noise
@@ -88,9 +87,8 @@ def test_mistakes(frames, tmp_path):
 
 
 def test_a_missing_file_stops_a_run_before_it_starts(frames, tmp_path):
-    from divseg.workflow.run import run_folder
+    from divseg.workflow.run import run
 
-    config = RunConfig(noise=str(tmp_path / "absent.npz"), train_steps=2)
     with pytest.raises(ModelError, match="there is no noise model file"):
-        run_folder(frames / "noisy", tmp_path / "out", config)
+        run(frames / "noisy", tmp_path / "out", noise=str(tmp_path / "absent.npz"), train_steps=2)
     assert not (tmp_path / "out").exists()
