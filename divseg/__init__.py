@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from divseg.metrics import Scores as Scores
     from divseg.metrics import calibrate as calibrate
     from divseg.metrics import evaluate as evaluate
+    from divseg.results.open_run import open_run as open_run
     from divseg.segment import segmenter as segmenter
 
 try:
@@ -40,6 +41,7 @@ _PUBLIC = {
     "calibrate": "divseg.metrics",
     "evaluate": "divseg.metrics",
     "fuse": "divseg.consensus",
+    "open_run": "divseg.results.open_run",
     "read": "divseg.io",
     "segmenter": "divseg.segment",
 }

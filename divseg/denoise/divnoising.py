@@ -108,7 +108,7 @@ class DivNoising:
         self.device = choose_device(device)
         self.network = channels_last(parts.network, self.device).eval()
         self.noise = parts.noise
-        self.noise.as_module().to(self.device)
+        self.noise.to(self.device)
         self.normalization = parts.normalization
         self.training, self.history = parts.training, parts.history
 
@@ -138,7 +138,7 @@ class DivNoising:
         noise : str, NoiseModel, or sequence of them
             One for all channels, or one for each.
             ``"learned"``: Poisson-Gaussian, started from the images' photon-transfer curve and co-learned;
-            ``"estimated"``: the same, fixed at the estimate; ``"gaussian,sd=20"``,
+            ``"estimated"``: the same, fixed at the estimate; ``"gaussian,std=20"``,
             ``"poisson-gaussian,a=2,b=-180"``: known; or a noise model. ``"none"``: squared error without
             a noise model, an ordinary variational autoencoder, as a baseline.
         train_steps, train_minutes : optional

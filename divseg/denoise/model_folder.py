@@ -16,7 +16,6 @@ from divseg.denoise.networks.registry import build_network, config_from_dict
 from divseg.denoise.noise import NoiseModel
 from divseg.denoise.normalization import Normalization
 from divseg.denoise.training.checkpoint import CHECKPOINT, LOG, SET_ASIDE, remove_checkpoint
-from divseg.denoise.training.likelihood import likelihood_from_dict
 from divseg.errors import DivsegError, ModelError, OutputError
 from divseg.io import config_hash, write_bytes, write_text
 from divseg.io.atomic import PART
@@ -127,7 +126,7 @@ def load_parts(folder: str | Path) -> ModelParts:
         if version != FORMAT:
             raise ModelError(f"model format {version!r}, this version reads {FORMAT}; update divseg or train again")
         network = build_network(config_from_dict(config["network"]))
-        noise = likelihood_from_dict(config["noise"])
+        noise = NoiseModel.from_dict(config["noise"])
         normalization = Normalization.from_config(config["mean"], config["std"])
         training = dict(config["training"])
         digest = config["weights_sha256"]
@@ -149,6 +148,21 @@ def load_parts(folder: str | Path) -> ModelParts:
     except Exception as error:  # torch raises many kinds for a file it cannot read
         raise ModelError(f"{folder / WEIGHTS} does not fit {CONFIG} ({error}); train again or restore it") from error
     return ModelParts(network, noise, normalization, training, _history(folder / LOG))
+
+
+def read_training(folder: str | Path) -> dict[str, Any]:
+    """Return what config.json of a model folder says of its training, without loading the weights.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["training"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} cannot be read ({type(error).__name__}: {error}); train again") from error
 
 
 def _history(path: Path) -> list[dict[str, float]]:

@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from divseg.io import write_bytes
-from divseg.report.style import BLUE, GREY, INK, ORANGE, dress, logarithmic, new_chart, to_png
+from divseg.report.style import BLUE, GREY, INK, ORANGE, logarithmic, new_chart, style_axes, to_png
 
 Numbers = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def transfer_figure(view: NoiseView) -> Figure:
     else:
         left.set_ylim(bottom=0)
         _few_ticks(left)
-    dress(left, title="Photon transfer", x="signal", y="variance of the noise")
+    style_axes(left, title="Photon transfer", x="signal", y="variance of the noise")
     left.legend(frameon=False, fontsize=9.5, loc="upper left")
     if known:
         right = axes[1]
@@ -79,7 +79,7 @@ def transfer_figure(view: NoiseView) -> Figure:
         right.set_ylim(-reach, reach)
         _few_ticks(right)
         typical = float(np.sqrt(np.mean(np.square(deviation))))
-        dress(right, title="Measured minus model", x="signal", y="% of the variance", aside=f"rms {typical:.1f} %")
+        style_axes(right, title="Measured minus model", x="signal", y="% of the variance", aside=f"rms {typical:.1f} %")
     return figure
 
 
@@ -98,7 +98,9 @@ def likelihood_figure(view: NoiseView) -> Figure:
         place.margins(x=0)
         _few_ticks(place)
         below = place in axes[count - columns : count]
-        dress(place, title=f"signal {float(f'{part.signal:.4g}'):g}", x="observed value" if below else "", y="density")
+        style_axes(
+            place, title=f"signal {float(f'{part.signal:.4g}'):g}", x="observed value" if below else "", y="density"
+        )
         place.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
         place.yaxis.get_offset_text().set(fontsize=8.5, color=INK)
     for spare in axes[count:]:

@@ -1,5 +1,7 @@
 """The contract of fuse, for every method."""
 
+import tempfile
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from divseg import Consensus, fuse
-from divseg.consensus import METHODS, TARGETS
-from divseg.errors import InputError
+from divseg.consensus import METHODS, OBJECTIVES, LabelStack
+from divseg.errors import ConfigError, InputError
 
 every_method = pytest.mark.parametrize("method", METHODS)
 images = hnp.arrays(np.uint8, (6, 7), elements=st.integers(0, 3))
@@ -50,9 +52,9 @@ def test_contract(cells, method):
     assert len(result.objects) > 8
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_clustering_finds_the_cells_for_every_target(cells, target):
-    result = fuse(cells, target=target)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_clustering_finds_the_cells_for_every_objective(cells, objective):
+    result = fuse(cells, objective=objective)
     assert len(result.objects) == 16
     expected = np.mean(
         [[(m[y : y + 18, x : x + 18] > 0).any() for y in range(0, 72, 18) for x in range(0, 72, 18)] for m in cells],
@@ -187,6 +189,7 @@ def test_options_may_be_in_the_name_of_the_method(cells):
         fuse(cells, method="mutex,offsets=3 7,refine=false"), fuse(cells, method="mutex", offsets=(3, 7), refine=False)
     )
     same(fuse(cells, method="clustering,links=4"), fuse(cells, links=4))
+    same(fuse(cells, method="voting", fail_safe=None, threshold=0.4), fuse(cells, method="voting,threshold=0.4"))
 
 
 @pytest.mark.parametrize(
@@ -194,29 +197,35 @@ def test_options_may_be_in_the_name_of_the_method(cells):
     [
         ({"method": "voting,sheme=simple"}, "method 'voting' has no option 'sheme'; did you mean 'scheme'"),
         ({"method": "voting,markers=a.tif"}, "method 'voting' has no option 'markers'"),
-        ({"method": "voting,target=map"}, "method 'voting' has no option 'target'"),
-        ({"method": "voting,simple"}, "'simple' is no option; write name=value"),
-        ({"method": "voting,threshold=half"}, "option threshold=half of method 'voting' must be a number"),
-        ({"method": "clustering,links=2.5"}, "option links=2.5 of method 'clustering' must be a whole number"),
-        ({"method": "mutex,refine=3"}, "option refine=3 of method 'mutex' must be true or false"),
-        ({"method": "mutex,offsets=a"}, "must be whole numbers with blanks between them"),
+        ({"method": "voting,objective=map"}, "method 'voting' has no option 'objective'"),
+        ({"method": "voting,simple"}, "'simple' is not an option; write name=value"),
+        ({"method": "voting,scheme=simpel"}, "scheme must be one of flat, simple; did you mean 'simple'"),
+        (
+            {"method": "voting,threshold=half"},
+            "method option threshold=half: threshold must be a number from 0.01 to 1",
+        ),
+        ({"method": "clustering,links=2.5"}, "links must be an integer not below 2"),
+        ({"method": "mutex,refine=3"}, "refine must be true or false"),
+        ({"method": "mutex,offsets=a"}, "offsets must be whole numbers not below 2"),
         ({"method": "voting,threshold=1,threshold=1"}, "option threshold is given twice"),
         ({"method": "voting,threshold=1", "threshold": 1}, "option threshold is given twice"),
         (
             {"method": "clusterin"},
-            "unknown method 'clusterin'; did you mean 'clustering'\\? \\(methods: clustering, voting",
+            "unknown method 'clusterin'; did you mean 'clustering'\\? \\(known: clustering, voting",
         ),
-        ({"target": "ap5"}, "unknown target 'ap5'; did you mean 'ap50'"),
+        ({"method": ""}, "has no method; begin with one, for example voting,scheme=simple"),
+        ({"markers": np.zeros((72, 72), int)}, "method 'clustering' does not take markers; use voting"),
+        ({"objective": "ap5"}, "unknown objective 'ap5'; did you mean 'ap50'"),
         ({"existence": 1.5}, "existence=1.5"),
         ({"existence": float("nan")}, "existence=nan"),
-        (
-            {"link": 4},
-            "method 'clustering' has no option 'link'; did you mean 'links'\\? \\(options: links, exact_below\\)",
-        ),
+        ({"link": 4}, "method 'clustering' has no option 'link'; did you mean 'links'\\? \\(options: links\\)"),
+        ({"link": None}, "method 'clustering' has no option 'link'"),
+        ({"links": "many"}, "links must be an integer not below 2"),
+        ({"links": [4]}, "links must be an integer not below 2"),
         ({"method": "majority", "links": 4}, "method 'majority' has no option 'links' \\(options: none\\)"),
         ({"weights": [1, 2]}, "weights has shape \\(2,\\) but there are more masks"),
         ({"weights": [1] * 13}, "weights has shape \\(13,\\); give one number for each of the 12 masks"),
-        ({"weights": "heavy"}, "weights='heavy' are no numbers"),
+        ({"weights": "heavy"}, "weights='heavy' are not numbers"),
         ({"weights": np.ones((2, 6))}, "weights has shape \\(2, 6\\)"),
         ({"weights": [0] * 12}, "not all zero"),
         ({"weights": [1] * 11 + [np.inf]}, "weights must be finite"),
@@ -225,9 +234,24 @@ def test_options_may_be_in_the_name_of_the_method(cells):
     ],
 )
 def test_wrong_settings_are_told_in_one_line(cells, settings, words):
-    with pytest.raises(InputError, match=words) as caught:
+    with pytest.raises((InputError, ConfigError), match=words) as caught:
         fuse(cells, **settings)
     assert "\n" not in str(caught.value)
+
+
+@every_method
+@settings(max_examples=10, deadline=None)
+@given(masks=st.lists(images, min_size=1, max_size=4), seed=st.integers(0, 99))
+def test_a_stack_from_disk_is_as_good_as_its_label_images(method, masks, seed):
+    weights = np.random.default_rng(seed).choice([0.5, 1.0, np.pi], len(masks)).tolist()
+    with tempfile.TemporaryDirectory() as folder:
+        for weight in (None, weights):
+            LabelStack.of(masks, weight).save(f"{folder}/stack.npz")
+            same(
+                fuse(LabelStack.load(f"{folder}/stack.npz"), method=method), fuse(masks, weights=weight, method=method)
+            )
+    new_weights = LabelStack.of(masks, weights)
+    same(fuse(new_weights, weights=[1] * len(masks), method=method), fuse(masks, method=method))
 
 
 def test_masks_of_two_shapes_are_refused(cells):

@@ -26,7 +26,7 @@ def images(n=3, shape=(64, 72)):
 
 
 def fit(data, **options):
-    chosen = {"noise": "gaussian,sd=20", "train_steps": 120, "network": SMALL, "settings": QUICK} | options
+    chosen = {"noise": "gaussian,std=20", "train_steps": 120, "network": SMALL, "settings": QUICK} | options
     return divseg.DivNoising.fit(data, seed=0, device="cpu", **chosen)
 
 
@@ -162,7 +162,7 @@ def test_the_comparison_does_not_depend_on_tiles_and_needs_the_training_range(mo
 def test_channels_with_a_noise_model_each(tmp_path):
     pairs = zip(images(3), images(3)[::-1], strict=True)
     stacks = [Image.from_array(np.stack([a, 3 * b]), axes="CYX") for a, b in pairs]
-    model = fit(stacks, noise=["gaussian,sd=20", Gaussian(60.0)])
+    model = fit(stacks, noise=["gaussian,std=20", Gaussian(60.0)])
     again = divseg.DivNoising.load(model.save(tmp_path / "m"), device="cpu")
     samples = torch.cat(list(again.sample(stacks[0], n=3, tile=32)))
     assert samples.shape == (3, 2, 64, 72)
@@ -198,7 +198,7 @@ def test_volumes():
 
 def test_without_a_noise_model(tmp_path):
     model = fit(images(), noise="none")
-    assert model.noise.to_dict()["sd"] == pytest.approx(model.std)
+    assert model.noise.to_dict()["std"] == pytest.approx(model.std)
     assert "ordinary variational autoencoder" in model.noise.describe()
     again = divseg.DivNoising.load(model.save(tmp_path / "m"), device="cpu")
     np.testing.assert_array_equal(again.mmse(images()[0], n=2), model.mmse(images()[0], n=2))

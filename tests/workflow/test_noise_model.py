@@ -45,7 +45,7 @@ def test_measure_show_and_use(frames, tmp_path, suffix):
     again = DivNoising.load(tmp_path / "model", device="cpu").noise
     s = torch.linspace(80, 900, 9)
     assert torch.equal(again.variance(s), model.variance(s))
-    assert not again.as_module().state_dict().keys() - model.state_dict().keys()
+    assert not again.state_dict().keys() - model.state_dict().keys()
 
 
 def test_bootstrap_folders(frames, tmp_path):
@@ -64,7 +64,7 @@ def test_bootstrap_folders(frames, tmp_path):
     ],
     ids=lambda m: m.kind,
 )
-def test_view_of_a_stated_model(model):
+def test_view_of_a_model_without_fit_data(model):
     view = noise_view(model.with_limits(0, None))
     assert len(view.level) == 0
     assert len(view.slices) == 4
@@ -78,7 +78,7 @@ def test_view_of_a_stated_model(model):
 def test_mistakes(frames, tmp_path):
     with pytest.raises(ConfigError, match=r"written as \.json"):
         measure_noise(frames / "calibration", tmp_path / "noise.txt")
-    with pytest.raises(ConfigError, match="unknown kind"):
+    with pytest.raises(ConfigError, match="unknown kind of noise model .normal. .known: poisson"):
         measure_noise(frames / "calibration", tmp_path / "noise.json", kind="normal")
     assert not list(tmp_path.iterdir())
     with pytest.raises(ModelError, match="there is no noise model file"):

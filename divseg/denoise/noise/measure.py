@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.denoise.noise.base import PixelNoise
+from divseg.denoise.noise.base import NoiseModel
 from divseg.denoise.noise.estimate import PhotonTransfer, photon_transfer
-from divseg.denoise.noise.evidence import Evidence
 from divseg.denoise.noise.fit import corrected, fit_histogram, fit_mixture, slices
+from divseg.denoise.noise.fit_data import FitData
 from divseg.denoise.noise.gaussian import PoissonGaussian
+from divseg.denoise.noise.histogram import Histogram
 from divseg.denoise.noise.limits import LimitFinder
-from divseg.denoise.noise.scatter import MOST, Scatter, from_pair, from_smooth, from_stack, join
-from divseg.denoise.noise.transfer import transfer_line
-from divseg.errors import ConfigError, DivsegWarning, InputError
+from divseg.denoise.noise.pixel_pairs import (
+    MAX_PIXELS,
+    PixelPairs,
+    fit_photon_transfer,
+    from_pair,
+    from_smooth,
+    from_stack,
+    join,
+)
+from divseg.errors import DivsegWarning, InputError
 from divseg.io import as_images, check_plane
+from divseg.specs import unknown
 
 FITTED = ("poisson-gaussian", "mixture", "histogram")
 """Kinds of noise model that can be fitted."""
@@ -26,11 +35,11 @@ FITTED = ("poisson-gaussian", "mixture", "histogram")
 SCENES = ("auto", "smooth", "static")
 
 CORRELATED = 0.06
-"""Correlation of the noise of neighbours above which a model of independent pixels is wrong enough to say so."""
+"""Correlation of the noise of neighbouring pixels above which users are warned that pixels are not independent."""
 
-_ROUGH = 1.3
-_DRIFT = 0.05
-_LONG = 0.3
+_MAX_ROUGHNESS = 1.3  # variance around the smooth signal, relative to that of the second difference
+_MAX_DRIFT = 0.05  # variance of the frames' means, relative to that of the noise
+_LONG_RANGE = 0.3  # correlation of neighbours that noise correlated between neighbours alone does not have
 
 
 def measure(
@@ -41,7 +50,7 @@ def measure(
     bins: int = 256,
     n_gaussian: int = 3,
     n_coeff: int = 2,
-) -> PixelNoise:
+) -> NoiseModel:
     """Measure the noise of a camera from calibration frames, taken with the settings of the images.
 
     Parameters
@@ -50,45 +59,53 @@ def measure(
         One frame without detail that spans dark to bright, for example of a defocused field diaphragm; or
         two or more frames of one scene that does not change.
     kind : {"poisson-gaussian", "mixture", "histogram"}
-        Noise model to fit. The Poisson-Gaussian one has two numbers and needs the fewest pixels; the
-        mixture follows skew and tails; the histogram follows anything, if there are enough frames.
+        Noise model to fit. The Poisson-Gaussian one has two parameters and needs the fewest pixels; the mixture can
+        have skew and heavy tails; the histogram can have any shape, given enough frames.
     scene : {"auto", "smooth", "static"}
-        ``"smooth"``: every frame without detail, of any exposure and size; ``"static"``: all frames of one
+        ``"smooth"``: every frame is without detail, of any exposure and size; ``"static"``: all frames show the same
         scene; ``"auto"``: smooth for one frame, static for several.
     bins : int
-        Bins of the histogram.
+        Number of bins of the histogram.
     n_gaussian, n_coeff : int
-        Gaussians of the mixture, and coefficients of their polynomials in the signal.
+        Number of Gaussians of the mixture, and of coefficients of their polynomials in the signal.
 
     Returns
     -------
-    PixelNoise
-        For ``DivNoising.fit(images, noise=...)``; its ``save(path)`` writes a file, its ``evidence`` holds
-        what it was fitted to.
+    NoiseModel
+        For ``DivNoising.fit(images, noise=...)``. Its ``save(path)`` writes a file, and its ``fit_data`` is the data
+        that it was fitted to, with the warnings.
 
     Raises
     ------
     InputError
-        If the frames do not fit together, are too small, or hold no noise.
+        If the frames have different sizes, are too small, or have no noise.
     ConfigError
-        For an unknown `kind` or `scene`.
+        If `kind` or `scene` is unknown.
 
     Warns
     -----
     DivsegWarning
-        If the noise of neighbouring pixels is correlated, the frame has detail, the frames drift, the signal
-        has a single level, or pixels are at the detector's limits.
+        If the noise of neighbouring pixels is correlated, the frame has detail, the frames drift, the signal has a
+        single level, the bins of a histogram are too wide, or pixels are at the detector's limits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from divseg import noise
+    >>> signal = 100 + np.add.outer(np.arange(200.0), np.arange(300.0))
+    >>> frame = np.random.default_rng(0).normal(signal, np.sqrt(2 * signal))
+    >>> model = noise.measure(frame)
+    >>> round(model.a, 1)
+    2.0
     """
-    _check_choice("kind", kind, FITTED)
-    _check_choice("scene", scene, SCENES)
-    arrays = list(_arrays(frames))
-    limits = LimitFinder()
-    for array in arrays:
-        limits.add(array)
-    found = limits.find()
-    notes: list[str] = []
-    if scene == "smooth" or (scene == "auto" and len(arrays) == 1):
-        pixels = join([from_smooth(array, found) for array in arrays], MOST)
+    if scene not in SCENES:
+        raise unknown("scene of calibration frames", scene, SCENES)
+    _check_kind(kind)
+    arrays = [_plane(image) for image in as_images(frames)]
+    limits = _limits(arrays)
+    smooth = scene == "smooth" or (scene == "auto" and len(arrays) == 1)
+    if smooth:
+        pixels = join([from_smooth(array, limits) for array in arrays], MAX_PIXELS)
         source = f"{_number(len(arrays), 'smooth frame')}"
     else:
         if len(arrays) < 2:
@@ -96,19 +113,13 @@ def measure(
         shapes = {array.shape for array in arrays}
         if len(shapes) > 1:
             sizes = ", ".join(f"{y}x{x}" for y, x in sorted(shapes))
-            raise InputError(f"the frames of a static scene have different sizes ({sizes}); give those of one size")
-        pixels = from_stack(np.stack(arrays), found)
+            raise InputError(f"the frames of a static scene have different sizes ({sizes}); give frames of one size")
+        pixels = from_stack(np.stack(arrays), limits)
         source = f"{len(arrays)} frames of a static scene"
     if not len(pixels):
-        raise InputError("the calibration frames are too small: about 64x64 pixels are the least")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DivsegWarning)
-        line = transfer_line(pixels, found)
-    notes += [str(w.message) for w in caught]
-    if source.endswith("scene"):
-        notes += _drift(arrays, line)
-    else:
-        notes += _roughness(arrays, pixels, line)
+        raise InputError("the calibration frames are too small: they need about 64x64 pixels")
+    line = fit_photon_transfer(pixels, limits)
+    notes = [*line.notes, *(_roughness(arrays, pixels, line) if smooth else _drift(arrays, line))]
     return _fit(pixels, line, kind, source, notes, bins, n_gaussian, n_coeff)
 
 
@@ -121,45 +132,45 @@ def bootstrap(
     n_gaussian: int = 3,
     n_coeff: int = 2,
     samples: int = 8,
-) -> PixelNoise:
-    """Measure the noise from noisy images and denoised ones, of any denoiser.
+) -> NoiseModel:
+    """Measure the noise from noisy images and their denoised versions, by any denoiser.
 
     Parameters
     ----------
     noisy : images, arrays or path
-        Noisy images of one camera setting.
+        Noisy images taken with the same camera settings.
     denoised : images, arrays, path, or a fitted DivNoising model
-        As many, in the same order and of the same sizes and intensities. For a model, its MMSE estimates.
+        One for each noisy image, in the same order, of the same size and intensity scale. A model denoises the noisy
+        images (MMSE estimates).
     kind, bins, n_gaussian, n_coeff
         As for :func:`measure`.
     samples : int
-        Posterior samples averaged for the MMSE, where a model is given.
+        Number of posterior samples averaged for the MMSE estimate of a model.
 
     Returns
     -------
-    PixelNoise
+    NoiseModel
         As for :func:`measure`.
 
     Raises
     ------
     InputError
         If the images do not match.
+    ConfigError
+        If `kind` is unknown.
 
     Warns
     -----
     DivsegWarning
-        As for :func:`measure`.
+        As for :func:`measure`, or if the denoised images have a different intensity scale.
     """
-    _check_choice("kind", kind, FITTED)
+    _check_kind(kind)
     images = as_images(noisy)
     model = denoised if hasattr(denoised, "mmse") else None
     others = [None] * len(images) if model is not None else as_images(denoised)
     if len(images) != len(others):
         raise InputError(f"{len(images)} noisy images but {len(others)} denoised ones: give one for each")
-    limits = LimitFinder()
-    for image in images:
-        limits.add(_plane(image))
-    found = limits.find()
+    limits = _limits(_plane(image) for image in images)
     parts = []
     for image, other in zip(images, others, strict=True):
         x = _plane(image)
@@ -169,21 +180,18 @@ def bootstrap(
                 f"{image.name}: the noisy image has {x.shape[0]}x{x.shape[1]} pixels, the denoised one "
                 f"{s.shape[0]}x{s.shape[1]}"
             )
-        part = from_pair(x, s, found)
-        parts.append(join([part], MOST // len(images) + 1))
-    pixels = join(parts, MOST)
+        parts.append(join([from_pair(x, s, limits)], MAX_PIXELS // len(images) + 1))
+    pixels = join(parts, MAX_PIXELS)
     if not len(pixels):
         raise InputError("the images are too small to measure the noise")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DivsegWarning)
-        line = transfer_line(pixels, found)
-    notes = [str(w.message) for w in caught] + _distance(pixels, line)
+    line = fit_photon_transfer(pixels, limits)
+    notes = [*line.notes, *_scale_difference(pixels, line)]
     source = f"{_number(len(images), 'noisy image')} and their denoised versions"
     return _fit(corrected(pixels, line), line, kind, source, notes, bins, n_gaussian, n_coeff)
 
 
 def _fit(
-    pixels: Scatter,
+    pixels: PixelPairs,
     line: PhotonTransfer,
     kind: str,
     source: str,
@@ -191,62 +199,62 @@ def _fit(
     bins: int,
     n_gaussian: int,
     n_coeff: int,
-) -> PixelNoise:
-    """Fit the model, attach the evidence, and say what was noticed."""
+) -> NoiseModel:
+    """Fit the model, attach the data, and warn of what may be wrong."""
     x, y = pixels.correlation
     if max(abs(x), abs(y)) > max(CORRELATED, 5.0 / len(pixels) ** 0.5):
         notes.append(
-            f"the noise of neighbouring pixels is correlated (x {x:.2f}, y {y:.2f}); the noise model assumes it is "
-            "not, so denoising with it may keep parts of the noise as structure"
+            f"the noise of neighbouring pixels is correlated (x {x:.2f}, y {y:.2f}); the noise model assumes "
+            "independent pixels, so denoising with it may keep parts of the noise as structure"
         )
     if line.a == 0.0:
         notes.append(
-            f"the variance does not rise with the signal between {line.low:.4g} and {line.high:.4g}: the noise is "
-            "taken as the same everywhere; to see shot noise give frames from dark to bright"
+            f"the variance does not rise with the signal between {line.low:.4g} and {line.high:.4g}: the noise "
+            "model is the same everywhere; to measure shot noise give frames from dark to bright"
         )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DivsegWarning)
-        model: PixelNoise
-        if kind == "mixture":
-            model = fit_mixture(pixels, line, n_gaussian=n_gaussian, n_coeff=n_coeff)
-        elif kind == "histogram":
-            model = fit_histogram(pixels, line, bins=bins)
-        else:
-            model = PoissonGaussian(line.a, line.b, low=line.low, high=line.high, least=line.least)
-    notes += [str(w.message) for w in caught]
+    model: NoiseModel
+    if kind == "mixture":
+        model = fit_mixture(pixels, line, n_gaussian=n_gaussian, n_coeff=n_coeff)
+    elif kind == "histogram":
+        model = fit_histogram(pixels, line, bins=bins)
+        notes += _wide_bins(model, line)
+    else:
+        model = PoissonGaussian(line.a, line.b, low=line.low, high=line.high, min_variance=line.min_variance)
     for note in notes:
         warnings.warn(note, DivsegWarning, stacklevel=3)
-    model.evidence = Evidence(
-        line.signal.tolist(),
-        line.variance.tolist(),
-        line.weight.tolist(),
-        slices(pixels, line),
-        source,
-        pixels.correlation,
-        notes,
-    )
+    curve = (line.signal.tolist(), line.variance.tolist(), line.weight.tolist())
+    model.fit_data = FitData(*curve, slices(pixels, line), source, pixels.correlation, notes)
     return model.with_limits(line.floor, line.ceiling)
 
 
-def _drift(arrays: list[NDArray[np.generic]], line: PhotonTransfer) -> list[str]:
-    """Say so where the scene is not static: the frames' means differ by more than a part of the noise."""
-    means = np.array([float(array.astype(np.float64).mean()) for array in arrays])
-    typical = float(np.average(line.variance, weights=line.weight))
-    change = float(means.var(ddof=1))
-    if change <= _DRIFT * typical:
+def _wide_bins(model: Histogram, line: PhotonTransfer) -> list[str]:
+    """Return a note if a bin is wider than the noise of dark pixels."""
+    std = line.lower_bound**0.5
+    if model.width <= std:
         return []
     return [
-        f"the mean of the frames changes (sd {change**0.5:.4g}, the noise has sd {typical**0.5:.4g}): bleaching, a "
-        "drifting lamp, or not one scene; the variance is too large by this"
+        f"the bins of the noise histogram, {model.width:.4g} wide, are wider than the noise of dark pixels (std "
+        f"{std:.4g}); take more bins, or kind 'mixture'"
     ]
 
 
-def _roughness(arrays: list[NDArray[np.generic]], pixels: Scatter, line: PhotonTransfer) -> list[str]:
-    """Say so where a frame has detail, which adds variance at the scale of the smoothing but not at a pixel's."""
+def _drift(arrays: list[NDArray[np.generic]], line: PhotonTransfer) -> list[str]:
+    """Return a note if the scene is not static: the means of the frames differ by more than a part of the noise."""
+    means = np.array([float(array.astype(np.float64).mean()) for array in arrays])
+    typical = float(np.average(line.variance, weights=line.weight))
+    change = float(means.var(ddof=1))
+    if change <= _MAX_DRIFT * typical:
+        return []
+    return [
+        f"the mean of the frames changes (std {change**0.5:.4g}, the noise has std {typical**0.5:.4g}): bleaching, a "
+        "drifting lamp, or different scenes; this increases the measured variance"
+    ]
+
+
+def _roughness(arrays: list[NDArray[np.generic]], pixels: PixelPairs, line: PhotonTransfer) -> list[str]:
+    """Return a note if a frame has detail, which adds variance at the scale of the smoothing but not of a pixel."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DivsegWarning)
-            fine = photon_transfer(np.asarray(array, np.float32) for array in arrays)
+        fine = photon_transfer(np.asarray(array, np.float32) for array in arrays)
     except InputError:
         return []
     inside = (fine.signal >= line.low) & (fine.signal <= line.high)
@@ -254,9 +262,9 @@ def _roughness(arrays: list[NDArray[np.generic]], pixels: Scatter, line: PhotonT
         return []
     ratio = float(np.median((line.a * fine.signal[inside] + line.b) / fine.variance[inside]))
     x, y = (max(0.0, r) for r in pixels.correlation)
-    # noise correlated between neighbours alone would explain this much
+    # this much is explained by noise that is correlated between neighbours alone
     ratio *= (1.0 - 4.0 / 3.0 * min(x, 0.6)) * (1.0 - 4.0 / 3.0 * min(y, 0.6))
-    if ratio <= _ROUGH and min(x, y) < _LONG:
+    if ratio <= _MAX_ROUGHNESS and min(x, y) < _LONG_RANGE:
         return []
     return [
         "the calibration frame has detail, or noise that is correlated over many pixels: both add variance that is "
@@ -264,30 +272,32 @@ def _roughness(arrays: list[NDArray[np.generic]], pixels: Scatter, line: PhotonT
     ]
 
 
-def _distance(pixels: Scatter, line: PhotonTransfer) -> list[str]:
-    """Say so where the denoised images are on another scale, or not denoised at all."""
+def _scale_difference(pixels: PixelPairs, line: PhotonTransfer) -> list[str]:
+    """Return a note if the denoised images have another intensity scale."""
     residual = (pixels.observed - pixels.signal).astype(np.float64)
     typical = float(np.average(line.variance, weights=line.weight))
     if abs(residual.mean()) > typical**0.5:
         return [
-            f"noisy and denoised images differ by {residual.mean():.4g} on average, more than the noise's sd of "
-            f"{typical**0.5:.4g}; are they of the same intensity scale?"
+            f"noisy and denoised images differ by {residual.mean():.4g} on average, more than the noise's std of "
+            f"{typical**0.5:.4g}; do they have the same intensity scale?"
         ]
     return []
 
 
-def _arrays(frames: Any) -> Iterator[NDArray[np.generic]]:
-    for image in as_images(frames):
-        yield _plane(image)
+def _limits(arrays: Iterable[NDArray[np.generic]]) -> tuple[float | None, float | None]:
+    finder = LimitFinder()
+    for array in arrays:
+        finder.add(array)
+    return finder.find()
 
 
 def _plane(image: Any) -> NDArray[np.generic]:
     return check_plane(image, "noise is measured in")
 
 
-def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ConfigError(f"unknown {name} {value!r} of noise model: known are {', '.join(known)}")
+def _check_kind(kind: str) -> None:
+    if kind not in FITTED:
+        raise unknown("kind of noise model", kind, FITTED)
 
 
 def _number(count: int, what: str) -> str:

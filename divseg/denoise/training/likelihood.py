@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor, nn
 
-from divseg.denoise.noise import Gaussian, NoiseModel, PhotonTransfer, choose_noise, from_dict
-from divseg.errors import ConfigError, ModelError
+from divseg.denoise.noise import Gaussian, NoiseModel, PhotonTransfer, choose_noise
+from divseg.errors import ConfigError
 
 NoiseChoice = str | NoiseModel | Sequence[str | NoiseModel]
 """Name or model of the noise: one for all channels, or one for each."""
 
 
-class NoNoiseModel(Gaussian):
+class NoNoiseModel(Gaussian, kind="none"):
     """Squared error in place of a noise model: an ordinary variational autoencoder, kept as a baseline.
 
     The decoder's likelihood is normal with the standard deviation of the training images, so the loss is
@@ -23,14 +23,12 @@ class NoNoiseModel(Gaussian):
     alone: the model is not informed about the amount of noise.
     """
 
-    kind = "none"
-
     def describe(self) -> str:
         """One line for logs and reports."""
         return "no noise model (squared error): an ordinary variational autoencoder"
 
 
-class ChannelNoise(nn.Module):
+class ChannelNoise(NoiseModel, kind="channels"):
     """A noise model for each channel, independent of one another.
 
     Parameters
@@ -39,12 +37,10 @@ class ChannelNoise(nn.Module):
         In the order of the channels, which are axis 1 of all tensors (B, C, (Z), Y, X).
     """
 
-    kind = "channels"
-
     def __init__(self, models: Sequence[NoiseModel]) -> None:
         super().__init__()
         self.models = list(models)
-        self.held = nn.ModuleList(model.as_module() for model in models)
+        self.held = nn.ModuleList(models)
 
     def _each(self, x: Tensor) -> list[Tensor]:
         if x.ndim < 2 or x.shape[1] != len(self.models):
@@ -70,17 +66,16 @@ class ChannelNoise(nn.Module):
         """Mean of the channels' penalties: like the loss, per pixel of all channels."""
         return sum(model.penalty() for model in self.models) / len(self.models)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Kind and parameters as plain numbers."""
-        return {"kind": self.kind, "channels": [model.to_dict() for model in self.models]}
+    def _values(self) -> dict[str, Any]:
+        return {"channels": [model.to_dict() for model in self.models]}
+
+    @classmethod
+    def _from_values(cls, data: dict[str, Any]) -> Self:
+        return cls([NoiseModel.from_dict(part) for part in data["channels"]])
 
     def describe(self) -> str:
         """One line for logs and reports."""
         return "; ".join(f"channel {c}: {model.describe()}" for c, model in enumerate(self.models))
-
-    def as_module(self) -> nn.Module:
-        """Return the model itself, which is a torch module."""
-        return self
 
 
 def choose_likelihood(
@@ -124,21 +119,3 @@ def _choose(word: str | NoiseModel, channel: int, transfer: Callable[[int], Phot
     if isinstance(word, str) and word.strip().lower() == NoNoiseModel.kind:
         return NoNoiseModel(std)
     return choose_noise(word, lambda: transfer(channel))
-
-
-def likelihood_from_dict(data: dict[str, Any]) -> NoiseModel:
-    """Rebuild the noise model of all channels from its ``to_dict``.
-
-    Raises
-    ------
-    ModelError
-        If the kind is unknown or a number is missing.
-    """
-    try:
-        if data["kind"] == ChannelNoise.kind:
-            return ChannelNoise([likelihood_from_dict(part) for part in data["channels"]])
-        if data["kind"] == NoNoiseModel.kind:
-            return NoNoiseModel(data["sd"])
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"damaged noise model {data!r}: {error}") from error
-    return from_dict(data)

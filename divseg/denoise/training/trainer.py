@@ -79,7 +79,7 @@ class Trainer:
     ) -> None:
         self.network = channels_last(network, device)
         self.noise = noise
-        noise.as_module().to(device)
+        noise.to(device)
         data.keep_on(device)
         self.data, self.budget, self.settings, self.device = data, budget, settings, device
         self.folder = Path(checkpoints) if checkpoints is not None else None
@@ -87,7 +87,7 @@ class Trainer:
         self._forward = compiled(network, device) if settings.compile else network
         self.rng = np.random.default_rng([seed, 0])
         self.generator = torch.Generator(device).manual_seed(seed)
-        groups = [[p for p in module.parameters() if p.requires_grad] for module in (network, noise.as_module())]
+        groups = [[p for p in module.parameters() if p.requires_grad] for module in (network, noise)]
         self.parameters = [p for group in groups for p in group]
         self.optimizer = torch.optim.Adam([{"params": group} for group in groups if group])
         self.ema = EMA(self.parameters, settings.ema_decay)
@@ -264,11 +264,10 @@ class Trainer:
             return
         record = self.record
         record.seconds = self.budget.seconds
-        module = self.noise.as_module()
         state = {
             "parameters": [p.detach().cpu() for p in self.parameters],
             "ema": [a.cpu() for a in self.ema.average],
-            "noise": {name: value.detach().cpu() for name, value in module.state_dict().items()},
+            "noise": {name: value.detach().cpu() for name, value in self.noise.state_dict().items()},
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "rng": json.dumps(self.rng.bit_generator.state),
@@ -286,7 +285,7 @@ class Trainer:
         state = read_checkpoint(self.folder, self.identity, resume)
         if state is None:
             return
-        self.noise.as_module().load_state_dict(state["noise"])
+        self.noise.load_state_dict(state["noise"])
         with torch.no_grad():
             for p, value in zip(self.parameters, state["parameters"], strict=True):
                 p.copy_(value)
@@ -312,5 +311,5 @@ def check_not_collapsed(record: TrainingRecord) -> None:
         raise TrainingError(
             f"training collapsed: the latents carry {record.kl_per_pixel:.1e} nats per pixel after "
             f"{record.steps} steps, so samples would not show the image. Train longer (--train-minutes), "
-            "on more images, or state a smaller noise (--noise gaussian,sd=...)"
+            "on more images, or state a smaller noise (--noise gaussian,std=...)"
         )

@@ -43,10 +43,10 @@ def test_one_smooth_frame_gives_the_line_without_bias():
     at = np.mean([m.a * 500 + m.b for m in found])
     assert at == pytest.approx(truth(500), rel=0.01)
     assert np.mean([m.b for m in found]) == pytest.approx(READ**2 - GAIN * OFFSET, rel=0.03)
-    evidence = found[0].evidence
-    np.testing.assert_allclose(evidence.variance, [truth(s) for s in evidence.signal], rtol=0.1)
-    assert max(map(abs, evidence.correlation)) < 0.02
-    assert len(evidence.slices) >= 3
+    data = found[0].fit_data
+    np.testing.assert_allclose(data.variance, [truth(s) for s in data.signal], rtol=0.1)
+    assert max(map(abs, data.correlation)) < 0.02
+    assert len(data.slices) >= 3
 
 
 @pytest.mark.parametrize("n", [2, 5, 40])
@@ -139,11 +139,11 @@ def notes(call, *args, **options):
         warnings.simplefilter("always", DivsegWarning)
         model = call(*args, **options)
     said = [str(w.message) for w in caught]
-    assert said == model.evidence.notes
+    assert said == model.fit_data.notes
     return model, "; ".join(said)
 
 
-def test_correlated_noise_is_named_and_measured():
+def test_correlated_noise_is_measured_with_a_warning():
     rng = np.random.default_rng(0)
     white = rng.normal(0, 30, (400, 500))
     frame = ramp((400, 499)) + (white[:, 1:] + 0.25 * white[:, :-1])
@@ -153,7 +153,7 @@ def test_correlated_noise_is_named_and_measured():
     assert float(model.variance(torch.tensor(500.0))) == pytest.approx(900 * (1 + 0.25**2), rel=0.05)
 
 
-def test_what_a_user_may_get_wrong_is_said():
+def test_warnings_about_unsuitable_frames():
     assert "has detail" in notes(noise.measure, camera(ndi.gaussian_filter(detail((256, 256)), 2)))[1]
     flat = np.random.default_rng(0).normal(300, 20, (200, 200))
     model, said = notes(noise.measure, flat)
@@ -172,8 +172,8 @@ def test_what_a_user_may_get_wrong_is_said():
         (np.random.default_rng(0).normal(9, 1, (12, 12)), {}, InputError, "too small"),
         ([np.eye(64), np.eye(64, 65)], {}, InputError, "different sizes"),
         (np.eye(64), {"scene": "static"}, InputError, "two or more frames"),
-        (np.eye(64), {"kind": "cauchy"}, ConfigError, "known are poisson-gaussian"),
-        (np.eye(64), {"scene": "moving"}, ConfigError, "known are auto"),
+        (np.eye(64), {"kind": "cauchy"}, ConfigError, "known: poisson-gaussian"),
+        (np.eye(64), {"scene": "moving"}, ConfigError, "known: auto"),
         (np.full((64, 64), np.nan), {}, InputError, "NaN|no number|not finite"),
         (camera(ramp((128, 128))), {"kind": "histogram", "bins": 2}, InputError, "8 or more"),
         (camera(ramp((128, 128))), {"kind": "mixture", "n_gaussian": 0}, InputError, "at least 1"),

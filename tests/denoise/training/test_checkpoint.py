@@ -88,7 +88,7 @@ def test_goes_on_bit_for_bit(whole, killed):
 OTHER_RUNS = [
     ({"seed": 1}, "seed was 0 and is 1"),
     ({"train_steps": 70}, "train_steps was 60 and is 70"),
-    ({"noise": "gaussian,sd=20"}, "noise was"),
+    ({"noise": "gaussian,std=20"}, "noise was"),
     ({"settings": replace(QUICK, batch=5)}, "settings"),
 ]
 
