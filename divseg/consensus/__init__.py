@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from divseg.consensus.fuse import METHODS, assess, fuse
+from divseg.consensus.fusion import METHODS, assess, fuse
 from divseg.consensus.result import Consensus
 from divseg.consensus.selection import OBJECTIVES
 from divseg.consensus.stack import LabelStack

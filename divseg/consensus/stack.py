@@ -1,4 +1,4 @@
-"""The stack of label images, holds as runs of equal labels along the last axis."""
+"""The stack of label images, held as runs of equal labels along the last axis."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LabelStack:
     :meth:`of`, and give it to :func:`divseg.fuse` and :func:`divseg.assess` in place of the label images.
 
     Label images of positive weight are the *samples*. What methods compute goes through them in a canonical
-    order, that of a hash of their content that knows neither label values nor the position in the image: nothing
+    order, that of a hash of their content that does not depend on label values or the position in the image: nothing
     depends on the order of the input, on label values, or on a shift of all samples.
 
     Parameters

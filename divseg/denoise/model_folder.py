@@ -77,6 +77,21 @@ def fingerprint_model(folder: str | Path) -> str:
     return config_hash({"config": (Path(folder) / CONFIG).read_text(encoding="utf-8")})
 
 
+def read_training(folder: str | Path) -> dict[str, Any]:
+    """Return the record of the training of a model folder, without loading the weights.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["training"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} cannot be read ({type(error).__name__}: {error}); train again") from error
+
+
 def save_model(parts: ModelParts, folder: str | Path) -> Path:
     """Write a model folder: ``config.json``, ``weights.pt``, ``training.jsonl`` and a model card.
 
@@ -148,21 +163,6 @@ def load_parts(folder: str | Path) -> ModelParts:
     except Exception as error:  # torch raises many kinds for a file it cannot read
         raise ModelError(f"{folder / WEIGHTS} does not fit {CONFIG} ({error}); train again or restore it") from error
     return ModelParts(network, noise, normalization, training, _history(folder / LOG))
-
-
-def read_training(folder: str | Path) -> dict[str, Any]:
-    """Return what config.json of a model folder says of its training, without loading the weights.
-
-    Raises
-    ------
-    ModelError
-        If it cannot be read.
-    """
-    path = Path(folder) / CONFIG
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["training"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} cannot be read ({type(error).__name__}: {error}); train again") from error
 
 
 def _history(path: Path) -> list[dict[str, float]]:

@@ -11,7 +11,7 @@ def test_majority_of_the_pixels_and_pieces(pair):
     both, _, left = pair
     result = fuse([both, both, left], method="majority")
     assert np.array_equal(result.labels > 0, both > 0)
-    assert len(result.objects) == 1, "touching objects merge: the known weakness"
+    assert len(result.objects) == 1, "touching objects merge: the weakness of this baseline"
     assert not fuse([both, np.zeros_like(both)], method="majority").labels.any(), "half is no majority"
 
 
@@ -28,10 +28,10 @@ def test_weights_follow_their_samples(pair):
 def test_agreement_is_the_mean_map_to_the_others(cells):
     masks = [*cells[:5], np.zeros_like(cells[0])]
     stack = LabelStack.of(masks)
-    found = agreement(stack, 24, 0)
+    score = agreement(stack, 24, 0)
     for k in range(6):
         others = [evaluate(masks[stack.order[k]], masks[j]).map for j in range(6) if j != stack.order[k]]
-        assert found[k] == pytest.approx(np.mean(others))
+        assert score[k] == pytest.approx(np.mean(others))
 
 
 def test_the_medoid_is_a_sample(cells, make_cells):

@@ -105,10 +105,10 @@ def test_exact_is_the_best_of_all_partitions_and_search_comes_near(seed):
     assert is_allowed(graph, exact)
     assert energy(graph, exact) == pytest.approx(best)
     greedy = contract(graph.sample, graph.first, graph.second, graph.weight, np.arange(8))
-    found = improve(graph, greedy)
+    result = improve(graph, greedy)
     assert is_allowed(graph, greedy)
-    assert is_allowed(graph, found)
-    assert best - 1e-9 <= energy(graph, found) <= energy(graph, greedy) + 1e-9
+    assert is_allowed(graph, result)
+    assert best - 1e-9 <= energy(graph, result) <= energy(graph, greedy) + 1e-9
 
 
 def test_search_repairs_what_greed_did():
@@ -116,8 +116,8 @@ def test_search_repairs_what_greed_did():
     for seed in range(30):
         graph = random_graph(np.random.default_rng(100 + seed), samples=6, objects=2, density=0.6)
         greedy = contract(graph.sample, graph.first, graph.second, graph.weight, np.arange(12))
-        found, exact = improve(graph, greedy), multicut(graph)
-        gaps.append([energy(graph, c) - energy(graph, exact) for c in (greedy, found)])
+        result, exact = improve(graph, greedy), multicut(graph)
+        gaps.append([energy(graph, c) - energy(graph, exact) for c in (greedy, result)])
     greedy_gap, found_gap = np.mean(gaps, axis=0)
     assert found_gap < 0.1 * greedy_gap
     assert np.mean(np.array(gaps)[:, 1] < 1e-6) >= 0.9

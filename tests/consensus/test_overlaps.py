@@ -24,9 +24,9 @@ def runs_of(masks):
 @given(masks, st.lists(labels, min_size=1, max_size=4))
 def test_contacts_count_shared_pixels(masks, samples):
     stack = LabelStack.of(samples)
-    found = overlaps(runs_of(masks), stack)
+    result = overlaps(runs_of(masks), stack)
     got = {
-        (a, b): n for a, b, n in zip(found.first.tolist(), found.second.tolist(), found.shared.tolist(), strict=True)
+        (a, b): n for a, b, n in zip(result.first.tolist(), result.second.tolist(), result.shared.tolist(), strict=True)
     }
     expected = {}
     for a, mask in enumerate(masks):
@@ -36,11 +36,11 @@ def test_contacts_count_shared_pixels(masks, samples):
                 if i and n:
                     expected[a, i - 1 + stack.object_offsets[k]] = n
     assert got == expected
-    assert len(found.first) == len(got)
-    for a, b, iou in zip(found.first, found.second, found.iou, strict=True):
+    assert len(result.first) == len(got)
+    for a, b, iou in zip(result.first, result.second, result.iou, strict=True):
         other = stack.decode(stack.sample_of[b])[0] == b - stack.object_offsets[stack.sample_of[b]] + 1
         assert iou == (masks[a] & other).sum() / (masks[a] | other).sum()
-        assert (found.members[a, stack.sample_of[b]] == b) == (iou > 0.5)
+        assert (result.members[a, stack.sample_of[b]] == b) == (iou > 0.5)
 
 
 @given(labels, labels)

@@ -17,18 +17,18 @@ def test_pixels_go_to_the_object_with_most_votes():
     stack = LabelStack.of([row((0, 6)), row((0, 7)), row((0, 7)), row((0, 7), (7, 12)), row((6, 12)), row((6, 12))])
     left = np.flatnonzero(stack.boxes[:, 2] == 0)
     right = np.flatnonzero(stack.boxes[:, 2] > 0)
-    found = cluster_masks(stack, np.repeat([0, 1], [len(left), len(right)]), np.concatenate([left, right]))
-    assert found.runs.areas.tolist() == [7, 6]
-    image = rasterize(found, np.array([True, True]), stack.volume)
+    result = cluster_masks(stack, np.repeat([0, 1], [len(left), len(right)]), np.concatenate([left, right]))
+    assert result.runs.areas.tolist() == [7, 6]
+    image = rasterize(result, np.array([True, True]), stack.volume)
     assert image[0, 0].tolist() == [1] * 7 + [2] * 5 + [0] * 8
-    assert rasterize(found, np.array([False, True]), stack.volume)[0, 0].tolist() == [0] * 6 + [2] * 6 + [0] * 8
+    assert rasterize(result, np.array([False, True]), stack.volume)[0, 0].tolist() == [0] * 6 + [2] * 6 + [0] * 8
 
 
 def test_slivers_are_dropped_and_their_pixels_given_back():
     stack = LabelStack.of([row((0, 10)), row((0, 10)), row((8, 11))])
     wide, sliver = np.flatnonzero(stack.areas == 10), np.flatnonzero(stack.areas == 3)
-    found = cluster_masks(stack, np.array([0, 0, 1]), np.concatenate([wide, sliver]))
-    assert rasterize(found, np.array([True, True]), stack.volume)[0, 0].tolist() == [1] * 10 + [0] * 10
+    result = cluster_masks(stack, np.array([0, 0, 1]), np.concatenate([wide, sliver]))
+    assert rasterize(result, np.array([True, True]), stack.volume)[0, 0].tolist() == [1] * 10 + [0] * 10
 
 
 def test_largest_piece_is_kept_with_diagonal_neighbours():

@@ -51,15 +51,15 @@ def test_branch_and_bound_equals_the_integer_programme(seed, n):
 
 def test_search_is_near_the_optimum_and_valid():
     rng = np.random.default_rng(0)
-    share = []
+    ratio = []
     for _ in range(10):
         pairs = np.argwhere(np.triu(rng.random((60, 60)) < 0.06, 1))
         weight = rng.random(60) + 0.01
-        found = _search(weight, pairs)
-        assert not found[pairs].all(axis=1).any()
-        share.append(weight[found].sum() / weight[_milp(weight, pairs)].sum())
-    assert min(share) > 0.8
-    assert np.mean(share) > 0.9
+        chosen = _search(weight, pairs)
+        assert not chosen[pairs].all(axis=1).any()
+        ratio.append(weight[chosen].sum() / weight[_milp(weight, pairs)].sum())
+    assert min(ratio) > 0.8
+    assert np.mean(ratio) > 0.9
 
 
 def test_noise_is_packed_in_time():

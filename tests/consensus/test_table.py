@@ -103,17 +103,17 @@ def test_alternatives_say_what_they_are(pair):
 
 def test_probabilities_of_the_segmenter_are_averaged_over_the_members(pair):
     apart, merged, _ = pair
-    found = [
+    masks = [
         LabelImage(3 * apart, [0, 0, 0.5, 0, 0, 0.9, 0.1]),
         LabelImage(apart, [0.6, 0.7]),
         LabelImage(merged, [1.0]),
     ]
-    table = fuse(found).objects
+    table = fuse(masks).objects
     assert table["prob_mean"].tolist() == pytest.approx([0.55, 0.8])
-    assert list(fuse(f for f in found[::-1]).objects["prob_mean"]) == pytest.approx([0.55, 0.8])
-    heavy = fuse(found, weights=[3, 1, 1]).objects["prob_mean"]
+    assert list(fuse(f for f in masks[::-1]).objects["prob_mean"]) == pytest.approx([0.55, 0.8])
+    heavy = fuse(masks, weights=[3, 1, 1]).objects["prob_mean"]
     assert heavy.tolist() == pytest.approx([(3 * 0.5 + 0.6) / 4, (3 * 0.9 + 0.7) / 4])
-    assert fuse([found[0], apart, apart]).objects["prob_mean"].tolist() == pytest.approx([0.5, 0.9]), "known ones only"
+    assert fuse([masks[0], apart, apart]).objects["prob_mean"].tolist() == pytest.approx([0.5, 0.9]), "NaN is left out"
     assert "prob_mean" not in fuse([apart, apart]).objects
 
 

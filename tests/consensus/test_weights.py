@@ -240,6 +240,6 @@ def test_spread_of_nearly_equal_weights_is_that_of_equal_ones(cells):
         np.testing.assert_allclose(even[column], odd[column], rtol=1e-3, err_msg=column)
 
 
-def test_weights_of_the_wrong_number_are_told_of_a_stream(cells):
+def test_weights_of_the_wrong_number_are_reported_for_a_stream(cells):
     with pytest.raises(InputError, match=r"weights has shape \(3,\) but there are more masks"):
         fuse(iter(cells), weights=[1, 2, 3])

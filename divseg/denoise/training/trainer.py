@@ -264,6 +264,7 @@ class Trainer:
             return
         record = self.record
         record.seconds = self.budget.seconds
+        module = self.noise
         state = {
             "parameters": [p.detach().cpu() for p in self.parameters],
             "ema": [a.cpu() for a in self.ema.average],
@@ -311,5 +312,5 @@ def check_not_collapsed(record: TrainingRecord) -> None:
         raise TrainingError(
             f"training collapsed: the latents carry {record.kl_per_pixel:.1e} nats per pixel after "
             f"{record.steps} steps, so samples would not show the image. Train longer (--train-minutes), "
-            "on more images, or state a smaller noise (--noise gaussian,std=...)"
+            "on more images, or state a smaller noise (--noise gaussian,sd=...)"
         )

@@ -233,7 +233,7 @@ def test_options_may_be_in_the_name_of_the_method(cells):
         ({"method": "majority", "weights": [1] * 11 + [-1]}, "weights must be finite"),
     ],
 )
-def test_wrong_settings_are_told_in_one_line(cells, settings, words):
+def test_wrong_settings_are_reported_in_one_line(cells, settings, words):
     with pytest.raises((InputError, ConfigError), match=words) as caught:
         fuse(cells, **settings)
     assert "\n" not in str(caught.value)
