@@ -34,7 +34,7 @@ Read = Callable[[str], ImageData]
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as the page shows it: type and base64 data, its words, and its size on the page in CSS pixels."""
+    """A figure as the page shows it: type and base64 data, alternative text, caption, and size in CSS pixels."""
 
     kind: str
     data: str
@@ -50,8 +50,8 @@ def write_report(folder: str | Path, *, max_images: int = 6) -> Path:
     Parameters
     ----------
     folder : path
-        Run folder of ``divseg run``. Noisy images are read from where they were when the run was started; a table or
-        image that is missing, and an image that is damaged, becomes a line "not available" on the page.
+        Run folder of ``divseg run``. Noisy images are read from the files that the run read. For a missing table or
+        image, or a damaged image, the page says "not available".
     max_images : int
         Largest number of images shown; all are in the tables and charts. Half of those shown are the ones of lowest
         mean existence.
@@ -121,7 +121,7 @@ def _environment() -> Environment:
 
 
 def _reader(run: Run) -> Read:
-    # The review list often points at images already read; a few are kept, not all of a large folder.
+    # The review list often points at images already read; a few stay in memory, not all of a large folder.
     @lru_cache(maxsize=4)
     def read(name: str) -> ImageData:
         return read_image_data(run, name)

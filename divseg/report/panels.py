@@ -58,7 +58,7 @@ def region_to_show(shape: tuple[int, int], labels: np.ndarray | None) -> Region:
     -------
     Region
         Sides of at most `CROP` pixels, twice that if the median object is larger than `LARGE_OBJECT` across;
-        sides up to 7 % longer are kept whole.
+        sides up to 7 % longer are shown whole.
     """
     crop = CROP
     if labels is not None and labels.any():
@@ -286,7 +286,7 @@ def _lay_out(
 
 
 def _axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Make axes at a place given in device pixels from the upper left corner."""
+    """Make axes at a position in device pixels from the upper left corner."""
     total_width, total_height = figure.get_size_inches() * figure.dpi
     box = (left / total_width, 1 - (top + height) / total_height, width / total_width, height / total_height)
     axes = figure.add_axes(box)

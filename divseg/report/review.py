@@ -1,4 +1,4 @@
-"""The objects a person should look at first: the least certain ones, as a list and as small pictures."""
+"""The objects to look at first: the least certain ones, as a list and as small pictures."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _tile(data: ImageData, label: float, existence: float) -> np.ndarray | None:
     factor = max(1, _SIZE // side)
     colour = np.rint(255 * np.array(CONFIDENCE(existence)[:3])) if np.isfinite(existence) else UNKNOWN
     present = np.unique(part[part != 0])
-    # neighbours in thin grey: what the object was told apart from
+    # neighbours in thin grey: what the object borders on
     table = np.where((present == label)[:, None], colour, 150).astype(np.uint8)
     only = np.where(part == label, part, 0)
     rgb = draw(to_grey(image, grey_limits(image)), part, (present, table), factor=factor)

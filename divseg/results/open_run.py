@@ -195,7 +195,7 @@ class Run:
 
     @property
     def images(self) -> Files[NDArray[Any]]:
-        """Noisy images by name, read from where they were when the run was started."""
+        """Noisy images by name, read from the files that the run read."""
         inputs = {row["name"]: row for row in self.record.get("inputs", []) if "path" in row}
         return Files("noisy images", list(inputs), lambda name: Path(inputs[name]["path"]), self._noisy)
 
@@ -211,7 +211,7 @@ class Run:
 
     @property
     def samples(self) -> Files[NDArray[np.float32]]:
-        """Posterior samples that were kept, shape (S, Y, X), by name of the image."""
+        """Posterior samples that the run wrote, shape (S, Y, X), by name of the image."""
         return self._files("samples", self.layout.samples, read_samples)
 
     @property
@@ -239,9 +239,9 @@ class Run:
     def _noisy(self, name: str) -> NDArray[Any]:
         row = next(row for row in self.record["inputs"] if row["name"] == name)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DivsegWarning)  # the run has said it
-            found = read(row["path"], axes=self.setting("data", "axes"), channel=self.setting("data", "channel"))
-        for ref in found.refs:
+            warnings.simplefilter("ignore", DivsegWarning)  # the run has shown it
+            images = read(row["path"], axes=self.setting("data", "axes"), channel=self.setting("data", "channel"))
+        for ref in images.refs:
             if [list(place) for place in ref.plane] == row.get("plane", []):
                 return ref.load().data
         raise InputError(f"{row['path']}: the file has changed, it does not hold {name} any more; run again")
@@ -356,15 +356,15 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
 
 
 def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:
-    """Read posterior samples that a run kept, shape (S, Y, X): all, or the first `limit`.
+    """Read posterior samples that a run wrote, shape (S, Y, X): all, or the first `limit`.
 
     Raises
     ------
     NotInRun
-        If none were kept.
+        If the run wrote none.
     """
     if not path.is_file():
-        raise NotInRun(f"{path.stem}: no samples of it were kept")
+        raise NotInRun(f"{path.stem}: the run wrote no samples of it")
     with tifffile.TiffFile(path) as file:
         pages = len(file.series[0].pages)
         stack = file.asarray(series=0, key=range(pages if limit is None else min(limit, pages)))

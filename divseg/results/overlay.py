@@ -14,7 +14,7 @@ from divseg.results.reader import column
 # outline cannot be seen on a dark background, and the doubtful objects are those to look at.
 CONFIDENCE = LinearSegmentedColormap.from_list("existence", colormaps["plasma"](np.linspace(0.32, 1.0, 256)))
 UNKNOWN = np.array([255, 255, 255], np.uint8)
-# Okabe and Ito (2008), without black and dark blue: told apart by colour-blind readers, seen on dark grey.
+# Okabe and Ito (2008), without black and dark blue: distinct for colour-blind readers, visible on dark grey.
 CATEGORIES = np.array(
     [[230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [213, 94, 0], [204, 121, 167]], np.uint8
 )

@@ -30,7 +30,7 @@ def test_everything_of_a_real_run_is_read(real_run):
         ("labels", "labels (cell0: this run holds no label images"),
         ("denoised", "MMSE (cell0: this run holds no denoised"),
         ("maps", "standard deviation (cell0: this run holds no maps"),
-        ("samples", "samples (cell0: no samples of it were kept)"),
+        ("samples", "samples (cell0: the run wrote no samples of it)"),
     ],
 )
 def test_any_piece_may_be_missing(run_copy, gone, piece):

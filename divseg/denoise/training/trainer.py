@@ -312,5 +312,5 @@ def check_not_collapsed(record: TrainingRecord) -> None:
         raise TrainingError(
             f"training collapsed: the latents carry {record.kl_per_pixel:.1e} nats per pixel after "
             f"{record.steps} steps, so samples would not show the image. Train longer (--train-minutes), "
-            "on more images, or state a smaller noise (--noise gaussian,sd=...)"
+            "on more images, or state a smaller noise (--noise gaussian,std=...)"
         )
