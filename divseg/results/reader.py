@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from divseg.errors import InputError
+from divseg.errors import InputError, one_line
 
 TRAINING_LOG = "training.jsonl"
 # From pandas 3.1 on this is how floats are always read, and asking for it is deprecated
@@ -62,8 +62,9 @@ def read_table(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         return pd.DataFrame()
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
-        cause = " ".join(str(error).split())
-        raise InputError(f"{path}: this is not a table of a run ({cause}); restore it or run again") from error
+        raise InputError(
+            f"{path}: this is not a table of a run ({one_line(error)}); restore it or run again"
+        ) from error
     return table.fillna(dict.fromkeys(_TEXT, ""))
 
 

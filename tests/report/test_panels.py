@@ -162,4 +162,4 @@ def test_panel_of_a_real_run_shows_its_images(real_run):
         "Consensus",
     ]
     assert item.mmse.min() < limits[0] < limits[1] <= item.noisy.max()
-    assert [text.get_text() for text in figure.axes[0].texts] == ["20 µm"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["10 µm"]
