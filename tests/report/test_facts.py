@@ -52,6 +52,12 @@ def test_overview_without_numbers_claims_none(table_run):
     assert cards["median existence"] == cards["existence below 0.5"] == "\u2013"
 
 
+def test_an_existence_at_the_limit_is_not_below_it(table_run):
+    run = table_run(objects={"image": list("aaaa"), "existence": [0.2, 0.5, 0.8, 1.0]})
+    cards = {name: value for name, value, _ in facts.overview(run)}
+    assert (cards["existence below 0.5"], cards["existence below 0.8"]) == ("25.0 %", "50.0 %")
+
+
 def test_calibration_is_put_in_words(table_run):
     made = {"n_objects": 300, "n_images": 12, "iou": 0.5, "coverage": 0.9}
     made["check"] = {"d_ece_after": 0.02, "d_ece_before": 0.31, "area_coverage_after": 0.88}
