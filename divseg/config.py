@@ -93,9 +93,9 @@ class Fusion(_Section):
     """From the label images of the samples to one with a confidence for each object."""
 
     fuse_with: Literal["samples", "all"] = "all"
-    """Label images that are fused: those of the samples alone, or (all) also those of the MMSE, of means of four samples
-    and of smoothed images: half of the votes are the samples', the others share the rest by their agreement. Existence and
-    intervals are always those of the samples."""
+    """Label images that are fused: those of the samples alone, or (all) also those of the MMSE, of means of four
+    samples and of smoothed images: half of the votes are the samples', the others share the rest by their agreement.
+    Existence and intervals are always those of the samples."""
     method: str = "clustering"
     """Fusion method: clustering, voting (perhaps with markers=mmse), mutex, majority or medoid, perhaps with options:
     voting,scheme=simple."""
@@ -113,8 +113,8 @@ class Evaluation(_Section):
     compare: tuple[str, ...] = ("clustering", "mutex", "majority")
     """Fusion methods that are scored beside the chosen one, separated by |."""
     baseline_sigmas: tuple[float, ...] = GAUSSIAN_SIGMAS
-    """Widths in pixels of the Gaussian smoothing baseline, separated by commas; the best of them, chosen with the ground
-    truth, is shown."""
+    """Widths in pixels of the Gaussian smoothing baseline, separated by commas; the best of them, chosen with the
+    ground truth, is shown."""
 
     @field_validator("compare", "baseline_sigmas", mode="before")
     @classmethod
@@ -155,8 +155,8 @@ class RunConfig(_Section):
         Parameters
         ----------
         **settings
-            Names and values, or sections with a mapping of those. ``preset`` (fast, default or best) stands for several;
-            what is set beside it wins.
+            Names and values, or sections with a mapping of those. ``preset`` (fast, default or best) stands for
+            several; what is set beside it wins.
 
         Raises
         ------
@@ -229,7 +229,9 @@ class RunConfig(_Section):
             if name in SECTIONS and (isinstance(value, Mapping) or name not in SECTION_OF):
                 if not isinstance(value, Mapping):
                     example = next(iter(SECTIONS[name].model_fields))
-                    raise ConfigError(f"{name}={value!r}: this is a section; write [{name}] and below it {example} = ...")
+                    raise ConfigError(
+                        f"{name}={value!r}: this is a section; write [{name}] and below it {example} = ..."
+                    )
                 for inner in value:
                     if SECTION_OF.get(inner) != name:
                         raise _unknown(inner, name)

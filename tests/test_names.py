@@ -5,7 +5,7 @@ import pkgutil
 
 import pytest
 
-PACKAGES = ("divseg.io", "divseg.metrics")
+PACKAGES = ("divseg.consensus", "divseg.io", "divseg.metrics")
 
 
 @pytest.mark.parametrize("name", PACKAGES)

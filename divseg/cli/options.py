@@ -38,16 +38,14 @@ Out = Annotated[Path | None, typer.Option(help="Where results go.", show_default
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors and warnings only.")]
 DryRun = Annotated[
     bool,
-    typer.Option(
-        "--dry-run", help="Check the input, say what would be done and how long it may take, write nothing."
-    ),
+    typer.Option("--dry-run", help="Check the input, say what would be done and how long it may take, write nothing."),
 ]
 Jobs = Annotated[int, typer.Option(help="Images that are worked on at the same time, each by its own process.")]
 ExecutorName = Annotated[
     str | None,
     typer.Option(
         "--executor",
-        help="serial, processes, or dask with workers=N, address=... or scheduler_file=...; results do not depend on it.",
+        help="serial, processes, or dask with workers=N, address=... or scheduler_file=...; results stay the same.",
         show_default=False,
     ),
 ]
@@ -71,15 +69,22 @@ def setting(name: str) -> Any:
     base = given[0] if isinstance(kind, types.UnionType) else kind
     if typing.get_origin(base) in (tuple, typing.Literal):
         base = str
-    shown = "" if default is None or isinstance(default, bool) or default == "" else f" [default: {_text(name, default)}]"
+    shown = (
+        "" if default is None or isinstance(default, bool) or default == "" else f" [default: {_text(name, default)}]"
+    )
     flags = (f"--{name.replace('_', '-')}/--no-{name.replace('_', '-')}",) if base is bool else ()
     return Annotated[base | None, typer.Option(*flags, help=meaning + shown, show_default=False)]
 
 
 def _text(name: str, value: Any) -> str:
     if isinstance(value, tuple):
-        return ("|" if name == "compare" else ",").join(f"{part:g}" if isinstance(part, float) else part for part in value)
+        return ("|" if name == "compare" else ",").join(
+            f"{part:g}" if isinstance(part, float) else part for part in value
+        )
     return str(value)
+
+
+Axes, Channel, Device = setting("axes"), setting("channel"), setting("device")
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:

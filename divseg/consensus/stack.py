@@ -32,7 +32,7 @@ class LabelStack:
     :meth:`of`, and give it to :func:`divseg.fuse` and :func:`divseg.assess` in place of the label images.
 
     Label images of positive weight are the *samples*. What methods compute goes through them in a canonical
-    order, that of a hash of their content that knows neither label values nor the position in the image: nothing
+    order, that of a hash of their content that does not depend on label values or the position in the image: nothing
     depends on the order of the input, on label values, or on a shift of all samples.
 
     Parameters
@@ -414,9 +414,9 @@ def _count(labels: Any, foreground: Any, boundary: Any, unit: Any) -> None:  # p
 @njit(cache=True, nogil=True)
 def _by_object(objects: Any, offsets: Any) -> NDArray[np.int64]:  # pragma: no cover - compiled
     """Sort runs by their objects, otherwise as they are, by counting."""
-    place = offsets.copy()
+    position = offsets.copy()
     order = np.empty(objects.size, np.int64)
     for r in range(objects.size):
-        order[place[objects[r]]] = r
-        place[objects[r]] += 1
+        order[position[objects[r]]] = r
+        position[objects[r]] += 1
     return order

@@ -27,11 +27,11 @@ class PixelSize:
     Attributes
     ----------
     y, x : float
-        In `unit`.
+        Height and width of a pixel in `unit`.
     z : float, optional
-        Distance between planes in `unit`; None for 2-D images or where it is not known.
+        Distance between planes in `unit`; None for 2-D images or if it is not known.
     unit : str
-        ``"µm"`` wherever the file's unit can be turned into micrometres.
+        ``"µm"`` if the unit of the file can be converted to micrometres.
 
     Raises
     ------
@@ -69,14 +69,14 @@ class Image:
     axes : str
         ``"YX"``, ``"CYX"``, ``"ZYX"`` or ``"CZYX"``.
     name : str
-        Stem of the file, followed by the position in it where the file holds several planes
+        Stem of the file, followed by the position in it if the file holds several planes
         (``"cells_t0003"``). Results are filed under this name.
     path : Path, optional
         The file it came from.
     plane : tuple of (str, int)
         Axes that were iterated and the position along each, for example ``(("T", 3),)``.
     pixel_size : PixelSize, optional
-        None where it is not known.
+        None if it is not known.
 
     Raises
     ------
@@ -131,7 +131,7 @@ class Image:
         axes : str, optional
             ``"YX"`` by default.
         pixel_size : PixelSize, optional
-            None where it is not known.
+            None if it is not known.
 
         Returns
         -------
@@ -186,14 +186,14 @@ class Header:
     Attributes
     ----------
     axes : str
-        A letter of ``"TCZYX"`` for each dimension, ``"?"`` where the file does not say; colour samples
+        A letter of ``"TCZYX"`` for each dimension, ``"?"`` if the file does not say; colour samples
         are channels.
     shape : tuple of int
-        Of the whole file.
+        Shape of the whole file.
     dtype : numpy.dtype
-        Of the pixels.
+        Data type of the pixels.
     pixel_size : PixelSize or None
-        From ImageJ or OME metadata.
+        As stated by ImageJ or OME metadata.
     notes : list of str
         Oddities the user should know.
     colours : bool

@@ -62,14 +62,14 @@ def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def load_labels(path: Path, shape: tuple[int, ...], lead: tuple[int, ...] = ()) -> NDArray[np.signedinteger[Any]]:
-    """Read a label image, or of its stack the part at the leading positions `lead`.
+    """Read a label image, or the part of a stack at the leading positions `lead`.
 
     Parameters
     ----------
     path : Path
         The file.
     shape : tuple of int
-        From :func:`label_shape`.
+        Shape of the file, from :func:`label_shape`.
     lead : tuple of int
         Positions along the first dimensions that are longer than one.
 
@@ -81,7 +81,7 @@ def load_labels(path: Path, shape: tuple[int, ...], lead: tuple[int, ...] = ()) 
     Raises
     ------
     InputError
-        As :func:`read_labels`.
+        As for :func:`read_labels`.
     """
     positions = list(lead)
     index: list[int | None] = []

@@ -25,15 +25,15 @@ class MaskSet:
     Attributes
     ----------
     name : str
-        Of the image.
+        Name of the image.
     masks : tuple of LabelRef
         Where the label images are.
     sources : tuple of str
-        Name of each: of the rater's folder, the file, or the position in the stack from 0.
+        What each is called: the rater's folder, the file, or the position in the stack from 0.
     missing : tuple of str
         Raters without a label image of this image.
     pixel_size : PixelSize, optional
-        From the first file.
+        As stated by the first file.
     """
 
     name: str
@@ -81,9 +81,9 @@ class MaskSets:
         """Find the ground truth of each image by its name, see :func:`divseg.io.pair_truth`."""
         refs = []
         for s in self.sets:
-            path, kept = Path(s.name + ".tif"), "ZYX"[-len(s.shape) :]
+            path, axes = Path(s.name + ".tif"), "ZYX"[-len(s.shape) :]
             dtype = read_header(s.files[0]).dtype
-            refs.append(ImageRef(path, (None,) * len(kept), kept, kept, s.shape, dtype, s.name))
+            refs.append(ImageRef(path, (None,) * len(axes), axes, axes, s.shape, dtype, s.name))
         return pair_truth(refs, truth)
 
 
@@ -99,7 +99,7 @@ def find_mask_sets(
     Parameters
     ----------
     folder : path
-        Of one of three layouts. ``stacks``: every file holds K label images of one image, (K, Y, X) or
+        A folder with one of three layouts. ``stacks``: every file holds K label images of one image, (K, Y, X) or
         (K, Z, Y, X). ``raters``: every subfolder holds the label images of one rater, and files of the same
         name are of one image. ``images``: every subfolder holds the label images of one image.
     layout : str, optional
@@ -132,27 +132,27 @@ def find_mask_sets(
     files = images_in(root)
     children = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural)
     inside = {p: masks for p in children if p.resolve() not in left_out and (masks := images_in(p))}
-    found = MaskSets(layout or _detect(root, files, inside))
-    if found.layout == "stacks":
+    result = MaskSets(layout or _detect(root, files, inside))
+    if result.layout == "stacks":
         if not files:
             raise InputError(f"{root}: no image files in this folder, so there are no stacks; correct the layout")
         for name, file in _by_stem(files).items():
-            _add(found, name, [(str(file), file)], ndim)
-        return found
+            _add(result, name, [(str(file), file)], ndim)
+        return result
     if not inside:
-        raise InputError(f"{root}: no subfolders with image files, so no {found.layout}; correct the layout")
+        raise InputError(f"{root}: no subfolders with image files, so no {result.layout}; correct the layout")
     if files:
-        found.notes.append(f"{len(files)} files beside the subfolders of {root} are not used")
-    if found.layout == "images":
+        result.notes.append(f"{len(files)} files beside the subfolders of {root} are not used")
+    if result.layout == "images":
         for child, masks in inside.items():
-            _add(found, child.name, list(_by_stem(masks).items()), ndim)
-        return found
-    found.raters = tuple(child.name for child in inside)
+            _add(result, child.name, list(_by_stem(masks).items()), ndim)
+        return result
+    result.raters = tuple(child.name for child in inside)
     by_rater = {child.name: _by_stem(masks) for child, masks in inside.items()}
     names = sorted({name for masks in by_rater.values() for name in masks}, key=lambda name: natural(Path(name)))
     for name in names:
-        _add(found, name, [(rater, masks[name]) for rater, masks in by_rater.items() if name in masks], ndim)
-    return found
+        _add(result, name, [(rater, masks[name]) for rater, masks in by_rater.items() if name in masks], ndim)
+    return result
 
 
 def _detect(root: Path, files: list[Path], inside: dict[Path, list[Path]]) -> str:
@@ -170,22 +170,24 @@ def _detect(root: Path, files: list[Path], inside: dict[Path, list[Path]]) -> st
 def _dimensions(file: Path) -> int:
     try:
         return len(squeezed(read_header(file).shape))
-    except InputError:  # it is told where the file is taken
+    except InputError:  # reported when the file is read
         return 0
 
 
 def _by_stem(files: list[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    named: dict[str, Path] = {}
     for file in files:
-        if (other := found.setdefault(stem(file), file)) is not file:
-            raise InputError(f"{other} and {file.name}: two label images of one name; rename or remove one of them")
-    return found
+        if (other := named.setdefault(stem(file), file)) is not file:
+            raise InputError(
+                f"{other} and {file.name}: two label images with the same name; rename or remove one of them"
+            )
+    return named
 
 
-def _add(found: MaskSets, name: str, files: list[tuple[str, Path]], ndim: int | None) -> None:
+def _add(result: MaskSets, name: str, files: list[tuple[str, Path]], ndim: int | None) -> None:
     """Add the set of an image, or its problem."""
     try:
-        if found.layout == "stacks":
+        if result.layout == "stacks":
             masks = _stack(files[0][1], ndim)
             sources = tuple(str(k) for k in range(len(masks)))
         else:
@@ -198,11 +200,11 @@ def _add(found: MaskSets, name: str, files: list[tuple[str, Path]], ndim: int | 
                     f"a label image of shape {mask.shape}, but {masks[0].path} has shape {masks[0].shape}",
                     "label images of one image must show the same pixels",
                 )
-        missing = tuple(rater for rater in found.raters if rater not in sources)
+        missing = tuple(rater for rater in result.raters if rater not in sources)
         size = read_header(masks[0].path).pixel_size
-        found.sets.append(MaskSet(name, masks, sources, missing, size))
+        result.sets.append(MaskSet(name, masks, sources, missing, size))
     except FileProblem as problem:
-        found.problems.append((name, problem.problem))
+        result.problems.append((name, problem.problem))
 
 
 def _single(file: Path, ndim: int | None) -> LabelRef:

@@ -1,4 +1,4 @@
-"""Pixels that nothing can be computed from."""
+"""Checks of pixels: values that nothing can be computed from."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check_pixels(image: Image | ArrayLike, name: str | None = None, *, constant:
         _check_finite(data, where)
     low, high = data.min(), data.max()
     if low == high and not constant:
-        raise InputError(f"{where}: all pixels have the value {low}: nothing can be seen in it; leave it out")
+        raise InputError(f"{where}: all pixels have the value {low}: there is nothing to see; leave it out")
     if data.dtype.kind in "iu" and max(int(high), -int(low)) > EXACT:
         raise InputError(
             f"{where}: {data.dtype} values up to {max(int(high), -int(low))} are too large to be held "
@@ -69,9 +69,9 @@ def check_plane(image: Image | ArrayLike, use: str) -> NDArray[Any]:
     Parameters
     ----------
     image : Image or array_like
-        Axes YX.
+        An image with the axes YX.
     use : str
-        Who asks, for the message: "<use> 2-D images with one channel".
+        Beginning of the advice: "<use> 2-D images with one channel".
 
     Raises
     ------

@@ -32,7 +32,7 @@ def png_header(path: str | Path) -> Header:
     Raises
     ------
     FileProblem
-        If the file is empty, damaged, cut off, no PNG, or has colours of 16 bits.
+        If the file is empty, damaged, cut off or not a PNG, or has colours of 16 bits.
     """
     try:
         with open(path, "rb") as file:
@@ -47,7 +47,7 @@ def png_header(path: str | Path) -> Header:
     if not head.startswith(_SIGNATURE):
         raise FileProblem(
             path,
-            f"it is not a PNG file, whatever its name says (it begins with {head[:8]!r})",
+            f"it is not a PNG file despite its name (it begins with {head[:8]!r})",
             "export it as TIFF",
         )
     if len(head) < 26 or b"IEND" not in tail:

@@ -38,7 +38,7 @@ def read(source: Source, *, axes: str | None = None, channel: int | None = None)
     """Read images; only headers are read now, the pixels of an image when it is indexed.
 
     Positions (S) and time points (T) become images of their own, named ``<stem>_t0003``; a depth axis (Z)
-    is kept. A stack that does not say what its axes are is taken for separate planes (``<stem>_p03``), with
+    is kept. A stack that does not say what its axes are is taken as separate planes (``<stem>_p03``), with
     a warning.
 
     Parameters
@@ -49,7 +49,7 @@ def read(source: Source, *, axes: str | None = None, channel: int | None = None)
     axes : str, optional
         What the dimensions of the files are, a letter of ``"STCZYX"`` each; overrides what they say.
     channel : int, optional
-        The channel to take, from 0; needed where files have several, colours included.
+        The channel to take, from 0; needed if files have several, colours included.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def read(source: Source, *, axes: str | None = None, channel: int | None = None)
     Raises
     ------
     InputError
-        If nothing is found, if a file cannot be read, or if axes or channel do not fit.
+        If there are no images, if a file cannot be read, or if axes or channel do not fit.
     ExtraRequired
         If a file is compressed in a way that needs ``divseg[codecs]``.
 
@@ -68,6 +68,18 @@ def read(source: Source, *, axes: str | None = None, channel: int | None = None)
     DivsegWarning
         If axes are not known, if a pixel size makes no sense, if a file has several series, or if two images
         have the same name.
+
+    Examples
+    --------
+    >>> import tempfile, tifffile, numpy as np, divseg
+    >>> folder = tempfile.mkdtemp()
+    >>> movie = np.arange(60, dtype="uint16").reshape(3, 4, 5)
+    >>> tifffile.imwrite(f"{folder}/movie.tif", movie, imagej=True, metadata={"axes": "TYX"})
+    >>> images = divseg.read(folder)
+    >>> images
+    ImageList(3 images: movie_t0, movie_t1, movie_t2)
+    >>> images[1].shape, int(images[1].data.max())
+    ((4, 5), 39)
     """
     files = find_files(source).files
     refs, problems, notes = scan(files, axes=axes, channel=channel)
@@ -75,9 +87,11 @@ def read(source: Source, *, axes: str | None = None, channel: int | None = None)
         raise problems[0]
     for line in merge_notes(notes):
         warnings.warn(line, DivsegWarning, stacklevel=2)
-    twins = same_names(refs)
-    if twins:
-        warnings.warn(twins[0] + "; results under that name would overwrite each other", DivsegWarning, stacklevel=2)
+    duplicates = same_names(refs)
+    if duplicates:
+        warnings.warn(
+            duplicates[0] + "; results under that name would overwrite each other", DivsegWarning, stacklevel=2
+        )
     return ImageList(refs)
 
 
@@ -114,17 +128,17 @@ def scan(
     notes: list[Note] = []
     for file in files:
         try:
-            found, texts = _refs_of(file, wanted, number)
+            new, texts = _refs_of(file, wanted, number)
         except FileProblem as problem:
             problems.append(problem)
         else:
-            refs += found
+            refs += new
             notes += [Note(str(file), text) for text in texts]
     return refs, problems, notes
 
 
 def same_names(refs: Sequence[ImageRef]) -> list[str]:
-    """Return a line for each name that several images share, capitals not told apart as on many disks."""
+    """Return a line for each name that several images share; upper and lower case are the same, as on many disks."""
     by_name: dict[str, list[ImageRef]] = {}
     for ref in refs:
         by_name.setdefault(ref.name.casefold(), []).append(ref)
@@ -137,7 +151,7 @@ def same_names(refs: Sequence[ImageRef]) -> list[str]:
 
 
 def as_images(images: Any) -> Sequence[Image]:
-    """Return a sequence of images of whatever a user may have.
+    """Return the images in arrays, Images or files as a sequence.
 
     Parameters
     ----------
@@ -148,7 +162,7 @@ def as_images(images: Any) -> Sequence[Image]:
     Returns
     -------
     sequence of Image
-        Lazy where the input is.
+        Lazy if the input is.
 
     Raises
     ------
@@ -164,12 +178,12 @@ def as_images(images: Any) -> Sequence[Image]:
     if hasattr(images, "__array__"):
         return _planes(np.asarray(images))
     if not isinstance(images, Iterable):
-        raise InputError(f"{type(images).__name__} is no image; give an array, a list of arrays or a path")
+        raise InputError(f"{type(images).__name__} is not an image; give an array, a list of arrays or a path")
     items = list(images)
     if items and all(isinstance(item, str | os.PathLike) for item in items):
         return read(items)
     if not items:
-        raise InputError("no images were given; give an array, a list of arrays or a path")
+        raise InputError("there are no images; give an array, a list of arrays or a path")
     width = len(str(len(items) - 1))
     out = []
     for k, item in enumerate(items):
@@ -212,21 +226,21 @@ def _refs_of(file: Path, axes: str | None, channel: int | None) -> tuple[list[Im
         )
     refs = []
     for plane in planes:
-        kept = "".join(letter for letter in "ZYX" if letter in plane.kept)
-        shape = tuple(header.shape[letters.index(letter)] for letter in kept)
+        ordered = "".join(letter for letter in "ZYX" if letter in plane.axes)
+        shape = tuple(header.shape[letters.index(letter)] for letter in ordered)
         size = header.pixel_size
-        if size is not None and "Z" not in kept:
+        if size is not None and "Z" not in ordered:
             size = replace(size, z=None)
         refs.append(
             ImageRef(
                 path=file,
                 index=plane.index,
-                kept=plane.kept,
-                axes=kept,
+                file_axes=plane.axes,
+                axes=ordered,
                 shape=shape,
                 dtype=header.dtype.newbyteorder("="),
                 name=stem(file) + plane.suffix,
-                plane=plane.place,
+                plane=plane.position,
                 pixel_size=size,
             )
         )

@@ -21,33 +21,33 @@ from divseg.io.tiff import load_tiff, tiff_header
 
 @dataclass(frozen=True)
 class ImageRef:
-    """Where one image is, and what it will be. Small and plain: it can be sent to other processes.
+    """An image that is not read yet: its file, and what the header says. Can be sent to other processes.
 
     Attributes
     ----------
     path : Path
         The file.
     index : tuple of (int or None)
-        For each dimension of the file the position taken, None for a dimension that is kept.
-    kept : str
-        Letters of the kept dimensions in the file's order.
+        For each dimension of the file the position taken, None for an axis of the image.
+    file_axes : str
+        Axes of the image in the order of the file.
     axes : str
         Axes of the image: ``"YX"`` or ``"ZYX"``.
     shape : tuple of int
-        In the order of `axes`.
+        Shape in the order of `axes`.
     dtype : numpy.dtype
-        As in the file.
+        Data type in the file.
     name : str
-        What results are filed under.
+        Name that results are filed under.
     plane : tuple of (str, int)
-        Iterated axes and the position along each.
+        Axes that were iterated and the position along each.
     pixel_size : PixelSize, optional
-        None where it is not known.
+        None if it is not known.
     """
 
     path: Path
     index: tuple[int | None, ...]
-    kept: str
+    file_axes: str
     axes: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -113,10 +113,10 @@ class ImageRef:
     def _read(self, region: tuple[slice, ...] | None) -> Image:
         index: list[int | slice | None] = list(self.index)
         if region is not None:
-            kept = [k for k, position in enumerate(index) if position is None]
-            for k, letter in zip(kept, self.kept, strict=True):
+            free = [k for k, position in enumerate(index) if position is None]
+            for k, letter in zip(free, self.file_axes, strict=True):
                 index[k] = region[self.axes.index(letter)]
-        data = load_index(self.path, tuple(index)).transpose([self.kept.index(letter) for letter in self.axes])
+        data = load_index(self.path, tuple(index)).transpose([self.file_axes.index(letter) for letter in self.axes])
         if region is None and data.shape != self.shape:
             raise FileProblem(self.path, f"its shape changed from {self.shape} to {data.shape}", "start again")
         return Image(np.ascontiguousarray(data), self.axes, self.name, self.path, self.plane, self.pixel_size)
@@ -136,12 +136,12 @@ class ImageList(Sequence[Image]):
     Parameters
     ----------
     refs : iterable of ImageRef
-        Where they are.
+        The images to read.
 
     Attributes
     ----------
     refs : tuple of ImageRef
-        For looking at names, shapes and pixel sizes without reading pixels.
+        Names, shapes and pixel sizes, available without reading pixels.
     """
 
     def __init__(self, refs: Iterable[ImageRef]) -> None:

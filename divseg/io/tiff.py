@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from divseg.errors import CodecRequired, FileProblem, one_line
-from divseg.io import pixel_size as calibration
+from divseg.io import pixel_size as pixel_sizes
 from divseg.io.axes import UNKNOWN
 from divseg.io.ifd import COPY_AGAIN, TRUNCATED, check_chain
 from divseg.io.image import Header, Index, PixelSize, native
@@ -25,14 +25,14 @@ _lock = threading.Lock()  # parsed files are shared by threads, and their positi
 
 @dataclass(frozen=True)
 class _Stack:
-    """The first series of a TIFF, and where its pixels are."""
+    """The first series of a TIFF, and the location of its pixels."""
 
     axes: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     offset: int | None  # of pixels that lie one after the other uncompressed, else None
     key: Any  # the page that says how pixels are stored
-    pages: list[Any]  # where there is no offset
+    pages: list[Any]  # empty if there is an offset
     n_series: int
     colours: bool
 
@@ -52,7 +52,7 @@ def tiff_header(path: str | Path) -> Header:
     Raises
     ------
     FileProblem
-        If the file is empty, damaged, cut off, no TIFF, or compressed in a way that needs codecs.
+        If the file is empty, damaged, cut off or not a TIFF, or compressed in a way that needs codecs.
     """
     check_chain(path)
     try:
@@ -81,12 +81,12 @@ def load_tiff(path: str | Path, index: Index) -> NDArray[np.generic]:
     try:
         stat = Path(path).stat()
         stack = _parsed(str(path), stat.st_mtime_ns, stat.st_size)
-        where = tuple(slice(None) if i is None else i for i in index)
+        position = tuple(slice(None) if i is None else i for i in index)
         if stack.offset is not None:
             whole = np.memmap(path, stack.dtype, "r", stack.offset, stack.shape)
-            return native(np.array(whole[where]))
+            return native(np.array(whole[position]))
         with _lock:
-            return native(_from_pages(stack, where))
+            return native(_from_pages(stack, position))
     except FileProblem:
         raise
     except Exception as error:
@@ -98,8 +98,8 @@ def load_tiff(path: str | Path, index: Index) -> NDArray[np.generic]:
 def _open(path: str | Path) -> Any:
     tif = tifffile.TiffFile(path)
     if tif.is_ome:
-        pixels = calibration.ome_pixels(tif.ome_metadata or "")
-        if pixels is not None and calibration.ome_file_count(pixels) > 1:
+        pixels = pixel_sizes.ome_pixels(tif.ome_metadata or "")
+        if pixels is not None and pixel_sizes.ome_file_count(pixels) > 1:
             # One part of an OME-TIFF spread over files: read by OME, each part would give the planes of all
             tif.close()
             return tifffile.TiffFile(path, is_ome=False)
@@ -144,15 +144,15 @@ def _plain_axes(axes: str) -> str:
     return "".join(letter if letter in "TCZYX" else UNKNOWN for letter in axes)
 
 
-def _from_pages(stack: _Stack, where: tuple[Any, ...]) -> NDArray[np.generic]:
+def _from_pages(stack: _Stack, position: tuple[Any, ...]) -> NDArray[np.generic]:
     # pages run over the leading dimensions; each holds the others
     lead = next(k for k in range(len(stack.shape)) if math.prod(stack.shape[:k]) == len(stack.pages))
-    numbers = np.arange(len(stack.pages)).reshape(stack.shape[:lead])[where[:lead]]
+    numbers = np.arange(len(stack.pages)).reshape(stack.shape[:lead])[position[:lead]]
     inside = stack.shape[lead:]
     file = stack.pages[0].parent.filehandle
     file.open()
     try:
-        planes = [stack.pages[k].asarray().reshape(inside)[where[lead:]] for k in np.ravel(numbers)]
+        planes = [stack.pages[k].asarray().reshape(inside)[position[lead:]] for k in np.ravel(numbers)]
     finally:
         file.close()
     return np.stack(planes).reshape(np.shape(numbers) + planes[0].shape)
@@ -189,10 +189,10 @@ def _check_complete(path: str | Path, stack: _Stack) -> None:
 def _pixel_size(tif: Any) -> tuple[PixelSize | None, str | None]:
     xml = tif.pages[0].description if "<OME" in (tif.pages[0].description or "")[:2000] else ""
     if xml:  # before the TIFF tags, which OME files fill with nonsense
-        pixels = calibration.ome_pixels(xml)
+        pixels = pixel_sizes.ome_pixels(xml)
         if pixels is None:
             return None, "its OME-XML cannot be read: the pixel size is not known"
-        return calibration.ome_pixel_size(pixels)
+        return pixel_sizes.ome_pixel_size(pixels)
     if tif.is_imagej:
-        return calibration.imagej_pixel_size(tif.imagej_metadata or {}, tif.pages[0].tags)
+        return pixel_sizes.imagej_pixel_size(tif.imagej_metadata or {}, tif.pages[0].tags)
     return None, None

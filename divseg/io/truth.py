@@ -32,9 +32,9 @@ class LabelRef:
     lead : tuple of int
         Position in a stack of masks, empty for a file that holds one.
     file_shape : tuple of int
-        Of the whole file.
+        Shape of the whole file.
     shape : tuple of int
-        Of the mask: (Y, X) or (Z, Y, X).
+        Shape of the mask: (Y, X) or (Z, Y, X).
     """
 
     path: Path
@@ -48,28 +48,28 @@ class LabelRef:
         Returns
         -------
         array, int32 or int64
-            Of shape `shape`.
+            Label image with the shape `shape`.
 
         Raises
         ------
         InputError
-            If it cannot be read or is no label image.
+            If it cannot be read or is not a label image.
         """
         return load_labels(self.path, self.file_shape, self.lead).reshape(self.shape)
 
 
 @dataclass
 class Pairing:
-    """Masks found for images.
+    """The masks of images.
 
     Attributes
     ----------
     pairs : dict of str to LabelRef
-        By name of the image.
+        The mask of each image by its name.
     missing : list of str
         Names of images without a mask.
     unused : list of Path
-        Mask files that belong to no image.
+        Mask files without an image.
     problems : list of Problem
         Masks that cannot be used: unreadable or of another shape.
     """
@@ -110,7 +110,7 @@ def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
     siblings: dict[Path, list[ImageRef]] = {}
     for ref in refs:
         siblings.setdefault(ref.path, []).append(ref)
-    found = Pairing()
+    pairing = Pairing()
     used: set[Path] = set()
     for group in siblings.values():
         for ordinal, ref in enumerate(group):
@@ -118,19 +118,21 @@ def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
             shared = _mask_of(stem(ref.path), ref.path, masks) if own is None else None
             mask = own or shared
             if mask is None:
-                found.missing.append(ref.name)
+                pairing.missing.append(ref.name)
                 continue
             used.add(mask)
             try:
-                found.pairs[ref.name] = _fit(ref, mask, ordinal if own is None else 0, len(group) if own is None else 1)
+                pairing.pairs[ref.name] = _fit(
+                    ref, mask, ordinal if own is None else 0, len(group) if own is None else 1
+                )
             except FileProblem as problem:
-                found.problems.append(problem.problem)
-    found.unused = [file for file in files if file not in used]
-    return found
+                pairing.problems.append(problem.problem)
+    pairing.unused = [file for file in files if file not in used]
+    return pairing
 
 
 def without_masks(files: Iterable[Path], truth_files: Iterable[Path]) -> list[Path]:
-    """Leave out the images that are masks of other images, where images and masks lie in one folder."""
+    """Leave out the images that are masks of other images in the same folder."""
     files = list(files)
     truth = {file.resolve() for file in truth_files}
     stems = {stem(file) for file in files}

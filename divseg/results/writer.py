@@ -122,7 +122,7 @@ class StageWriter:
 
 
 def forget(layout: RunLayout, marker: Marker, stages: Sequence[str], failure: Mapping[str, str] | None) -> None:
-    """Remove the results of some stages of an image, and note why, so that none is taken for a result of other settings.
+    """Remove the results of some stages of an image, and note why: they are of other settings.
 
     Raises
     ------

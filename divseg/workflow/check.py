@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from divseg.config import RunConfig
-from divseg.consensus.fuse import check_choice, check_markers
+from divseg.consensus.fusion import check_choice, check_markers
 from divseg.errors import ConfigError, DivsegWarning, InputError
 from divseg.metrics import Calibration
 from divseg.segment import Segmenter, segmenter

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from divseg.errors import ConfigError, DivsegError, InputError
 from divseg.config import RunConfig
+from divseg.errors import ConfigError, DivsegError, InputError
 from divseg.io import write_csv
 from divseg.metrics import evaluate
-from divseg.segment import Segmenter, segmenter
+from divseg.segment import segmenter
 from divseg.workflow.stage import RunContext, RunStage
 
 METHODS = ("otsu", "li", "isodata", "triangle", "yen", "local")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from divseg.consensus import LabelStack, fuse
-from divseg.consensus.fuse import check_choice
-from divseg.errors import InputError
-from divseg.io import MaskSets, Problem, find_mask_sets
+from divseg.consensus.fusion import check_choice
+from divseg.errors import InputError, Problem
+from divseg.io import MaskSets, find_mask_sets
 from divseg.metrics import Calibration, evaluate, summarize, to_markdown
 from divseg.results import RunStore
 from divseg.results.writer import file_sha256
@@ -128,14 +128,14 @@ def fuse_folder(
     choice = {"method": method, "objective": objective, "existence": existence, "seed": seed}
     n_sets = len(found.sets) + len(found.problems)
 
-    def finish(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         images = tables["images"]
         objects = int(images["n_objects"].sum()) if len(images) else 0
-        lines = [f"{len(images)} of {n_sets} images fused, {objects} objects"]
+        text = [f"{len(images)} of {n_sets} images fused, {objects} objects"]
         if "summary" in tables:
             table = tables["summary"]
-            lines += ["", to_markdown(table[[column for column in SHOWN if column in table]])]
-        return lines
+            text += ["", to_markdown(table[[column for column in SHOWN if column in table]])]
+        return text
 
     job = Job(
         command="fuse",
@@ -144,19 +144,22 @@ def fuse_folder(
         tools=lambda *_: tools,
         failures=failures,
         facts=lambda *_: {
-            "config": {"fusion": choice, "data": {"layout": found.layout, "weights": by_weight.by_name or by_weight.in_order}},
+            "config": {
+                "fusion": choice,
+                "data": {"layout": found.layout, "weights": by_weight.by_name or by_weight.in_order},
+            },
             "seed": seed,
             "input": str(root),
             "raters": found.raters,
             "calibration": None if known is None else known.describe(),
         },
         summarize=lambda scores: summarize(scores, by="input"),
-        finish=finish,
+        lines=lines,
         invocation={
             "folder": absolute(folder),
             "layout": layout,
             "ndim": ndim,
-            "weights": by_weight.by_name or by_weight.in_order,
+            "weights": by_weight.given,
             **choice,
             "truth": absolute(truth),
             "calibration": absolute(calibration),
@@ -212,9 +215,7 @@ def fuse_masks(context: UnitContext) -> None:
     weights = context.unit.settings["weights"]
     if weights is not None:
         stack = stack.select(range(len(stack)), weights)
-    consensus = fuse(
-        stack, method=tools.method, objective=tools.objective, existence=tools.existence, seed=tools.seed
-    )
+    consensus = fuse(stack, method=tools.method, objective=tools.objective, existence=tools.existence, seed=tools.seed)
     context.memory["labels"] = consensus.labels
     size = context.unit.masks.pixel_size
     context.write.map("foreground", consensus.foreground, size)
@@ -259,7 +260,9 @@ def _describe(root: Path, found: MaskSets) -> list[str]:
         lines.append(f"{len(found.sets)} images with {count} label images each")
     for masks in found.sets:
         if masks.missing:
-            lines.append(f"note: {masks.name}: fused without {', '.join(masks.missing)}, which has no label image of it")
+            lines.append(
+                f"note: {masks.name}: fused without {', '.join(masks.missing)}, which has no label image of it"
+            )
     return lines
 
 

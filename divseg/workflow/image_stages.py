@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from divseg.consensus import Consensus, LabelStack, assess, fuse
 from divseg.errors import InputError
 from divseg.io import read
 from divseg.metrics import Calibration, agreement_weights, evaluate
+from divseg.results.rows import consensus_columns
 from divseg.results.writer import file_sha256
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.samples import Samples
@@ -116,7 +117,9 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
     if truth:
         stages += [
             Stage("baselines", score_baselines, {"sigmas": e.baseline_sigmas}, needs=("segment",), reads=("truth",)),
-            Stage("score", score_consensus, {"compare": e.compare, **choice}, needs=("segment", "fuse"), reads=("truth",)),
+            Stage(
+                "score", score_consensus, {"compare": e.compare, **choice}, needs=("segment", "fuse"), reads=("truth",)
+            ),
         ]
     return stages
 
@@ -243,32 +246,8 @@ def write_consensus(context: UnitContext, consensus: Consensus, calibration: Cal
     context.write.objects(objects, consensus.alternatives)
     size = getattr(context.unit, "ref", None) or context.unit.masks
     context.write.labels(consensus.labels, size.pixel_size)
-    context.write.row |= consensus_row(consensus, calibration)
-
-
-def consensus_row(consensus: Consensus, calibration: Calibration | None) -> dict[str, Any]:
-    """Return the columns of images.csv that tell of a consensus: counts with their spread, expected scores."""
-    from divseg.consensus.weights import weighted_quantiles
-
-    counts, objects = consensus.counts.astype(float), consensus.objects
-    if len(set(consensus.weights.tolist())) == 1:
-        mean = float(counts.mean())
-        low, middle, high = np.quantile(counts, [0.05, 0.5, 0.95]).tolist()
-    else:
-        mean = float(np.dot(counts, consensus.weights))
-        low, middle, high = weighted_quantiles(counts, consensus.weights, (0.05, 0.5, 0.95)).tolist()
-    interval = None if calibration is None else calibration.count_interval(low, high)
-    return {
-        "n_objects": len(objects),
-        "count_mean": mean,
-        "count_q05": low,
-        "count_q50": middle,
-        "count_q95": high,
-        **({} if interval is None else {"count_low": interval[0], "count_high": interval[1]}),
-        "area_mean": float(objects["area"].mean()) if len(objects) else None,
-        "existence_mean": float(objects["existence"].mean()) if len(objects) else None,
-        **{f"expected_{name}": value for name, value in consensus.expected.items()},
-    }
+    weights = None if len(set(consensus.weights.tolist())) == 1 else consensus.weights
+    context.write.row |= consensus_columns(consensus, calibration, weights)
 
 
 def fuse_views(context: UnitContext, method: str) -> Consensus:
@@ -287,8 +266,7 @@ def fuse_views(context: UnitContext, method: str) -> Consensus:
     # an object of the samples has at least their fraction of all votes
     least = None if fusion.existence is None else fusion.existence * SAMPLES_FRACTION
     every = fuse(stack.select(range(len(info["weights"])), info["weights"]), existence=least, **options)
-    by_samples = assess(every.labels, own, existence=fusion.existence)
-    return replace(by_samples, method=every.method, alternatives=every.alternatives)
+    return assess(every, own, existence=fusion.existence)
 
 
 def split_markers(method: str) -> tuple[str, bool]:
@@ -335,17 +313,12 @@ def score_consensus(context: UnitContext) -> None:
     context.step("score")
     config: RunConfig = context.tools.config
     truth = _truth(context)
-    for method in _methods(config):
+    for method in dict.fromkeys([config.fusion.method, *config.evaluation.compare]):
         if method == config.fusion.method and "consensus" in context.memory:
             labels: Any = context.memory["consensus"].labels
         else:
             labels = fuse_views(context, method).labels
         context.write.scores.append(_score(f"consensus {method}", labels, truth))
-
-
-def _methods(config: RunConfig) -> Iterator[str]:
-    """The method of the run, then those it is compared with."""
-    return iter(dict.fromkeys([config.fusion.method, *config.evaluation.compare]))
 
 
 def _truth(context: UnitContext) -> NDArray[np.integer]:

@@ -161,7 +161,9 @@ def _estimate(
                 trial(Path(place) / "trial")
             except DivsegError as error:
                 return [f"time and disk: not known, the first image failed ({error})"]
-            rates = Rates.of(RunStore(Path(place) / "trial", job.command), names, "measured on the first image", training)
+            rates = Rates.of(
+                RunStore(Path(place) / "trial", job.command), names, "measured on the first image", training
+            )
     if rates is None:
         return ["time and disk: not known before the first image is done"]
     once = sum(rates.seconds.get(stage.name, 0.0) * to_do[stage.name] for stage in job.before if stage.name != "model")

@@ -47,6 +47,9 @@ class Unit(Protocol):
     def load(self) -> Any:
         """Read it."""
 
+    def record(self) -> dict[str, Any]:
+        """Return what run.json says of it."""
+
 
 @dataclass(frozen=True)
 class Stage:

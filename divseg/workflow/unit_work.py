@@ -77,7 +77,7 @@ class UnitWork:
             self._store = RunStore(self.folder, self.command)
         return self._store
 
-    def __call__(self, unit: Unit, tell: Callable[[str], None]) -> Outcome:
+    def __call__(self, item: Unit, tell: Callable[[str], None]) -> Outcome:
         """Do what is not done yet.
 
         Raises
@@ -85,7 +85,7 @@ class UnitWork:
         OutputError
             If results cannot be written: the next unit would fail as well.
         """
-        outcome = Outcome()
+        unit, outcome = item, Outcome()
         marker = self.store.read_marker(unit.name)
         context = UnitContext(unit, self.store, marker, self.tools, tell)
         at, left, known = "read", list(self.stages), dict(marker.sources)
@@ -115,7 +115,7 @@ class UnitWork:
         return outcome
 
     def stages_to_do(self, unit: Unit, store: RunStore | None = None) -> list[str]:
-        """Return the stages that are not done with these settings and these files, without reading or doing anything."""
+        """Return the stages that are not done with these settings and files; nothing is read or done."""
         store = store or self.store
         every = [stage.name for stage in self.stages]
         marker = store.read_marker(unit.name)
@@ -129,9 +129,7 @@ class UnitWork:
         keys = dict(self.upstream)
         for stage in self.stages:
             keys[stage.name] = stage.key(unit, fingerprints, keys)
-        return [
-            name for name in every if name in self.redo or not store.is_done(marker, name, keys[name])
-        ]
+        return [name for name in every if name in self.redo or not store.is_done(marker, name, keys[name])]
 
     def _fingerprints(self, unit: Unit, marker: Marker) -> dict[str, str]:
         """Return a hash of each input; an unchanged file is not read again."""
@@ -170,7 +168,7 @@ class UnitWork:
         outcome.done.append(stage.name)
 
 
-class _caught:  # noqa: N801 - used as a function
+class _caught:
     """Collect the warnings that are meant for the user; others go their way."""
 
     def __init__(self, outcome: Outcome) -> None:

@@ -5,16 +5,16 @@ import pytest
 
 from divseg import assess, fuse
 from divseg.consensus import LabelStack
-from divseg.errors import InputError
+from divseg.errors import ConfigError, InputError
 
 
-def test_the_consensus_itself_is_told_the_same(cells):
-    found = fuse(cells)
-    again = assess(found.labels, cells)
-    assert np.array_equal(again.labels, found.labels)
-    assert again.objects.equals(found.objects)
-    assert again.expected == pytest.approx(found.expected)
-    assert np.array_equal(again.foreground, found.foreground)
+def test_the_assessment_of_a_consensus_is_its_own(cells):
+    result = fuse(cells)
+    again = assess(result.labels, cells)
+    assert np.array_equal(again.labels, result.labels)
+    assert again.objects.equals(result.objects)
+    assert again.expected == pytest.approx(result.expected)
+    assert np.array_equal(again.foreground, result.foreground)
     assert (again.method, len(again.alternatives)) == ("given", 0)
 
 
@@ -23,11 +23,11 @@ def test_existence_is_the_share_of_samples_and_labels_are_renumbered():
     drawn[2:8, 12:18], drawn[3:9, 2:8] = 7, 900
     there = np.zeros((12, 20), np.int32)
     there[2:8, 12:18] = 1
-    found = assess(drawn, [there, there, np.zeros_like(there), there])
-    assert found.objects["label"].tolist() == [1, 2]  # in the order of their first pixels
-    assert found.objects["existence"].tolist() == [0.75, 0.0]
-    assert found.objects["mean_iou"].tolist()[0] == 1
-    assert found.counts.tolist() == [1, 1, 0, 1]
+    result = assess(drawn, [there, there, np.zeros_like(there), there])
+    assert result.objects["label"].tolist() == [1, 2]  # in the order of their first pixels
+    assert result.objects["existence"].tolist() == [0.75, 0.0]
+    assert result.objects["mean_iou"].tolist()[0] == 1
+    assert result.counts.tolist() == [1, 1, 0, 1]
     heavy = assess(drawn, [there, np.zeros_like(there)], weights=[3, 1])
     assert heavy.objects["existence"].tolist() == [0.75, 0.0]
     volume = assess(np.stack([drawn, drawn]), [np.stack([there, there])])
@@ -61,7 +61,7 @@ def test_existence_is_what_the_samples_say_whoever_else_voted():
     assert result.expected == assess(both == 2, samples).expected
     assert len(assess(fused, samples).objects) == len(assess(fused, samples, existence=0.25).objects) == 2
     assert len(assess(fused, samples, existence=0.26).objects) == 1
-    with pytest.raises(InputError, match=r"existence=1\.1"):
+    with pytest.raises(ConfigError, match=r"existence=1\.1"):
         assess(fused, samples, existence=1.1)
 
 

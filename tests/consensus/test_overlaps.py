@@ -3,8 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from divseg.consensus import overlaps
-from divseg.consensus.overlaps import contacts, cross_contacts, iou_edges, self_contacts
+from divseg.consensus.overlaps import cross_overlaps, iou_edges, overlaps, self_overlaps
 from divseg.consensus.run_lengths import RunLengths, to_runs
 from divseg.consensus.stack import LabelStack
 
@@ -25,9 +24,9 @@ def runs_of(masks):
 @given(masks, st.lists(labels, min_size=1, max_size=4))
 def test_contacts_count_shared_pixels(masks, samples):
     stack = LabelStack.of(samples)
-    found = contacts(runs_of(masks), stack)
+    result = overlaps(runs_of(masks), stack)
     got = {
-        (a, b): n for a, b, n in zip(found.first.tolist(), found.second.tolist(), found.shared.tolist(), strict=True)
+        (a, b): n for a, b, n in zip(result.first.tolist(), result.second.tolist(), result.shared.tolist(), strict=True)
     }
     expected = {}
     for a, mask in enumerate(masks):
@@ -37,11 +36,11 @@ def test_contacts_count_shared_pixels(masks, samples):
                 if i and n:
                     expected[a, i - 1 + stack.object_offsets[k]] = n
     assert got == expected
-    assert len(found.first) == len(got)
-    for a, b, iou in zip(found.first, found.second, found.iou, strict=True):
+    assert len(result.first) == len(got)
+    for a, b, iou in zip(result.first, result.second, result.iou, strict=True):
         other = stack.decode(stack.sample_of[b])[0] == b - stack.object_offsets[stack.sample_of[b]] + 1
         assert iou == (masks[a] & other).sum() / (masks[a] | other).sum()
-        assert (found.members[a, stack.sample_of[b]] == b) == (iou > 0.5)
+        assert (result.members[a, stack.sample_of[b]] == b) == (iou > 0.5)
 
 
 @given(labels, labels)
@@ -60,7 +59,7 @@ def test_iou_edges_of_a_pair(one, two):
 
 @given(masks)
 def test_masks_of_one_set_share_pixels(masks):
-    first, second, shared = self_contacts(runs_of(masks))
+    first, second, shared = self_overlaps(runs_of(masks))
     expected = {
         (i, j): int((masks[i] & masks[j]).sum())
         for i in range(len(masks))
@@ -72,7 +71,7 @@ def test_masks_of_one_set_share_pixels(masks):
 
 @given(masks, labels)
 def test_cross_contacts_with_one_image(masks, image):
-    first, second, shared = cross_contacts(runs_of(masks), to_runs(image))
+    first, second, shared = cross_overlaps(runs_of(masks), to_runs(image))
     total = np.zeros(len(masks))
     np.add.at(total, first, shared)
     assert total.tolist() == [np.count_nonzero(image[m]) for m in masks]
@@ -84,10 +83,10 @@ def test_threads_give_the_same_pairs_in_the_same_order(monkeypatch):
     stack = LabelStack.of([rng.integers(0, 5, (12, 14)) for _ in range(7)])
     pairs = np.argwhere(np.triu(np.ones((7, 7), bool), 1))
     runs = stack.sample(2)
-    alone = contacts(runs, stack), iou_edges(stack, pairs, 0.0)
-    monkeypatch.setattr(overlaps, "WORTH", 0)
-    monkeypatch.setattr(overlaps, "get_num_threads", lambda: 3)
-    shared = contacts(runs, stack), iou_edges(stack, pairs, 0.0)
+    alone = overlaps(runs, stack), iou_edges(stack, pairs, 0.0)
+    monkeypatch.setattr("divseg.consensus.overlaps.THREADED", 0)
+    monkeypatch.setattr("divseg.consensus.overlaps.get_num_threads", lambda: 3)
+    shared = overlaps(runs, stack), iou_edges(stack, pairs, 0.0)
     for name in ("first", "second", "shared"):
         assert np.array_equal(getattr(alone[0], name), getattr(shared[0], name))
     assert len(alone[1][0]) > 100

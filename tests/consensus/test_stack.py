@@ -29,15 +29,15 @@ def first_seen(labels):
 
 def rim(labels):
     """Pixels of an object with a face neighbour outside it, by the definition."""
-    found = np.zeros(labels.shape, bool)
+    edge = np.zeros(labels.shape, bool)
     for at in np.ndindex(labels.shape):
         for axis in range(labels.ndim):
             for step in (-1, 1):
                 near = list(at)
                 near[axis] += step
                 if labels[at] and 0 <= near[axis] < labels.shape[axis]:
-                    found[at] |= labels[tuple(near)] != labels[at]
-    return found
+                    edge[at] |= labels[tuple(near)] != labels[at]
+    return edge
 
 
 @given(st.one_of(images, volumes))
@@ -74,7 +74,7 @@ def test_boxes_and_runs_of_objects(cells):
         assert stack.lengths[mine].sum() == mask.sum() == stack.areas[i]
 
 
-def test_order_knows_neither_the_input_order_nor_labels_nor_place(cells):
+def test_the_order_depends_neither_on_the_input_order_nor_on_labels_nor_position(cells):
     cells = [np.pad(c, 8) for c in cells]
     there = [cells[k] * 3 for k in (5, 2, 0, 1)]
     back = [np.roll(cells[k], (4, -3), (0, 1)) for k in (0, 1, 2, 5)]
@@ -99,7 +99,7 @@ def test_empty_samples_count(cells):
     assert sorted(stack.counts.tolist())[0] == 0
 
 
-def test_identical_samples_are_known(cells):
+def test_identical_samples_are_recognised(cells):
     assert LabelStack.of([cells[0], cells[0] * 2]).identical
     assert not LabelStack.of(cells[:2]).identical
 
@@ -134,7 +134,7 @@ def test_files_are_read_one_by_one(cells, tmp_path):
         ([np.zeros((0, 4), int)], r"mask 0: shape \(0, 4\) has no pixels"),
     ],
 )
-def test_bad_masks_are_told_in_one_line(masks, words):
+def test_bad_masks_are_reported_in_one_line(masks, words):
     with pytest.raises(InputError, match=words) as caught:
         LabelStack.of(masks)
     assert "\n" not in str(caught.value)

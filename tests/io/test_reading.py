@@ -267,7 +267,7 @@ class TestBadFiles:
     def test_text_and_nothing(self, tmp_path, name):
         path = tmp_path / name
         path.write_text("not an image")
-        self.refused(path, "whatever its name says")
+        self.refused(path, "despite its name")
         path.write_bytes(b"")
         self.refused(path, "empty")
 
@@ -282,11 +282,11 @@ class TestBadFiles:
             {"ome": True, "metadata": {"axes": "TYX"}, "compression": "zlib"},
         ],
     )
-    @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
-    def test_cut_off_anywhere(self, save, options, share):
+    @pytest.mark.parametrize("fraction", [0.02, 0.3, 0.6, 0.9])
+    def test_cut_off_anywhere(self, save, options, fraction):
         path, _ = save("a.tif", (5, 16, 17), **options)
         whole = path.read_bytes()
-        path.write_bytes(whole[: int(len(whole) * share)])
+        path.write_bytes(whole[: int(len(whole) * fraction)])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DivsegWarning)
             with pytest.raises(InputError, match=r"copy or export it again|NaN") as caught:
@@ -297,8 +297,8 @@ class TestBadFiles:
         path = tmp_path / "a.png"
         iio.imwrite(path, rng.integers(0, 255, (32, 32)).astype("uint8"))
         whole = path.read_bytes()
-        for share in (0.02, 0.5, 0.95):
-            path.write_bytes(whole[: int(len(whole) * share)])
+        for fraction in (0.02, 0.5, 0.95):
+            path.write_bytes(whole[: int(len(whole) * fraction)])
             self.refused(path, "cut off")
 
     def test_png_damaged_inside(self, tmp_path, rng):

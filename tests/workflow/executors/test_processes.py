@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from divseg.errors import ConfigError, DivsegError, OutputError
-from divseg.io.problem import FileProblem
+from divseg.errors import ConfigError, DivsegError, FileProblem, OutputError
 from divseg.workflow.executors import Done, Lost, Progress, make_executor
 from divseg.workflow.executors.processes import ProcessExecutor
 
