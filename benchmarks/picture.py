@@ -9,24 +9,30 @@ image alone, for some four minutes on one core, and kept in FOLDER; a model that
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
 import divseg
 from divseg.io import write_bytes
-from divseg.report.overlay import confidence_map, draw, existence_colours, grey_limits, label_colours, to_grey
+from divseg.report.overlay import CONFIDENCE, draw, grey_limits, to_grey
 from divseg.report.style import INK, new_chart, to_png
 from divseg.workflow.demo import demo_image
 from divseg.workflow.tasks import DEMO
 
-TOP, LEFT, SIDE = 170, 300, 128
+TOP, LEFT, SIDE = 354, 66, 128
 """The part of the image that is shown."""
 ENLARGE = 6
 SAMPLES = 32
 SHOWN = (0, 1)
 """Samples that are shown."""
+SCALE = Normalize(0.6, 1.0, clip=True)
+"""Existence at the ends of the colour bar."""
+TRUTH = (86, 180, 233)
 
 
 def load_or_train(folder: Path, noisy: NDArray[np.uint16]) -> divseg.DivNoising:
@@ -36,6 +42,15 @@ def load_or_train(folder: Path, noisy: NDArray[np.uint16]) -> divseg.DivNoising:
     model = divseg.DivNoising.fit([noisy], noise="learned", train_steps=DEMO.train_steps, seed=0, device="cpu")
     model.save(folder)
     return model
+
+
+def outlined(
+    grey: NDArray[np.uint8], labels: NDArray[np.integer], colour: Callable[[int], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """Return the enlarged image with the outlines of the objects, (Y, X, 3)."""
+    present = np.unique(labels[labels > 0])
+    colours = np.array([colour(int(label)) for label in present], np.uint8)
+    return draw(grey, labels, (present, colours), factor=ENLARGE, width=9, halo=True)
 
 
 def main() -> None:
@@ -50,26 +65,32 @@ def main() -> None:
     segment = divseg.segmenter(DEMO.segmenter).fit(mmse)
     consensus = divseg.fuse(segment(samples))
     crop = np.s_[TOP : TOP + SIDE, LEFT : LEFT + SIDE]
-    limits = grey_limits(mmse[crop], low=0.5, high=99.8)
+    limits = grey_limits(mmse[crop], low=0.5, high=99)
     grey = to_grey(mmse[crop], limits)
-    masks, masks_truth = consensus.labels[crop], truth[crop]
+    existence = consensus.objects.set_index("label")["existence"]
     panels = [
         ("noisy image", to_grey(noisy[crop], grey_limits(noisy[crop]))),
         *((f"posterior sample {k + 1}", to_grey(samples[k][crop], limits)) for k in SHOWN),
         (f"mean of {SAMPLES} samples (MMSE)", grey),
         (
-            "consensus, coloured by existence",
-            draw(grey, masks, existence_colours(masks, consensus.objects), factor=ENLARGE, width=3),
+            f"consensus of their {SAMPLES} masks",
+            outlined(
+                grey, consensus.labels[crop], lambda label: 255 * np.array(CONFIDENCE(SCALE(existence[label])))[:3]
+            ),
         ),
-        ("ground truth", draw(grey, masks_truth, label_colours(masks_truth), factor=ENLARGE, width=3)),
+        ("ground truth", outlined(grey, truth[crop], lambda _: np.array(TRUTH))),
     ]
-    figure, axes = new_chart(2, 3, 6.0, 4.35)
+    figure, axes = new_chart(2, 3, 6.0, 4.15)
     for ax, (title, image) in zip(axes, panels, strict=True):
         ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         ax.set_title(title, fontsize=8, loc="left", color=INK)
         ax.set_axis_off()
+    bar = figure.colorbar(ScalarMappable(SCALE, CONFIDENCE), ax=axes[2::3], fraction=0.03, aspect=45, pad=0.02)
+    bar.set_label("existence (fraction of the samples with the object)", fontsize=7, color=INK)
+    bar.ax.tick_params(labelsize=7, colors=INK)
+    bar.outline.set_visible(False)
     write_bytes(a.out, to_png(figure))
-    print(f"{a.out}: {a.out.stat().st_size / 1000:.0f} kB; existence {consensus.objects['existence'].describe()}")
+    print(f"{a.out}: {a.out.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
