@@ -18,9 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from benchmarks.datasets import Picture, load_set
+from benchmarks.sets import Picture, load_set
 from benchmarks.record import write_result
-from benchmarks.threads import limit_threads
+from benchmarks.record import limit_threads
 from benchmarks.trained import trained
 from divseg import DivNoising, evaluate, fuse, segmenter
 from divseg.workflow.choose_segmenter import IMAGES, SAMPLES, rank_segmenters

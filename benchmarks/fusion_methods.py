@@ -1,7 +1,7 @@
 """Which fusion method comes nearest to the truth, on synthetic worlds where the truth is known.
 
 Worlds: about 110 cells in 384 x 384 pixels. A sample misses, splits and merges cells, moves boundaries and
-adds ghosts (see ``benchmarks/synthetic_world.py``); *easy* and *hard* differ in how often, and in the
+adds ghosts (see ``benchmarks/worlds.py``); *easy* and *hard* differ in how often, and in the
 *correlated* world the errors of one sample have half of their cause in common. The truth has neither
 displaced boundaries nor any of the errors.
 
@@ -25,7 +25,7 @@ import numpy as np
 import divseg
 from benchmarks.fusion_peers import available
 from benchmarks.record import write_result
-from benchmarks.synthetic_world import World, make_world
+from benchmarks.worlds import World, make_world
 from divseg.metrics import evaluate
 
 WORLDS: dict[str, dict[str, Any]] = {

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.datasets import Picture, known_noise, load_set, psnr
+from benchmarks.sets import Picture, known_noise, load_set, psnr
 from benchmarks.record import write_result
 from divseg import DivNoising
 from divseg.denoise.networks.base import LAYOUT, LatentNet

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.datasets import load_set
+from benchmarks.sets import load_set
 from benchmarks.quality_sets import load_job, prediction_file, scored, split_name
 from divseg.denoise.noise2void import PATCH, import_careamics, predict_n2v, train_n2v
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.picture [--model FOLDER] [--out docs/picture.png]
 
-The image, the number of training steps and the segmenter are those of ``divseg demo``. The model is trained on the noisy
-image alone, for some four minutes on one core, and kept in FOLDER; a model that is there already is used as it is.
+The image, the number of training steps and the segmenter are those of ``divseg demo``. The model is trained on the
+noisy image alone, for some four minutes on one core, and kept in FOLDER; a model that is there already is loaded.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def load_or_train(folder: Path, noisy: NDArray[np.uint16]) -> divseg.DivNoising:
 
 
 def outlined(
-    grey: NDArray[np.uint8], labels: NDArray[np.integer], colour: Callable[[int], NDArray[np.uint8]]
+    grey: NDArray[np.uint8], labels: NDArray[np.integer], colour: Callable[[int], NDArray[np.number]]
 ) -> NDArray[np.uint8]:
     """Return the enlarged image with the outlines of the objects, (Y, X, 3)."""
     present = np.unique(labels[labels > 0])
@@ -68,15 +68,17 @@ def main() -> None:
     limits = grey_limits(mmse[crop], low=0.5, high=99)
     grey = to_grey(mmse[crop], limits)
     existence = consensus.objects.set_index("label")["existence"]
+
+    def by_existence(label: int) -> NDArray[np.float64]:
+        return 255 * np.array(CONFIDENCE(SCALE(existence[label])))[:3]
+
     panels = [
         ("noisy image", to_grey(noisy[crop], grey_limits(noisy[crop]))),
         *((f"posterior sample {k + 1}", to_grey(samples[k][crop], limits)) for k in SHOWN),
         (f"mean of {SAMPLES} samples (MMSE)", grey),
         (
             f"consensus of their {SAMPLES} masks",
-            outlined(
-                grey, consensus.labels[crop], lambda label: 255 * np.array(CONFIDENCE(SCALE(existence[label])))[:3]
-            ),
+            outlined(grey, consensus.labels[crop], by_existence),
         ),
         ("ground truth", outlined(grey, truth[crop], lambda _: np.array(TRUTH))),
     ]

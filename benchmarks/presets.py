@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from benchmarks.datasets import load_set
+from benchmarks.sets import load_set
 from benchmarks.record import write_result
 from divseg.config import PRESETS
 

@@ -22,14 +22,14 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.datasets import BASE, GAUSSIAN, POISSON, Picture, psnr
+from benchmarks.sets import BASE, GAUSSIAN, POISSON, Picture, psnr
 from benchmarks.quality_classical import best_gaussian, denoise, denoisers
 from benchmarks.quality_posterior import judge, mmse_psnr
 from benchmarks.quality_rows import FAILED, Row, Rows
 from benchmarks.quality_sets import SETS, clean_of, load_job, read_prediction, scored, split_name
 from benchmarks.quality_table import tables
 from benchmarks.record import write_result
-from benchmarks.threads import limit_threads
+from benchmarks.record import limit_threads
 from benchmarks.trained import trained
 from divseg import DivNoising
 from divseg.denoise.noise import photon_transfer

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from skimage.restoration import denoise_nl_means
 
-from benchmarks.datasets import psnr
+from benchmarks.sets import psnr
 
 GAUSSIANS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
 """Standard deviations in pixels among which the truth chooses, image by image."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from benchmarks.datasets import Picture, psnr
+from benchmarks.sets import Picture, psnr
 from benchmarks.quality_sets import clean_of
 from divseg import DivNoising
 from divseg.denoise.sampling.tiled_estimates import sample_quantiles

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets import Picture, load_set
+from benchmarks.sets import Picture, load_set
 
 SETS = (
     "dsb2018_fluo-n10",

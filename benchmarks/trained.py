@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.datasets import Picture, known_noise, load_set
+from benchmarks.sets import Picture, known_noise, load_set
 from divseg import DivNoising
 from divseg.denoise.networks.base import NetworkShape
 from divseg.denoise.networks.registry import KINDS, parse_network

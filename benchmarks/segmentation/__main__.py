@@ -23,7 +23,7 @@ from benchmarks.segmentation.inputs import catalogue, select
 from benchmarks.segmentation.rows import TIMED, Book, read_rows
 from benchmarks.segmentation.smoothing import have_bm3d
 from benchmarks.segmentation.tables import minutes_table, samples_table
-from benchmarks.threads import limit_threads
+from benchmarks.record import limit_threads
 from divseg.errors import DivsegError
 from divseg.io import write_text
 from divseg.metrics import to_markdown

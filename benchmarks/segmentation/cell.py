@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets import Picture, load_set
+from benchmarks.sets import Picture, load_set
 from benchmarks.segmentation.smoothing import NoiseLine
 from benchmarks.segmentation.source import Source
 from benchmarks.trained import model_folder, trained

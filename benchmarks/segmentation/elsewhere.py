@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from benchmarks.datasets import Picture
+from benchmarks.sets import Picture
 from benchmarks.segmentation.cell import Cell
 from divseg.io.atomic import replacing
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets import Picture
+from benchmarks.sets import Picture
 from benchmarks.segmentation.grids import Grid, Raw
 from benchmarks.segmentation.smoothing import SMOOTHINGS, NoiseLine
 

@@ -1,18 +1,17 @@
 """How long does thresholding take for many samples of one image? Every method, every way of splitting.
 
-    DIVSEG_DATA=... python -m benchmarks.threshold_speed [--samples 64] [--size 1024] [--rounds 3]
+    DIVSEG_DATA=... python -m benchmarks.speed threshold [--samples 64] [--size 1024] [--rounds 3]
 
 The samples are a mosaic of four images of bbbc039 with noise of its own in each, smoothed. Each method runs on all of
 them as it stands, with as many threads as there are cores, and Otsu's with one as well. scikit-image's own functions,
 put together for the same job (threshold, holes, peaks of the distance, watershed, small objects), run on the same
-samples in the same run, in one thread. The parties take turns, and the least time of each is told.
+samples in the same run, in one thread. The tools take turns; the shortest time of each counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -23,11 +22,11 @@ from numba import get_num_threads, set_num_threads
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from skimage import feature, filters, measure, morphology, segmentation
-from tifffile import imread
 
 import divseg
-from benchmarks.record import data_root, write_result
-from benchmarks.stardist_speed import one_by_one
+from benchmarks.record import write_result
+from benchmarks.speed.clock import seconds
+from benchmarks.speed.samples import like_samples, tiles
 from divseg.metrics import to_markdown
 from divseg.segment.options import METHODS, SPLITS
 
@@ -38,9 +37,8 @@ Job = Callable[[NDArray[np.float32]], list[NDArray[Any]]]
 
 def mosaic(size: int) -> NDArray[np.float32]:
     """Put four images of bbbc039 side by side, as many times as `size` needs."""
-    files = sorted((data_root() / "bbbc039/images").iterdir())[3:7]
-    tiles = [imread(file)[:512, :512].astype(np.float32) for file in files]
-    block = np.block([tiles[:2], tiles[2:]])
+    four = tiles(3, 4)
+    block = np.block([four[:2], four[2:]])
     times = -(-size // block.shape[0])
     return np.tile(block, (times, times))[:size, :size]
 
@@ -93,13 +91,14 @@ def jobs(threshold: float) -> dict[tuple[str, str, int], Job]:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)
-    a = parser.parse_args()
-    stack = np.stack(list(one_by_one(mosaic(a.size), a.samples, 0)))
+
+
+def run(a: argparse.Namespace) -> None:
+    stack = np.stack(list(like_samples(mosaic(a.size), a.samples, 0)))
     least: dict[tuple[str, str, int], float] = {}
     objects: dict[tuple[str, str, int], float] = {}
     work = jobs(float(filters.threshold_otsu(stack[0])))
@@ -109,9 +108,9 @@ def main() -> None:
         for name, job in work.items():
             if turn and name[0] == PEER:
                 continue  # once is enough: it is slow
-            start = time.perf_counter()
-            labels = job(stack)
-            least[name] = min(least.get(name, np.inf), time.perf_counter() - start)
+            labels: list[NDArray[Any]] = []
+            taken = seconds(lambda job=job, labels=labels: labels.extend(job(stack)))
+            least[name] = min(least.get(name, np.inf), taken)
             objects[name] = float(np.mean([len(np.unique(image)) - 1 for image in labels]))
             print(f"{name}: {least[name]:.1f} s, load {os.getloadavg()[0]:.1f}", flush=True)
     rows = [
@@ -119,24 +118,20 @@ def main() -> None:
             "method": method,
             "split": split,
             "threads": threads,
-            "s": f"{seconds:.1f}",
-            "ms an image": round(seconds / a.samples * 1e3),
+            "s": f"{taken:.1f}",
+            "ms an image": round(taken / a.samples * 1e3),
             "objects an image": round(objects[method, split, threads]),
         }
-        for (method, split, threads), seconds in least.items()
+        for (method, split, threads), taken in least.items()
     ]
     quick = least["otsu", "distance", 1]
     ratios = ", ".join(f"{least[PEER, m, 1] / quick:.1f} ({m})" for m in ("h_maxima", "peak_local_max"))
-    slowest = max(seconds for name, seconds in least.items() if name[0] != PEER)
+    slowest = max(taken for name, taken in least.items() if name[0] != PEER)
     body = (
         f"{a.samples} samples of {a.size}x{a.size} pixels, `{SMOOTH}`; least of {a.rounds} rounds (scikit-image's "
         f"functions: one).\nThe slowest of divseg's takes {slowest:.1f} s. With one thread, Otsu's threshold and "
         f"splitting by distance is as many times as fast\nas scikit-image's functions with one: {ratios}.\n\n"
         f"{to_markdown(pd.DataFrame(rows))}"
     )
-    command = f"python -m benchmarks.threshold_speed --samples {a.samples} --size {a.size} --rounds {a.rounds}"
+    command = f"python -m benchmarks.speed threshold --samples {a.samples} --size {a.size} --rounds {a.rounds}"
     write_result("threshold_speed", "Speed of thresholding and splitting", command, body)
-
-
-if __name__ == "__main__":
-    main()

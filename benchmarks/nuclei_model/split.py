@@ -13,7 +13,9 @@ Images of `bbbc039` come from one plate, one image a well: their groups are the 
 Whole groups go to a part. Groups of one kind (size of image, camera floor) are dealt out by a drawn order, so that
 each part holds every kind; a test image is therefore of a known experiment but of a field that was never seen.
 
-Run as ``DIVSEG_DATA=... python -m benchmarks.split_nuclei``; it writes ``benchmarks/stardist_nuclei_split.csv``.
+    DIVSEG_DATA=... python -m benchmarks.nuclei_model.split
+
+writes ``split.csv`` beside this file.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ from scipy.sparse.csgraph import connected_components
 from tifffile import imread
 
 from benchmarks.record import data_root
+from benchmarks.sets import SPLIT
 
-SPLIT = Path(__file__).parent / "stardist_nuclei_split.csv"
 CORRELATION, DIFFERENCE = 0.93, 0.15
 ALIKE = 1.0
 PARTS = (("test", 0.25), ("validation", 0.12), ("train", 0.63))

@@ -1,18 +1,22 @@
-"""The image sets of the benchmarks: noisy images with, where they exist, clean images, masks and parts.
+"""The image sets of the benchmarks: noisy images with, if they exist, clean images, masks and parts.
 
 `DIVSEG_DATA` names the folder with the sets. Noise is simulated as the ``make_noise.py`` in that folder does it, pixel
 for pixel: one affine map a set puts every image on a common grey scale, and the random numbers of an image depend on
-its name and the level alone.
+its name and the level alone. A set at a noise level is written ``SET-LEVEL``, such as ``dsb2018_fluo-n20``.
 
 ``demo`` is the nuclei image that the stardist wheel carries, with simulated noise, cut in four; it needs no folder.
+
+Only the demo imports divseg, so that other tools can be run on the same images by whichever Python has them.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import tifffile
@@ -20,7 +24,10 @@ from numpy.typing import NDArray
 
 from benchmarks.record import data_root
 
-SPLIT = Path(__file__).parent / "stardist_nuclei_split.csv"
+T = TypeVar("T")
+
+SPLIT = Path(__file__).parent / "nuclei_model" / "split.csv"
+"""Part of each image of dsb2018_fluo and bbbc039, by groups of similar images."""
 
 AFFINE = {"dsb2018_fluo": (0.0, 1.0), "text_pages": (0.0, 1.0), "bbbc039": (110.0, 255.0 / 1500.0)}
 """Offset and factor that put the images of a set on the common grey scale."""
@@ -35,6 +42,25 @@ NOISE_SEED = 2026
 REAL = ("lowsnr_nuclei", "lowsnr_cells", "fmd_confocal_pairs")
 """Sets whose noise is real; their level is called real."""
 
+LEVELS: dict[str, tuple[str, ...]] = {
+    "dsb2018_fluo": ("n20", "pg_mid", "pg_low"),
+    "bbbc039": ("pg_mid", "pg_low"),
+    "lowsnr_nuclei": ("real",),
+    "lowsnr_cells": ("real",),
+    "demo": ("demo",),
+}
+"""Sets with masks, on which segmentations are scored, and their noise levels."""
+
+CLEAN = (
+    "dsb2018_fluo-n10",
+    "dsb2018_fluo-n20",
+    "bbbc039-pg_mid",
+    "bbbc039-pg_low",
+    "fmd_confocal_pairs-real",
+    "text_pages-n70",
+)
+"""Sets with clean images, on which denoised images are scored."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -45,11 +71,44 @@ class Picture:
     clean: NDArray[np.float32] | None
     masks: NDArray[np.integer] | None
     part: str
-    """train, validation or test, by groups of similar images; test where a set is not parted."""
+    """train, validation or test, by groups of similar images; test if a set has no parts."""
+
+    @property
+    def truth(self) -> NDArray[np.float32]:
+        """The clean image of a set that has them (see :func:`load_clean`)."""
+        assert self.clean is not None
+        return self.clean
+
+
+def split_name(job: str) -> tuple[str, str]:
+    """Return set and noise level of ``SET-LEVEL``.
+
+    Raises
+    ------
+    SystemExit
+        If there is no level.
+    """
+    name, dash, level = job.rpartition("-")
+    if not dash:
+        raise SystemExit(f"{job!r} is not a SET-LEVEL, such as {CLEAN[0]}")
+    return name, level
+
+
+def evenly(items: Sequence[T], count: int | None) -> list[T]:
+    """Return `count` of the items in the middles of as many equal parts; all of them if `count` is None or more."""
+    count = len(items) if count is None else min(count, len(items))
+    return [items[int((k + 0.5) * len(items) / count)] for k in range(count)]
+
+
+def end_to_end(items: Sequence[T], count: int | None) -> list[T]:
+    """Return `count` evenly spaced items, the first and the last among them; all if `count` is None or more."""
+    if count is None or len(items) <= count:
+        return list(items)
+    return [items[k] for k in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def known_noise(level: str) -> str | None:
-    """Return the noise of a simulated level in divseg's words, None for real noise."""
+    """Return the noise of a simulated level as divseg's option ``noise``, None for real noise."""
     if level in GAUSSIAN:
         return f"gaussian,sd={GAUSSIAN[level]:g}"
     if level in POISSON:
@@ -90,6 +149,26 @@ def load_set(name: str, level: str) -> list[Picture]:
     return pictures
 
 
+def load_clean(job: str) -> list[Picture]:
+    """Return all images of ``SET-LEVEL``.
+
+    Raises
+    ------
+    SystemExit
+        If the set is unknown, is missing, or has no clean images to compare with.
+    """
+    pictures = load_set(*split_name(job))
+    if any(p.clean is None for p in pictures):
+        raise SystemExit(f"{job} has no clean images to compare with (sets: {', '.join(CLEAN)})")
+    return pictures
+
+
+def read_split() -> list[dict[str, str]]:
+    """Return the rows ``set, file, group, part`` of the split."""
+    with SPLIT.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def expected(signal: NDArray[np.float64], level: str) -> NDArray[np.float64]:
     """Return the clean image in the units of the noisy one."""
     if level in GAUSSIAN:
@@ -128,8 +207,7 @@ def _read(file: Path) -> NDArray[np.float32]:
 
 
 def _parts(name: str) -> dict[str, str]:
-    with SPLIT.open(encoding="utf-8") as file:
-        return {row["file"]: row["part"] for row in csv.DictReader(file) if row["set"] == name}
+    return {row["file"]: row["part"] for row in read_split() if row["set"] == name}
 
 
 def _demo() -> list[Picture]:

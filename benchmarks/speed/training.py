@@ -1,10 +1,10 @@
 """How fast does training go against the reference recipe, in pixels a second and in pixels for the same loss.
 
-    DIVSEG_DATA=... python -m benchmarks.training_speed [--rounds 3] [--seconds 20]
-    DIVSEG_DATA=... python -m benchmarks.training_speed --loss [--megapixels 60] [--budgets 10 20 30] [--seed 0]
+    DIVSEG_DATA=... python -m benchmarks.speed training [--rounds 3] [--seconds 20]
+    DIVSEG_DATA=... python -m benchmarks.speed training --loss [--megapixels 60] [--budgets 10 20 30] [--seed 0]
 
 Images: the DSB 2018 fluorescence set with Gaussian noise, a twentieth of the images held out. The first form times the
-reference recipe (`benchmarks/reference_loop.py`) and ours turn by turn in one run. The second trains the reference
+reference recipe (`benchmarks/speed/reference.py`) and ours turn by turn in one run. The second trains the reference
 recipe for some megapixels, takes its best validation loss (measured every 2 megapixels), and trains ours from the start
 for each of the budgets, to see which reaches it. The loss is the negative evidence lower bound on the same crops of
 held-out images, in nats per pixel; both see the same noise model. It takes an hour or more on two CPU cores.
@@ -20,7 +20,8 @@ import tifffile
 import torch
 
 from benchmarks.record import data_root, write_result
-from benchmarks.reference_loop import ReferenceTraining
+from benchmarks.sets import evenly
+from benchmarks.speed.reference import ReferenceTraining
 from divseg.denoise.networks.flat import DivNoisingNet
 from divseg.denoise.noise import Gaussian
 from divseg.denoise.training.data import TrainingData
@@ -38,9 +39,8 @@ def noisy_images(sd: float, count: int) -> list[np.ndarray]:
     """Return images of the set, evenly chosen, with seeded Gaussian noise, float32."""
     files = sorted((data_root() / "dsb2018_fluo" / "images").glob("*.tif"))
     every = [im for im in map(tifffile.imread, files) if im.ndim == 2 and min(im.shape) >= SIDE]
-    chosen = [every[int((k + 0.5) * len(every) / count)] for k in range(min(count, len(every)))]
     rng = np.random.default_rng(2026)
-    return [(im + rng.normal(0.0, sd, im.shape)).astype(np.float32) for im in chosen]
+    return [(im + rng.normal(0.0, sd, im.shape)).astype(np.float32) for im in evenly(every, count)]
 
 
 def our_trainer(
@@ -133,8 +133,7 @@ def efficiency(a: argparse.Namespace, data: TrainingData, device: torch.device) 
     return f"Seed {a.seed}; best loss of the reference over its validations.\n\n" + "\n".join(rows)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loss", action="store_true", help="pixels needed instead of pixels a second")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20.0)
@@ -144,10 +143,12 @@ def main() -> None:
     parser.add_argument("--sd", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
-    a = parser.parse_args()
+
+
+def run(a: argparse.Namespace) -> None:
     device = choose_device(a.device)
     data = TrainingData(noisy_images(a.sd, a.images), 64, 4)
-    command = "python -m benchmarks.training_speed"
+    command = "python -m benchmarks.speed training"
     if a.loss:
         budgets = " ".join(f"{b:g}" for b in a.budgets)
         command += f" --loss --megapixels {a.megapixels:g} --budgets {budgets} --seed {a.seed}"
@@ -159,7 +160,3 @@ def main() -> None:
         write_result(
             "training_speed", "Speed of training against the reference recipe", command, throughput(a, data, device)
         )
-
-
-if __name__ == "__main__":
-    main()

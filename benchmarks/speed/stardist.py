@@ -1,15 +1,15 @@
 """How fast are K samples segmented? The whole job to labels, beside a loop of TensorFlow StarDist, in one run.
 
-    DIVSEG_DATA=... python -m benchmarks.stardist_speed --model NAME_OR_FOLDER [--samples 64] [--rounds 3]
-    DIVSEG_DATA=... python -m benchmarks.stardist_speed --model NAME_OR_FOLDER --memory 1000
+    DIVSEG_DATA=... python -m benchmarks.speed stardist [--model NAME_OR_FOLDER] [--samples 64] [--rounds 3]
+    DIVSEG_DATA=... python -m benchmarks.speed stardist [--model NAME_OR_FOLDER] --memory 1000
 
 The samples are one 512x512 image of bbbc039 with noise of its own in each, smoothed. Both begin with raw
 intensities. TensorFlow (``normalize`` and ``predict_instances`` for each image, as in StarDist's examples) is left out
-where it is not installed. The parties take turns, and the least time of each is told; user and system time of all
+if it is not installed. The tools take turns, and the shortest time of each counts; user and system time of all
 processes stands beside the wall clock, as other work on the machine disturbs it less. The first call of each, which
 loads and compiles, is not counted.
 
-``--memory`` segments that many images one by one and tells the resident size on the way.
+``--memory`` segments that many images one by one and notes the resident size on the way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import contextlib
 import importlib.util
 import io
 import os
-import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,27 +28,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
-from tifffile import imread
 
 import divseg
-from benchmarks.record import data_root, write_result
+from benchmarks.record import write_result
+from benchmarks.speed.clock import processor_time, resident
+from benchmarks.speed.samples import like_samples, tiles
 from divseg.segment.stardist.models import model_folder
 from divseg.segment.stardist.segmenter import StarDistSegmenter
 
 Segment = Callable[[NDArray[np.float32]], list[NDArray[np.integer]]]
 
 
-def samples(count: int, seed: int = 0) -> NDArray[np.float32]:
-    image = imread(sorted((data_root() / "bbbc039/images").iterdir())[3])[:512, :512].astype(np.float32)
-    return np.stack(list(one_by_one(image, count, seed)))
-
-
-def one_by_one(image: NDArray[np.float32], count: int, seed: int) -> Iterator[NDArray[np.float32]]:
-    rng = np.random.default_rng(seed)
-    for _ in range(count):
-        noise = rng.normal(0, 0.3 * image.std(), image.shape).astype(np.float32)
-        yield gaussian_filter(image + noise, 1)
+def samples(count: int) -> NDArray[np.float32]:
+    return np.stack(list(like_samples(tiles(3, 1)[0], count, 0)))
 
 
 def parties(folder: str, options: str) -> Iterator[tuple[str, Segment]]:
@@ -70,17 +61,6 @@ def parties(folder: str, options: str) -> Iterator[tuple[str, Segment]]:
     yield "divseg, one process", lambda x: list(alone(x))
     pooled = divseg.segmenter(name)
     yield "divseg", lambda x: list(pooled(x))
-
-
-def processor_time() -> float:
-    """Seconds of all cores, in this process and in those that have ended or still run under it."""
-    used = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    for child in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
-        for pid in child.read_text().split():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                used += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return used
 
 
 def speed(folder: str, options: str, count: int, rounds: int) -> str:
@@ -125,45 +105,33 @@ def same_objects(a: NDArray[np.integer], b: NDArray[np.integer]) -> bool:
     return all(len(np.unique(side)) == pairs.shape[1] for side in pairs) and np.array_equal(a > 0, b > 0)
 
 
-def resident() -> float:
-    """Resident size of this process in MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 def memory(folder: str, options: str, count: int) -> str:
     image = samples(1)[0][:256, :256]
     segment = divseg.segmenter(f"stardist:{folder}{options}")
     assert isinstance(segment, StarDistSegmenter)
     rows = ["| images | resident, MiB |", "| --- | --- |"]
-    for done, labels in enumerate(segment(one_by_one(image, count, 1)), start=1):
+    for done, labels in enumerate(segment(like_samples(image, count, 1)), start=1):
         assert labels.max() > 0
         if done in (10, 100, 300, 1000, 3000) or done == count:
-            rows.append(f"| {done} | {resident():.0f} |")
+            rows.append(f"| {done} | {resident() / 2**20:.0f} |")
     segment.close()
     return f"256x256 images, one by one from an iterator.\n\n{chr(10).join(rows)}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", required=True)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="nuclei", metavar="NAME_OR_FOLDER")
     parser.add_argument("--options", default=",device=cpu", help="further options of the segmenter, with a comma first")
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", type=int, default=0)
-    o = parser.parse_args()
-    if o.memory:
-        body = memory(o.model, o.options, o.memory)
-        write_result(
-            "stardist_memory",
-            "Memory over many images",
-            f"python -m benchmarks.stardist_speed --memory {o.memory}",
-            body,
-        )
+
+
+def run(a: argparse.Namespace) -> None:
+    command = f"python -m benchmarks.speed stardist --model {Path(a.model).name}"
+    if a.memory:
+        body = memory(a.model, a.options, a.memory)
+        write_result("stardist_memory", "Memory over many images", f"{command} --memory {a.memory}", body)
     else:
-        body = speed(o.model, o.options, o.samples, o.rounds)
-        write_result("stardist_speed", "K samples to labels", "python -m benchmarks.stardist_speed", body)
-
-
-if __name__ == "__main__":
-    main()
+        body = speed(a.model, a.options, a.samples, a.rounds)
+        command += f" --samples {a.samples} --rounds {a.rounds}"
+        write_result("stardist_speed", "K samples to labels", command, body)

@@ -1,15 +1,14 @@
 """How long the scores of one large label image take, against stardist.matching in the same run.
 
-    python -m benchmarks.matching_speed [--size 2048] [--objects 5000] [--repeats 5]
+    python -m benchmarks.speed matching [--size 2048] [--objects 5000] [--repeats 5]
 
-Writes ``benchmarks/results/matching_speed.md``. No data is needed: the label images are discs on a jittered
-grid, the prediction a second draw of the jitter with its labels shuffled.
+No data is needed: the label images are discs on a jittered grid, the prediction a second draw of the jitter with its
+labels shuffled.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 
@@ -18,6 +17,7 @@ import pandas as pd
 from stardist.matching import matching
 
 from benchmarks.record import write_result
+from benchmarks.speed.clock import seconds
 from divseg.metrics import THRESHOLDS, evaluate, to_markdown
 
 
@@ -37,23 +37,19 @@ def scene(size: int, objects: int, rng: np.random.Generator) -> np.ndarray:
     return labels
 
 
-def seconds(call: Callable[[], object], repeats: int) -> float:
+def median_time(call: Callable[[], object], repeats: int) -> float:
     """Median wall time, after one call that compiles and warms up."""
     call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
+    return float(np.median([seconds(call) for _ in range(repeats)]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=2048)
     parser.add_argument("--objects", type=int, default=5000)
     parser.add_argument("--repeats", type=int, default=5)
-    a = parser.parse_args()
+
+
+def run(a: argparse.Namespace) -> None:
     rng = np.random.default_rng(0)
     truth, pred = (scene(a.size, a.objects, rng) for _ in range(2))
     rows = []
@@ -61,10 +57,10 @@ def main() -> None:
         ours, theirs = evaluate(pred, truth, thresholds=thresholds), matching(truth, pred, thresh=thresholds)
         if ours.tp.tolist() != [m.tp for m in theirs]:
             raise SystemExit(f"different true positives: {ours.tp.tolist()} and {[m.tp for m in theirs]}")
-        fast = seconds(lambda t=thresholds: evaluate(pred, truth, thresholds=t), a.repeats)
-        slow = seconds(lambda t=thresholds: matching(truth, pred, thresh=t), a.repeats)
+        fast = median_time(lambda t=thresholds: evaluate(pred, truth, thresholds=t), a.repeats)
+        slow = median_time(lambda t=thresholds: matching(truth, pred, thresh=t), a.repeats)
         rows.append({"thresholds": name, "divseg [s]": fast, "stardist [s]": slow, "ratio": slow / fast})
-    command = f"python -m benchmarks.matching_speed --size {a.size} --objects {a.objects} --repeats {a.repeats}"
+    command = f"python -m benchmarks.speed matching --size {a.size} --objects {a.objects} --repeats {a.repeats}"
     body = (
         f"Two label images of {a.size} x {a.size} pixels (int32) with {a.objects} objects each.\n"
         "`divseg.metrics.evaluate` gives all its scores (SEG, DET, AP, F1, PQ, AJI, AJI+),\n"
@@ -73,7 +69,3 @@ def main() -> None:
         + to_markdown(pd.DataFrame(rows))
     )
     write_result("matching_speed", "Speed of matching", command, body)
-
-
-if __name__ == "__main__":
-    main()

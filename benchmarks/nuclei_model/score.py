@@ -1,17 +1,16 @@
 """Score `stardist:nuclei` on images of groups that it never saw.
 
-    DIVSEG_DATA=... python -m benchmarks.stardist_nuclei [--model nuclei] [--part test]
+    DIVSEG_DATA=... python -m benchmarks.nuclei_model.score [--model nuclei] [--part test]
 
-Takes the part from ``stardist_nuclei_split.csv``, segments the clean images and noisy versions of them (Gaussian, sd in
+Takes the part from ``split.csv``, segments the clean images and noisy versions of them (Gaussian, sd in
 percent of the range between the 1st and the 99.8th percentile of the clean image) with the model as it is, with
-each image resized by the factor at which the model is surest of its objects (``scale=auto``), and, for comparison, with
+each image resized by the factor for which the mean object probability is highest (``scale=auto``), and, for comparison, with
 Otsu's threshold, and pools the scores over all objects of a set.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,11 +21,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.record import data_root, write_result
+from benchmarks.sets import read_split
 from divseg import evaluate, segmenter
 from divseg.io import read, read_labels
 from divseg.metrics import THRESHOLDS, summarize, to_markdown
 
-SPLIT = Path(__file__).parent / "stardist_nuclei_split.csv"
 NOISE = (0, 10, 20)
 OTSU = "otsu,smooth=1,split=distance,min_size=20"
 
@@ -34,11 +33,10 @@ OTSU = "otsu,smooth=1,split=distance,min_size=20"
 def images(part: str) -> Iterator[tuple[dict[str, str], NDArray[Any], NDArray[Any]]]:
     """Yield row of the split, image and truth."""
     root = data_root()
-    with SPLIT.open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["part"] == part:
-                image = read(root / row["set"] / "images" / row["file"])[0]
-                yield row, np.asarray(image), read_labels(root / row["set"] / "masks" / row["file"])
+    for row in read_split():
+        if row["part"] == part:
+            image = read(root / row["set"] / "images" / row["file"])[0]
+            yield row, np.asarray(image), read_labels(root / row["set"] / "masks" / row["file"])
 
 
 def noisy(image: NDArray[Any], percent: int, name: str) -> NDArray[Any]:
@@ -85,7 +83,7 @@ def main() -> None:
     ]
     shown = shown.rename(columns=lambda name: name.removesuffix("_pooled")).drop(columns=["aji_plus"])
     parts = [
-        f"Part `{a.part}` of `benchmarks/stardist_nuclei_split.csv`; scores pooled over all objects of a set.\n\n"
+        f"Part `{a.part}` of `benchmarks/nuclei_model/split.csv`; scores pooled over all objects of a set.\n\n"
         f"{to_markdown(shown)}"
     ]
     for method in ours:
@@ -93,7 +91,7 @@ def main() -> None:
         groups = summarize(clean, ["set", "group"])[["set", "group", "n_images", "n_true", "ap50_pooled", "pq_pooled"]]
         parts += [f"## {method}: by IoU threshold, clean images\n\n{to_markdown(by_threshold(clean))}"]
         parts += [f"## {method}: by group, clean images\n\n{to_markdown(groups)}"]
-    command = f"python -m benchmarks.stardist_nuclei --model {Path(a.model).name} --part {a.part}"
+    command = f"python -m benchmarks.nuclei_model.score --model {Path(a.model).name} --part {a.part}"
     write_result("stardist_nuclei", "stardist:nuclei on unseen groups of images", command, "\n".join(parts))
 
 

@@ -1,44 +1,37 @@
 """How fast are samples drawn, against the reference's loop? Both in one run, turn by turn.
 
-    python -m benchmarks.sampling_speed [--samples 64] [--sides 512 1024] [--rounds 3] [--device auto]
+    python -m benchmarks.speed sampling [--samples 64] [--sides 512 1024] [--rounds 3] [--device auto]
 
 Speed does not depend on what the network has learned, so it has random weights. Every round times the reference's loop
-(`benchmarks/reference_loop.py`) and ours, one after the other, on the same image; medians over the rounds are shown.
+(`benchmarks/speed/reference.py`) and ours, one after the other, on the same image; medians over the rounds are shown.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from benchmarks.record import write_result
-from benchmarks.reference_loop import plain_copy, reference_samples
+from benchmarks.speed.clock import seconds
+from benchmarks.speed.reference import plain_copy, reference_samples
 from divseg import DivNoising
 from divseg.denoise.networks.flat import DivNoisingNet
 from divseg.denoise.noise import Gaussian
 from divseg.device import choose_device
 
 
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    began = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - began
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--name", default="sampling_speed", help="of the table")
-    a = parser.parse_args()
+
+
+def run(a: argparse.Namespace) -> None:
     device = choose_device(a.device)
     torch.manual_seed(0)
     network = DivNoisingNet()
@@ -65,7 +58,7 @@ def main() -> None:
         times: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(a.rounds):
             for name, work in ways.items():
-                times[name].append(seconds(work, device))
+                times[name].append(seconds(work))
         t = {name: float(np.median(values)) for name, values in times.items()}
         rows.append(
             f"| {side}x{side} | {t['reference']:.1f} | {t['fp32']:.1f} | {t['reference'] / t['fp32']:.1f}x | "
@@ -77,9 +70,5 @@ def main() -> None:
         + "\n".join(rows)
     )
     sides = " ".join(map(str, a.sides))
-    command = f"python -m benchmarks.sampling_speed --samples {a.samples} --sides {sides} --rounds {a.rounds}"
+    command = f"python -m benchmarks.speed sampling --samples {a.samples} --sides {sides} --rounds {a.rounds}"
     write_result(a.name, "Speed of sampling against the reference loop", command, body)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,13 +7,12 @@ Peers of ``benchmarks/fusion_peers.py`` can be given as methods too: ``staple`` 
 iteration (it takes tens), without the time that the alignment of the labels takes; ``numpy-voting`` and
 ``numpy-voting-crops`` get their markers for nothing.
 
-    python -m benchmarks.fusion_speed
+    python -m benchmarks.speed fusion
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -23,14 +22,10 @@ import numpy as np
 
 import divseg
 from benchmarks.record import write_result
-from benchmarks.synthetic_world import make_world
+from benchmarks.speed.clock import highest
+from benchmarks.worlds import make_world
 
 PEERS = ("staple", "numpy-voting", "numpy-voting-crops")
-
-
-def peak_mb() -> float:
-    """Peak memory of this process in MB (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def measure(count: int, cells: int, side: int, repeats: int, method: str) -> str:
@@ -38,16 +33,16 @@ def measure(count: int, cells: int, side: int, repeats: int, method: str) -> str
     world = make_world("hard", cells=cells, side=side)
     masks = [m.astype(np.uint16) for m in world.samples(count)]
     objects = np.mean([len(np.unique(m)) - 1 for m in masks])
-    run = prepare(method, masks)
-    before = peak_mb()
+    fuse = prepare(method, masks)
+    before = highest()
     seconds, cpu = [], []
     for _ in range(repeats):
         start, start_cpu = time.perf_counter(), time.process_time()
-        labels = run()
+        labels = fuse()
         seconds.append(time.perf_counter() - start)
         cpu.append(time.process_time() - start_cpu)
     times = f"{np.median(seconds):.2f} | {min(seconds):.2f} | {np.median(cpu):.2f}"
-    sizes = f"{peak_mb() - before:.0f} | {sum(m.nbytes for m in masks) / 1e6:.0f}"
+    sizes = f"{(highest() - before) / 1e6:.0f} | {sum(m.nbytes for m in masks) / 1e6:.0f}"
     found = len(np.unique(labels)) - 1
     return f"| {method} | {side} x {side} | {count} | {objects:.0f} | {found} | {times} | {sizes} |"
 
@@ -66,8 +61,7 @@ def prepare(method: str, masks: list[np.ndarray]) -> Callable[[], np.ndarray]:
     return lambda: divseg.fuse(iter(masks), method=method).labels
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, nargs="+", default=[25, 100, 400])
     parser.add_argument("--methods", nargs="+", default=["clustering"])
     parser.add_argument("--cells", type=int, default=500)
@@ -75,7 +69,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--name", default="fusion_speed", help="of the table in results/")
     parser.add_argument("--row", action="store_true", help="print the row of the first count and method only")
-    a = parser.parse_args()
+
+
+def run(a: argparse.Namespace) -> None:
     if a.row:
         print(measure(a.samples[0], a.cells, a.sides[0], a.repeats, a.methods[0]))
         return
@@ -88,7 +84,7 @@ def main() -> None:
         cells = a.cells * side**2 // a.sides[0] ** 2
         repeats = 1 if method in PEERS else a.repeats
         size = ["--cells", str(cells), "--sides", str(side), "--repeats", str(repeats)]
-        command = [sys.executable, "-m", "benchmarks.fusion_speed", "--row", "--methods", method, *size]
+        command = [sys.executable, "-m", "benchmarks.speed", "fusion", "--row", "--methods", method, *size]
         done = subprocess.run([*command, "--samples", str(count)], capture_output=True, text=True, check=True)
         rows.append(done.stdout.strip())
         print(rows[-1], flush=True)
@@ -99,9 +95,5 @@ def main() -> None:
     )
     words = {"samples": a.samples, "sides": a.sides, "methods": a.methods}
     given = " ".join(f"--{name} {' '.join(map(str, values))}" for name, values in words.items())
-    command = f"python -m benchmarks.fusion_speed {given} --name {a.name}"
+    command = f"python -m benchmarks.speed fusion {given} --name {a.name}"
     write_result(a.name, "Time and memory of fusion", command, body)
-
-
-if __name__ == "__main__":
-    main()

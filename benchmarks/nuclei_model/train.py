@@ -1,19 +1,19 @@
 """Train the model that ships as ``stardist:nuclei``, by StarDist's own training code.
 
 Needs a Python of its own with ``tensorflow``, ``stardist`` and ``tifffile``; divseg itself needs no TensorFlow.
-Images come from ``dsb2018_fluo`` and ``bbbc039`` in the folder that DIVSEG_DATA names, their parts from
-``stardist_nuclei_split.csv`` (see ``benchmarks.split_nuclei``). The test part is not read here;
-``benchmarks.stardist_nuclei`` scores on it.
+Images come from ``dsb2018_fluo`` and ``bbbc039`` in the folder that DIVSEG_DATA names, their parts from ``split.csv``.
+The test part is not read here; ``benchmarks.nuclei_model.score`` scores on it.
 
-Run as ``DIVSEG_DATA=... python -m benchmarks.train_stardist_nuclei --out FOLDER``. The folder then holds an ordinary
-StarDist model ``nuclei``: ``config.json``, ``thresholds.json``, ``weights_best.h5``. Weights are written after each
-epoch in which the validation loss fell; ``--finish`` optimises the thresholds of whatever was reached.
+    DIVSEG_DATA=... python -m benchmarks.nuclei_model.train --out FOLDER
+
+The folder then holds an ordinary StarDist model ``nuclei``: ``config.json``, ``thresholds.json``, ``weights_best.h5``.
+Weights are written after each epoch in which the validation loss fell; ``--finish`` optimises the thresholds for the
+best weights so far.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from pathlib import Path
 
@@ -27,8 +27,8 @@ from stardist.models import Config2D, StarDist2D
 from tifffile import imread
 
 from benchmarks.record import data_root
+from benchmarks.sets import read_split
 
-SPLIT = Path(__file__).parent / "stardist_nuclei_split.csv"
 REPEATS = {"dsb2018_fluo": 1, "bbbc039": 2}
 """How often an image is seen in an epoch: those of bbbc039 are fewer, but five times as large."""
 PERCENTILES = (1, 99.8)
@@ -58,15 +58,14 @@ def load(part: str, repeat: bool = False) -> tuple[list[NDArray[np.float32]], li
     """Read the images of one part, normalised as StarDist does before prediction, and their labels."""
     root = data_root()
     images, labels = [], []
-    with SPLIT.open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["part"] != part:
-                continue
-            image = normalize(imread(root / row["set"] / "images" / row["file"]), *PERCENTILES, dtype=np.float32)
-            truth = imread(root / row["set"] / "masks" / row["file"]).astype(np.int32)
-            for _ in range(REPEATS[row["set"]] if repeat else 1):
-                images.append(image)
-                labels.append(truth)
+    for row in read_split():
+        if row["part"] != part:
+            continue
+        image = normalize(imread(root / row["set"] / "images" / row["file"]), *PERCENTILES, dtype=np.float32)
+        truth = imread(root / row["set"] / "masks" / row["file"]).astype(np.int32)
+        for _ in range(REPEATS[row["set"]] if repeat else 1):
+            images.append(image)
+            labels.append(truth)
     return images, labels
 
 
