@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from benchmarks.sets import load_set
 from benchmarks.record import write_result
+from benchmarks.sets import load_set
 from divseg.config import PRESETS
 
 SET, SIDE, COUNT = "bbbc039", 512, 8

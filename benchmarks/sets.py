@@ -61,6 +61,9 @@ CLEAN = (
 )
 """Sets with clean images, on which denoised images are scored."""
 
+SCORED = {"dsb2018_fluo": 24, "bbbc039": 6}
+"""Number of images on which denoised images are scored; all of them if a set is not named."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -161,6 +164,44 @@ def load_clean(job: str) -> list[Picture]:
     if any(p.clean is None for p in pictures):
         raise SystemExit(f"{job} has no clean images to compare with (sets: {', '.join(CLEAN)})")
     return pictures
+
+
+def scored(pictures: list[Picture], name: str, limit: int | None = None) -> list[Picture]:
+    """Return the images of a set on which denoised images are scored: always the same, evenly chosen.
+
+    Parameters
+    ----------
+    pictures : list of Picture
+        All images of the set.
+    name : str
+        The set.
+    limit : int, optional
+        At most so many of them, for trials.
+    """
+    return evenly(evenly(pictures, SCORED.get(name)), limit)
+
+
+def denoised_file(folder: Path, job: str, picture: str) -> Path:
+    """Return where another tool leaves its denoised image."""
+    return folder / job / f"{picture}.npy"
+
+
+def read_denoised(folder: Path, job: str, picture: Picture) -> NDArray[np.float32] | None:
+    """Return the image that another tool has denoised, from ``FOLDER/SET-LEVEL/NAME.npy`` or ``.tif``, or None.
+
+    Raises
+    ------
+    SystemExit
+        If the file does not fit the image.
+    """
+    file = denoised_file(folder, job, picture.name)
+    image = file if file.is_file() else file.with_name(f"{picture.name}.tif")
+    if not image.is_file():
+        return None
+    array = (np.load(image) if image is file else tifffile.imread(image)).astype(np.float32)
+    if array.shape != picture.noisy.shape:
+        raise SystemExit(f"{image} has the shape {array.shape}, the noisy image {picture.noisy.shape}")
+    return array
 
 
 def read_split() -> list[dict[str, str]]:

@@ -14,16 +14,15 @@ from pathlib import Path
 import pandas as pd
 
 import benchmarks.segmentation as package
-from benchmarks.record import write_result
-from benchmarks.segmentation.cell import LEVELS, Cell
-from benchmarks.segmentation.document import report
+from benchmarks.record import limit_threads, write_result
+from benchmarks.segmentation.cell import Cell
 from benchmarks.segmentation.elsewhere import made_elsewhere
 from benchmarks.segmentation.grids import make_grid
-from benchmarks.segmentation.inputs import catalogue, select
-from benchmarks.segmentation.rows import TIMED, Book, read_rows
-from benchmarks.segmentation.smoothing import have_bm3d
-from benchmarks.segmentation.tables import minutes_table, samples_table
-from benchmarks.record import limit_threads
+from benchmarks.segmentation.inputs import TIMED, catalogue, select
+from benchmarks.segmentation.rows import Book, read_rows
+from benchmarks.segmentation.tables import minutes_table, report, samples_table
+from benchmarks.sets import LEVELS
+from benchmarks.smoothing import have_bm3d
 from divseg.errors import DivsegError
 from divseg.io import write_text
 from divseg.metrics import to_markdown
@@ -53,14 +52,13 @@ def parser() -> argparse.ArgumentParser:
         "--curves", nargs="?", type=int, const=128, default=0, metavar="N", help="score against samples, to N"
     )
     p.add_argument("--no-map", action="store_true", help="leave the maximum a posteriori out")
-    p.add_argument("--vanilla", action="store_true", help="train the plain autoencoder where it is not cached")
-    p.add_argument("--no-n2v", action="store_true", help="leave Noise2Void out also where careamics is installed")
+    p.add_argument("--vanilla", action="store_true", help="train the plain autoencoder if it is not cached")
     p.add_argument(
         "--add",
         nargs="+",
         default=[],
         metavar="NAME=DIR",
-        help="images denoised elsewhere: DIR/SET-LEVEL/NAME.npy or .tif",
+        help="images denoised by other tools: DIR/SET-LEVEL/NAME.npy or .tif; N2V=DIR takes what benchmarks.n2v wrote",
     )
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--device", default="auto")

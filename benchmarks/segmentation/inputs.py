@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.segmentation.smoothing import STRENGTHS, have_bm3d
-from benchmarks.segmentation.source import Key
+from benchmarks.images import Key
+from benchmarks.smoothing import STRENGTHS, have_bm3d
 from divseg.io import config_hash
 
 ENSEMBLES = ((0.5, 1.0, 1.5, 2.0, 3.0), (1.0, 1.5, 2.0, 3.0, 4.0), (1.5, 2.0, 3.0, 4.0, 6.0), (2.0, 3.0, 4.0, 6.0, 8.0))
@@ -15,6 +15,24 @@ ENSEMBLES = ((0.5, 1.0, 1.5, 2.0, 3.0), (1.0, 1.5, 2.0, 3.0, 4.0), (1.5, 2.0, 3.
 
 SPREADS = (0.25, 0.5, 0.75)
 """Shares of their distance from the MMSE that shrunk samples keep."""
+
+AS_RUN = "combination as divseg run"
+"""What ``divseg run`` does: one segmenter for all members, fixed strengths."""
+VIEWS_TUNED = "combination samples half + MMSE + smoothings"
+"""The fusion of ``divseg run``, with a segmenter and a strength tuned for each kind of member."""
+TIMED = ("MMSE", "single sample", "consensus clustering", AS_RUN)
+"""Inputs by which models of other training times are compared."""
+CURVE = (
+    "MMSE",
+    "consensus clustering",
+    "consensus mutex",
+    "consensus majority",
+    "consensus of means of 4",
+    VIEWS_TUNED,
+)
+"""Inputs of the curve, as far as they are in the table."""
+CALIBRATED = ("consensus clustering", "consensus mutex", VIEWS_TUNED)
+"""Inputs whose objects' existence is compared with the truth; it is always what the samples say."""
 
 
 @dataclass(frozen=True)

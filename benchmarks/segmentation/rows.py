@@ -10,9 +10,17 @@ import pandas as pd
 
 from benchmarks.segmentation.cell import Cell
 from benchmarks.segmentation.grids import Grid
-from benchmarks.segmentation.inputs import Input
-from benchmarks.segmentation.results import Choice, Labels, combine, consensus, label_images, member_choice, scores
-from benchmarks.segmentation.source import Source
+from benchmarks.segmentation.inputs import CALIBRATED, CURVE, Input
+from benchmarks.segmentation.source import (
+    Choice,
+    Labels,
+    Source,
+    combine,
+    consensus,
+    label_images,
+    member_choice,
+    scores,
+)
 from benchmarks.segmentation.tuning import choose, tuned
 from divseg.consensus import Consensus, assess
 from divseg.io import config_hash, write_csv, write_json
@@ -20,23 +28,6 @@ from divseg.metrics import object_hits
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Numbers of samples of the curve."""
-AS_RUN = "combination as divseg run"
-"""What ``divseg run`` does: one segmenter for all members, fixed strengths."""
-VIEWS_TUNED = "combination samples half + MMSE + smoothings"
-"""The fusion of ``divseg run``, with a segmenter and a strength tuned for each kind of member."""
-TIMED = ("MMSE", "single sample", "consensus clustering", AS_RUN)
-"""Inputs by which models of other training times are compared."""
-CURVE = (
-    "MMSE",
-    "consensus clustering",
-    "consensus mutex",
-    "consensus majority",
-    "consensus of means of 4",
-    VIEWS_TUNED,
-)
-"""Inputs of the curve, as far as they are in the table."""
-CALIBRATED = ("consensus clustering", "consensus mutex", VIEWS_TUNED)
-"""Inputs whose objects' existence is compared with the truth; it is always what the samples say."""
 LEAST = 8
 """Samples from which on a combination has means of four among its members."""
 

@@ -1,4 +1,4 @@
-"""The tables: means with intervals, paired differences to the MMSE and to the best smoothing, gaps closed."""
+"""The tables: means with intervals, paired differences, gaps closed, cells counted; and the document of them all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from divseg.metrics import compare, summarize
+from benchmarks.segmentation.inputs import AS_RUN, VIEWS_TUNED
+from divseg.metrics import compare, summarize, to_markdown
 
 SHOWN = ("map", "ap50", "ap75", "seg", "det", "pq")
 """Scores of the tables."""
@@ -172,3 +173,111 @@ def ranking(rows: pd.DataFrame) -> pd.DataFrame:
     table.insert(0, "mean", table.mean(axis=1))
     texts = table.apply(lambda column: column.map(lambda v: "" if np.isnan(v) else f"{v:+.3f}"))
     return texts.rename_axis("input").reset_index()
+
+
+QUARTER = 0.25
+"""Share of the gap between MMSE and clean image that is asked for."""
+RIVALS = ("MMSE", "best smoothing", "N2V", "vanilla VAE", "fused Gaussians")
+
+
+def verdict(rows: pd.DataFrame, ours: str, score: str = "map") -> pd.DataFrame:
+    """Count the cells in which a consensus is above and below each rival.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of all cells.
+    ours : str
+        Input that is judged.
+    score : str
+        Column of `rows`.
+
+    Returns
+    -------
+    DataFrame
+        A row for each rival: number of cells, above in the mean, above with the whole 95 % interval, below with the
+        whole interval, the mean difference over the cells, and against the MMSE how often at least a quarter of its
+        gap to the clean image is closed with the interval above 0.
+    """
+    found = []
+    for rival in RIVALS:
+        line: dict[str, Any] = {
+            "against": rival,
+            "cells": 0,
+            "above": 0,
+            "significantly above": 0,
+            "significantly below": 0,
+        }
+        differences, quarter, with_clean = [], 0, 0
+        for _, part in cells(rows):
+            other = best_smoothing(part, score) if rival == "best smoothing" else rival
+            means = part.groupby("input")[score].mean()
+            if ours not in means or other not in means:
+                continue
+            c = compare(part, ours, str(other), score)
+            line["cells"] += 1
+            line["above"] += c.difference > 0
+            line["significantly above"] += c.low > 0
+            line["significantly below"] += c.high < 0
+            differences.append(c.difference)
+            if rival == "MMSE" and "clean" in means and means["clean"] - means["MMSE"] > 0:
+                with_clean += 1
+                quarter += c.low > 0 and c.difference >= QUARTER * (means["clean"] - means["MMSE"])
+        if line["cells"]:
+            line["mean difference"] = f"{np.mean(differences):+.3f}"
+            line["a quarter of the gap, significantly"] = f"{quarter} of {with_clean}" if rival == "MMSE" else ""
+            found.append({name: str(value) for name, value in line.items()})
+    return pd.DataFrame(found)
+
+
+OURS = (AS_RUN, VIEWS_TUNED, "consensus clustering")
+"""Consensuses that the document begins with: what ``divseg run`` does, the same with more tuning, samples alone."""
+
+
+def report(rows: pd.DataFrame, notes: list[str]) -> str:
+    """Write everything as Markdown.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of all cells.
+    notes : list of str
+        What was left out, and why.
+    """
+    kinds = list(dict.fromkeys(rows.loc[rows["kind"].isin(["consensus", "combination"]), "input"]))
+    body = [
+        "Every input gets the same segmenter, tuned for it on the tuning part. Brackets: 95 % bootstrap interval by "
+        "image. The best smoothing is the kind that does best on the *scored* images. Count error: mean absolute. "
+        "Three consensuses are shown first: what `divseg run` does (half of the votes are the samples', the other half "
+        "those of their means, of the MMSE and of five smoothings, each kind weighted by agreement; one segmenter for "
+        "all and fixed smoothings), the same with segmenter and strength tuned for each kind, and the samples alone. "
+        "Significantly: with the whole interval.\n"
+    ]
+    body += [f"- {note}" for note in notes] + [""]
+    for name in (k for k in OURS if k in kinds):
+        body.append(f"## All cells: {name}\n")
+        for score in ("map", "ap50"):
+            body += [f"{NAMES[score]}:\n", to_markdown(overview(rows, name, score))]
+            body += [f"{NAMES[score]}, cells counted:\n", to_markdown(verdict(rows, name, score))]
+    body += ["## All cells: mean mAP minus that of the MMSE\n", to_markdown(ranking(rows))]
+    for (name, level, segmenter, minutes), part in cells(rows):
+        body.append(
+            f"## {name} {level}, `{segmenter}`, {minutes:g} min of training, {part['image'].nunique()} images\n"
+        )
+        body.append(to_markdown(scores_table(part, medians=str(name).startswith("lowsnr"))))
+        for score in ("map", "ap50"):
+            body += [f"{NAMES[score]}:\n", to_markdown(differences_table(part, score))]
+        body += ["Tuned:\n", _choices(part)]
+    return "\n".join(body)
+
+
+def _choices(part: pd.DataFrame) -> str:
+    told = part[part["kind"] != "combination"].drop_duplicates(["input", "setting", "spec"])
+    lines = []
+    for name, mine in told.groupby("input", sort=False):
+        words = [
+            f"`{s}`" + ("" if v in ("None", "nan") else f" of {v}")
+            for s, v in zip(mine["spec"], mine["setting"], strict=True)
+        ]
+        lines.append(f"- {name}: {' / '.join(words)}")
+    return "\n".join(lines) + "\n"

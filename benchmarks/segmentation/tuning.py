@@ -10,8 +10,7 @@ import pandas as pd
 
 from benchmarks.segmentation.grids import Grid
 from benchmarks.segmentation.inputs import Input
-from benchmarks.segmentation.results import Choice, consensus, label_images
-from benchmarks.segmentation.source import Source
+from benchmarks.segmentation.source import Choice, Source, consensus, label_images
 from divseg import evaluate
 from divseg.io import write_csv
 

@@ -26,7 +26,7 @@ class Row:
     seed, samples : int
         Of training; drawn samples, 0 where there are none.
     psnr, single, covered, residual, spread, seconds : float
-        See :class:`benchmarks.quality_posterior.Judgement`; seconds are those of denoising the image.
+        See :class:`benchmarks.quality.posterior.Judgement`; seconds are those of denoising the image.
     megapixels : float
         On which the network was trained.
     note : str
@@ -65,7 +65,7 @@ class Rows:
     Raises
     ------
     SystemExit
-        If the file is no such CSV.
+        If the file is not such a CSV.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,4 +105,4 @@ def _parse(line: dict[str, str], path: Path) -> Row:
     try:
         return Row(**{f.name: kinds[str(f.type)](line[f.name]) for f in fields(Row)})
     except (KeyError, TypeError, ValueError) as error:
-        raise SystemExit(f"{path} is no table of this benchmark ({error!r}): move it away") from None
+        raise SystemExit(f"{path} is not a table of this benchmark ({error!r}): move it away") from None

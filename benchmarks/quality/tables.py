@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from benchmarks.quality_rows import FAILED, Row
+from benchmarks.quality.rows import FAILED, Row
 
 Select = Callable[[str, str], list[Row]]
 """Rows of a set and a method."""

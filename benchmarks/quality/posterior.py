@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from benchmarks.images import Images
 from benchmarks.sets import Picture, psnr
-from benchmarks.quality_sets import clean_of
 from divseg import DivNoising
 from divseg.denoise.sampling.tiled_estimates import sample_quantiles
 
@@ -47,27 +47,23 @@ class Judgement:
     seconds: float
 
 
-def judge(model: DivNoising, picture: Picture, samples: int, seed: int = 0) -> Judgement:
-    """Draw samples of an image and compare them with the clean image and with the noise model.
+def judge(model: DivNoising, images: Images) -> Judgement:
+    """Compare the samples of an image with the clean image and with the noise model.
 
     Parameters
     ----------
     model : DivNoising
         Trained on the image's set.
-    picture : Picture
-        With a clean image.
-    samples : int
-        At least 64, or the quantiles are too coarse to be judged.
-    seed : int
-        Of the samples.
+    images : Images
+        Of a picture with a clean image; at least 64 samples, or the quantiles are too coarse to be judged.
     """
-    clean = clean_of(picture)
+    clean = images.picture.truth
     start = time.perf_counter()
-    drawn = torch.cat([batch.cpu() for batch in model.sample(picture.noisy, n=samples, seed=seed)])
+    drawn = torch.from_numpy(images.samples)
     seconds = time.perf_counter() - start
-    mean = drawn.mean(0).numpy()
+    mean = images.image(("mmse",))
     low, high = sample_quantiles(drawn, INTERVAL).numpy()
-    noisy, total = torch.from_numpy(picture.noisy), 0.0
+    noisy, total = torch.from_numpy(images.picture.noisy), 0.0
     with torch.inference_mode():
         for sample in drawn:
             variance = model.noise.variance(sample.to(model.device)).cpu()
@@ -87,4 +83,4 @@ def mmse_psnr(model: DivNoising, picture: Picture, samples: int, seed: int = 0) 
     """Return the PSNR of the mean of very many samples, streamed, and the seconds it took."""
     start = time.perf_counter()
     mean = model.mmse(picture.noisy, n=samples, seed=seed)
-    return psnr(mean, clean_of(picture)), time.perf_counter() - start
+    return psnr(mean, picture.truth), time.perf_counter() - start

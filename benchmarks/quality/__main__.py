@@ -1,15 +1,4 @@
-"""How good are the denoised images, and how honest the samples? Against the clean images, at equal training time.
-
-    DIVSEG_DATA=... python -m benchmarks.quality --models MODELS [--minutes 10] [--threads 1] [--n2v FOLDER]
-        [--sets dsb2018_fluo-n20 ...] [--variants learned known vanilla "flat;filters=16"] [--thousand 2] [--record]
-
-scores the mean of the samples (MMSE) of every variant (:mod:`benchmarks.trained`; models are kept under MODELS)
-beside the noisy image, the best Gaussian smoothing, non-local means, BM3D where it is installed, and N2V where
-:mod:`benchmarks.n2v` has written its images to FOLDER. All networks are trained on all noisy images of a set and see
-no clean one. For real noise, which nobody knows, the variant `known` holds the photon-transfer estimate. Every image
-and method is a row of a CSV, by default MODELS/quality.csv: a run that was stopped goes on, and several runs with
-other sets add up.
-"""
+"""From images to the table of quality: the command."""
 
 from __future__ import annotations
 
@@ -22,18 +11,32 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.sets import BASE, GAUSSIAN, POISSON, Picture, psnr
-from benchmarks.quality_classical import best_gaussian, denoise, denoisers
-from benchmarks.quality_posterior import judge, mmse_psnr
-from benchmarks.quality_rows import FAILED, Row, Rows
-from benchmarks.quality_sets import SETS, clean_of, load_job, read_prediction, scored, split_name
-from benchmarks.quality_table import tables
-from benchmarks.record import write_result
-from benchmarks.record import limit_threads
+import benchmarks.quality as package
+from benchmarks.images import Images
+from benchmarks.quality.posterior import judge, mmse_psnr
+from benchmarks.quality.rows import FAILED, Row, Rows
+from benchmarks.quality.tables import tables
+from benchmarks.record import limit_threads, write_result
+from benchmarks.sets import (
+    BASE,
+    CLEAN,
+    GAUSSIAN,
+    POISSON,
+    Picture,
+    load_clean,
+    psnr,
+    read_denoised,
+    scored,
+    split_name,
+)
+from benchmarks.smoothing import SetNoise, denoisers
 from benchmarks.trained import trained
 from divseg import DivNoising
 from divseg.denoise.noise import photon_transfer
 from divseg.errors import DivsegWarning, TrainingError
+
+GAUSSIANS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
+"""Standard deviations in pixels among which the best is chosen with the clean image, image by image."""
 
 MANY = 1000
 """Samples whose mean shows how far that of fewer has converged."""
@@ -47,37 +50,37 @@ signal. Networks see the noisy images alone. Samples of the true posterior would
 error the root-mean-square error of their mean."""
 
 
-def noise_line(level: str, pictures: list[Picture]) -> tuple[float, float]:
-    """Return slope and value at 0 of the noise's variance: the truth, or for real noise the estimate."""
+def set_noise(level: str, pictures: list[Picture]) -> SetNoise:
+    """Return the variance of the noise: the truth, or for real noise the estimate."""
     if level in GAUSSIAN:
-        return 0.0, GAUSSIAN[level] ** 2
+        return SetNoise(0.0, GAUSSIAN[level] ** 2)
     if level in POISSON:
         _, _, gain, read = POISSON[level]
-        return gain, read**2 - gain * BASE
+        return SetNoise(gain, read**2 - gain * BASE)
     found = photon_transfer([p.noisy for p in pictures])
-    return (found.a, found.b) if found.a > 0 else (0.0, found.sd**2)
+    return SetNoise(found.a, found.b) if found.a > 0 else SetNoise(0.0, found.sd**2)
 
 
 def score_classical(job: str, pictures: list[Picture], chosen: list[Picture], rows: Rows) -> None:
     """Add the rows of methods without training."""
-    found = denoisers()
-    names = ("noisy", "best Gaussian", *found)
+    names = ("noisy", "best Gaussian", *denoisers())
     if rows.has(Row(job, p.name, name, math.nan) for p in chosen for name in names):
         return
-    a, b = noise_line(split_name(job)[1], pictures)
+    noise = set_noise(split_name(job)[1], pictures)
     for p in chosen:
+        images = Images(p, noise=noise)
         for name in names:
             if Row(job, p.name, name, math.nan) in rows:
                 continue
             start, note = time.perf_counter(), ""
             if name == "noisy":
-                image = p.noisy
+                value = psnr(p.noisy, p.truth)
             elif name == "best Gaussian":
-                image, sd = best_gaussian(p.noisy, clean_of(p))
-                note = f"sd {sd:g}"
+                value, width = max((psnr(images.image(("gaussian", w)), p.truth), w) for w in GAUSSIANS)
+                note = f"sd {width:g}"
             else:
-                image = denoise(p.noisy, found[name], a, b)
-            rows.add(Row(job, p.name, name, psnr(image, clean_of(p)), seconds=time.perf_counter() - start, note=note))
+                value = psnr(images.image(("advised", name)), p.truth)
+            rows.add(Row(job, p.name, name, value, seconds=time.perf_counter() - start, note=note))
 
 
 def score_n2v(job: str, chosen: list[Picture], folder: Path, minutes: float, rows: Rows) -> None:
@@ -91,21 +94,12 @@ def score_n2v(job: str, chosen: list[Picture], folder: Path, minutes: float, row
     remark = f"CAREamics {facts['careamics']}, {facts['steps']} steps, {facts['threads']} threads"
     remark += f", {facts['cpu_seconds']:.0f} s of processor time"
     for p in chosen:
-        image = read_prediction(folder, job, p)
+        image = read_denoised(folder, job, p)
         if image is None:
             print(f"{folder / job} lacks the image {p.name}: run benchmarks.n2v again without --limit", flush=True)
             continue
-        rows.add(
-            Row(
-                job,
-                p.name,
-                name,
-                psnr(image, clean_of(p)),
-                facts["minutes"],
-                megapixels=facts["megapixels"],
-                note=remark,
-            )
-        )
+        value = psnr(image, p.truth)
+        rows.add(Row(job, p.name, name, value, facts["minutes"], megapixels=facts["megapixels"], note=remark))
 
 
 def score_variant(
@@ -137,7 +131,7 @@ def score_variant(
 
 
 def _judged(job: str, variant: str, model: DivNoising, picture: Picture, a: argparse.Namespace) -> Row:
-    found = judge(model, picture, a.samples)
+    found = judge(model, Images(picture, lambda: model.draw(picture.noisy, range(a.samples))))
     return Row(
         job,
         picture.name,
@@ -175,9 +169,13 @@ def report(rows: Rows, counts: dict[str, int], a: argparse.Namespace) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality",
+        description=package.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--models", type=Path, required=True, help="folder of trained models")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), metavar="SET-LEVEL")
+    parser.add_argument("--sets", nargs="+", default=list(CLEAN), metavar="SET-LEVEL")
     parser.add_argument("--variants", nargs="*", default=["learned", "known", "vanilla"])
     parser.add_argument("--minutes", type=float, default=10.0, help="training of every network")
     parser.add_argument("--samples", type=int, default=100)
@@ -199,7 +197,7 @@ def main() -> None:
     warnings.simplefilter("ignore", DivsegWarning)
     rows, counts = Rows(a.csv or a.models / "quality.csv"), {}
     for job in a.sets:
-        pictures = load_job(job)
+        pictures = load_clean(job)
         chosen = scored(pictures, split_name(job)[0], a.limit)
         counts[job] = len(chosen)
         if not a.no_classical:
