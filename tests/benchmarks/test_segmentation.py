@@ -57,6 +57,8 @@ def test_every_input_gets_its_own_segmenter_and_the_clean_image_is_best(grid):
     for k in range(1, 4):
         scored += score_picture(source_of(picture(f"p{k}", k)), rows, rows, chosen, grid, 4)[0]
     table = pd.DataFrame(scored).assign(set="discs", level="sd50", segmenter="threshold", minutes=1.0)
+    members = next(row for row in rows if row.members)
+    assert [member_choice(m, members, chosen) for m in members.members] == [chosen[m] for m in members.members]
     means = table.groupby("input")["map"].mean()
     assert means["clean"] == pytest.approx(1.0)
     assert means["MMSE"] > means["noisy"]
@@ -107,7 +109,7 @@ def test_sets_without_parts_tune_on_one_half_and_score_the_other():
 
 def test_verdict_counts_cells():
     rows = []
-    for level, gain in (("n20", 0.1), ("pg_low", -0.1)):
+    for level, gain in (("n20", 0.1), ("pg_mid", 0.02), ("pg_low", -0.1)):
         for k in range(8):
             for name, kind, value in (
                 ("gaussian", "smoothing", 0.3),
@@ -121,5 +123,5 @@ def test_verdict_counts_cells():
     table = verdict(pd.DataFrame(rows), "ours").set_index("against")
     assert list(table.index) == ["MMSE", "best smoothing"]
     counts = ["cells", "above", "significantly above", "significantly below", "a quarter of the gap, significantly"]
-    assert list(table.loc["MMSE", counts]) == ["2", "1", "1", "1", "1 of 2"]
-    assert table.loc["best smoothing", "significantly above"] == "2"
+    assert list(table.loc["MMSE", counts]) == ["3", "2", "2", "1", "1 of 3"]
+    assert table.loc["best smoothing", "significantly above"] == "3"
