@@ -4,7 +4,7 @@
         [--sets dsb2018_fluo-n20 ...] [--networks "flat,filters=16" ladder ...]
 
 Networks are named as for ``divseg run --network``. All are trained by the same loop on the same crops with the same
-settings: the noise is known where it is simulated, and held at the photon-transfer estimate where it is real, so only
+settings: the noise is known if it is simulated, and held at the photon-transfer estimate if it is real, so only
 the networks differ. Time is processor time of one thread (``--clock cpu``), which other work on the machine disturbs
 less, or ``--clock wall``. Gains are against the network that is named first.
 """
@@ -207,8 +207,8 @@ def explained(a: argparse.Namespace) -> str:
     scored = ", ".join(f"{SETS[job]} images of {job}" for job in a.sets)
     return (
         f"{a.minutes:g} minutes {clock} with {a.threads} thread(s) for each network, {a.seeds} seed(s), {trunk} trunk, "
-        f"{a.batch} crops of {a.patch}x{a.patch} a step, rate {TrainSettings.learning_rate:g}. Noise is known where it "
-        f"is simulated, estimated where it is real. PSNR in dB of the mean of {a.samples} samples and of one, over "
+        f"{a.batch} crops of {a.patch}x{a.patch} a step, rate {TrainSettings.learning_rate:g}. Noise is known if it "
+        f"is simulated, estimated if it is real. PSNR in dB of the mean of {a.samples} samples and of one, over "
         f"{scored}. Gain: MMSE against the first network of the same seed, mean (and range over the seeds). "
         f"Seconds are by the clock, for {TIMED_BATCH} samples of {TIMED_SIDE}x{TIMED_SIDE} pixels at once, the fastest "
         "of five."

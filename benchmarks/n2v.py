@@ -40,8 +40,8 @@ def stand_in_for_torchvision() -> Iterator[None]:
         return
     names = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
     modules = [types.ModuleType(name) for name in names]
-    given = ((0, "__version__", "absent"), (0, "transforms", modules[1]), (1, "functional", modules[2]))
-    for module, name, value in given:
+    attributes = ((0, "__version__", "absent"), (0, "transforms", modules[1]), (1, "functional", modules[2]))
+    for module, name, value in attributes:
         setattr(modules[module], name, value)
     sys.modules.update(zip(names, modules, strict=True))
     try:

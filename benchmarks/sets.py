@@ -132,8 +132,8 @@ def load_set(name: str, level: str) -> list[Picture]:
     if name == "demo":
         return _demo()
     if (name in REAL) != (level == "real") or not (name in REAL or name in AFFINE):
-        known = ", ".join([*AFFINE, *REAL, "demo"])
-        raise SystemExit(f"no noise level {level!r} for the set {name!r} (sets: {known}; levels: real for real noise)")
+        names = ", ".join([*AFFINE, *REAL, "demo"])
+        raise SystemExit(f"no noise level {level!r} for the set {name!r} (sets: {names}; levels: real for real noise)")
     root = data_root() / name
     if name == "fmd_confocal_pairs":
         files = sorted((root / "noisy").glob("*.tif"))

@@ -50,8 +50,8 @@ class SetNoise:
         """Estimate the noise of noisy images of one kind."""
         from divseg.denoise.noise import photon_transfer
 
-        found = photon_transfer(images)
-        return cls(float(found.a), float(found.b), float(min(np.percentile(image, 1) for image in images)))
+        estimate = photon_transfer(images)
+        return cls(float(estimate.a), float(estimate.b), float(min(np.percentile(image, 1) for image in images)))
 
     def variance(self, signal: float) -> float:
         """Variance of the noise at a signal."""

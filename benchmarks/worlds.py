@@ -1,7 +1,7 @@
 """A synthetic world with known truth: cells, and samples of them with independent or shared errors.
 
 Every cell is a noisy ellipse. A sample misses cells, splits cells, merges touching neighbours, moves the
-boundary of every cell by a smooth random displacement, and adds ghosts where nothing is. Each cell has its
+boundary of every cell by a smooth random displacement, and adds false objects on background. Each cell has its
 own miss, split and merge probabilities (Beta distributed about the level's mean), as a posterior has sure
 and unsure places.
 """

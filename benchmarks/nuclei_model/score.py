@@ -71,9 +71,9 @@ def main() -> None:
     rows = []
     for row, image, truth in images(a.part):
         for percent in NOISE:
-            given = noisy(image, percent, row["file"])
+            version = noisy(image, percent, row["file"])
             for method, segment in methods.items():
-                scores = evaluate(segment.fit(given)(given), truth).as_row()
+                scores = evaluate(segment.fit(version)(version), truth).as_row()
                 where = {"set": row["set"], "group": row["group"], "image": row["file"]}
                 rows.append({**where, "noise": f"{percent} %", "method": method, **scores})
     table = pd.DataFrame(rows)

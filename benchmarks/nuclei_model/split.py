@@ -86,8 +86,8 @@ def alike(features: NDArray[np.float64], field: NDArray[np.int64], kind: NDArray
     group = np.zeros(len(names), int)
     for one in np.unique(kinds):
         mine = np.flatnonzero(kinds == one)
-        found = fcluster(linkage(means[mine], "complete"), ALIKE, "distance") if len(mine) > 1 else [1]
-        group[mine] = group.max() + np.asarray(found)
+        clusters = fcluster(linkage(means[mine], "complete"), ALIKE, "distance") if len(mine) > 1 else [1]
+        group[mine] = group.max() + np.asarray(clusters)
     return group[np.searchsorted(names, field)]
 
 

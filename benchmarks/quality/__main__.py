@@ -43,8 +43,8 @@ MANY = 1000
 
 NOTE = """\
 PSNR with the range of the clean image as the peak, mean over the images in brackets. The Gaussian is the best of ten
-for each image, chosen with the clean image; non-local means and BM3D are told the noise (the photon-transfer estimate
-where it is real) and see the image through the generalised Anscombe transform where its variance grows with the
+for each image, chosen with the clean image; non-local means and BM3D know the noise (the photon-transfer estimate
+if it is real) and see the image through the generalised Anscombe transform if its variance grows with the
 signal. Networks see the noisy images alone. Samples of the true posterior would give 90 % ({exact:.1f} % with
 {samples} samples and their interpolated quantiles) and twice 1; spread is the root of the samples' mean variance,
 error the root-mean-square error of their mean."""
@@ -57,8 +57,8 @@ def set_noise(level: str, pictures: list[Picture]) -> SetNoise:
     if level in POISSON:
         _, _, gain, read = POISSON[level]
         return SetNoise(gain, read**2 - gain * BASE)
-    found = photon_transfer([p.noisy for p in pictures])
-    return SetNoise(found.a, found.b) if found.a > 0 else SetNoise(0.0, found.sd**2)
+    estimate = photon_transfer([p.noisy for p in pictures])
+    return SetNoise(estimate.a, estimate.b) if estimate.a > 0 else SetNoise(0.0, estimate.sd**2)
 
 
 def score_classical(job: str, pictures: list[Picture], chosen: list[Picture], rows: Rows) -> None:
@@ -105,7 +105,7 @@ def score_n2v(job: str, chosen: list[Picture], folder: Path, minutes: float, row
 def score_variant(
     job: str, variant: str, pictures: list[Picture], chosen: list[Picture], rows: Rows, a: argparse.Namespace
 ) -> None:
-    """Add the rows of one network, trained where it is not there yet."""
+    """Add the rows of one network, trained if it is not there yet."""
     wanted = [Row(job, p.name, variant, math.nan, a.minutes, a.seed, a.samples) for p in chosen]
     many = [Row(job, p.name, variant, math.nan, a.minutes, a.seed, MANY) for p in chosen[: a.thousand]]
     failed = Row(job, FAILED, variant, math.nan, a.minutes, a.seed, a.samples)
@@ -131,20 +131,20 @@ def score_variant(
 
 
 def _judged(job: str, variant: str, model: DivNoising, picture: Picture, a: argparse.Namespace) -> Row:
-    found = judge(model, Images(picture, lambda: model.draw(picture.noisy, range(a.samples))))
+    figures = judge(model, Images(picture, lambda: model.draw(picture.noisy, range(a.samples))))
     return Row(
         job,
         picture.name,
         variant,
-        found.psnr,
+        figures.psnr,
         a.minutes,
         a.seed,
         a.samples,
-        found.single,
-        found.covered,
-        math.nan if model.noise.kind == "none" else found.residual,
-        found.spread,
-        found.seconds,
+        figures.single,
+        figures.covered,
+        math.nan if model.noise.kind == "none" else figures.residual,
+        figures.spread,
+        figures.seconds,
         float(model.training.get("megapixels", math.nan)),
         model.noise.describe(),
     )

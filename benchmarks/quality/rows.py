@@ -13,7 +13,7 @@ FAILED = "*"
 
 @dataclass(frozen=True)
 class Row:
-    """One image denoised by one method; NaN where a figure has no meaning.
+    """One image denoised by one method; NaN if a figure has no meaning.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class Row:
     minutes : float
         Of training, 0 for methods without.
     seed, samples : int
-        Of training; drawn samples, 0 where there are none.
+        Of training; drawn samples, 0 if there are none.
     psnr, single, covered, residual, spread, seconds : float
         See :class:`benchmarks.quality.posterior.Judgement`; seconds are those of denoising the image.
     megapixels : float
@@ -60,7 +60,7 @@ class Rows:
     Parameters
     ----------
     path : Path
-        Read where it exists.
+        CSV file; read if it exists.
 
     Raises
     ------

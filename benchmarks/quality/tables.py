@@ -42,16 +42,16 @@ def tables(rows: Sequence[Row], jobs: Sequence[str], counts: dict[str, int], man
 
 
 def mean(rows: Sequence[Row], figure: str) -> float:
-    """Mean of a figure over rows, without those where it has no meaning."""
-    found = [v for r in rows if not math.isnan(v := float(getattr(r, figure)))]
-    return sum(found) / len(found) if found else math.nan
+    """Mean of a figure over rows, without those for which it has no meaning."""
+    values = [v for r in rows if not math.isnan(v := float(getattr(r, figure)))]
+    return sum(values) / len(values) if values else math.nan
 
 
 def margin(ours: Sequence[Row], theirs: Sequence[Row]) -> float:
     """Mean difference in PSNR over the images that both have."""
     other = {r.image: r.psnr for r in theirs}
-    found = [r.psnr - other[r.image] for r in ours if r.image in other and r.image != FAILED]
-    return sum(found) / len(found) if found else math.nan
+    values = [r.psnr - other[r.image] for r in ours if r.image in other and r.image != FAILED]
+    return sum(values) / len(values) if values else math.nan
 
 
 def grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -83,8 +83,8 @@ def _margins(select: Select, methods: Sequence[str], jobs: Sequence[str]) -> str
     lines = []
     for method in methods:
         if method != "learned":
-            found = [_number(margin(select(job, "learned"), select(job, method)), "+.2f") for job in jobs]
-            lines.append([method, *found])
+            values = [_number(margin(select(job, "learned"), select(job, method)), "+.2f") for job in jobs]
+            lines.append([method, *values])
     return "`learned` above (+) or below (-), on the same images:\n\n" + grid(["dB", *jobs], lines)
 
 

@@ -87,11 +87,11 @@ def jobs(a: argparse.Namespace) -> list[tuple[str, str]]:
     """Return the sets and levels that are asked for."""
     with_data = bool(os.environ.get("DIVSEG_DATA"))
     sets = a.sets or ([s for s in LEVELS if s != "demo"] if with_data else ["demo"])
-    found = [(s, level) for s in sets for level in LEVELS[s] if not a.noise or level in a.noise]
-    if not found:
-        known = ", ".join(f"{s}: {' '.join(LEVELS[s])}" for s in sets)
-        raise SystemExit(f"none of the sets has a level {' or '.join(a.noise)} ({known})")
-    return found
+    pairs = [(s, level) for s in sets for level in LEVELS[s] if not a.noise or level in a.noise]
+    if not pairs:
+        levels = ", ".join(f"{s}: {' '.join(LEVELS[s])}" for s in sets)
+        raise SystemExit(f"none of the sets has a level {' or '.join(a.noise)} ({levels})")
+    return pairs
 
 
 def run(a: argparse.Namespace, words: list[str]) -> None:
@@ -125,8 +125,8 @@ def run(a: argparse.Namespace, words: list[str]) -> None:
             for segmenter in a.segmenters:
                 grid = make_grid(segmenter, large=cell.large, device=a.device)
                 book = Book(a.out, cell, grid, a.tuning_samples)
-                tell = partial(_tell, start, f"{name} {level} {segmenter}")
-                folds = book.fill(rows, tell, only=None if last else TIMED, curve=a.curves if last else 0)
+                progress = partial(_say, start, f"{name} {level} {segmenter}")
+                folds = book.fill(rows, progress, only=None if last else TIMED, curve=a.curves if last else 0)
                 books.append((book, last))
                 chosen[book.rows] = (rows, folds)
     rows = pd.concat([read_rows(book.rows, chosen[book.rows][0]) for book, last in books if last], ignore_index=True)
@@ -134,11 +134,11 @@ def run(a: argparse.Namespace, words: list[str]) -> None:
     write_text(a.out / "table.md", f"# Segmentation benchmark\n\n{body}")
     print(f"table: {a.out / 'table.md'}")
     if a.record:
-        told = shlex.join(_without_folders(words))
+        shown = shlex.join(_without_folders(words))
         write_result(
             "segmentation",
             "Segmentation: consensus against its rivals",
-            f"python -m benchmarks.segmentation {told}",
+            f"python -m benchmarks.segmentation {shown}",
             body,
         )
     if a.curves:
@@ -159,14 +159,14 @@ def run(a: argparse.Namespace, words: list[str]) -> None:
             print(f"plot: {file}")
 
 
-def _tell(start: float, head: str, what: str) -> None:
+def _say(start: float, head: str, what: str) -> None:
     print(f"[{time.monotonic() - start:6.0f} s] {head}: {what}", flush=True)
 
 
 def _without_folders(words: list[str]) -> list[str]:
     """Replace folders of this machine by words."""
     names = {"--data": "DIR", "--out": "OUT", "--models": "MODELS"}
-    told, before = [], ""
+    shown, before = [], ""
     for word in words:
         name, equals, value = word.partition("=")
         if before in names:
@@ -175,9 +175,9 @@ def _without_folders(words: list[str]) -> list[str]:
             word = f"{name}={names[name]}"
         elif equals and Path(value).is_dir():  # of --add
             word = f"{name}=DIR"
-        told.append(word)
+        shown.append(word)
         before = word
-    return told
+    return shown
 
 
 if __name__ == "__main__":

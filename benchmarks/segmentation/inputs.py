@@ -92,18 +92,18 @@ class Input:
         most : int, optional
             Of numbered images only the first so many.
         """
-        found: list[Key] = []
+        keys: list[Key] = []
         for key in self.images:
             if "k" in key:
                 size = key[1] if key[0] == "group" else 1
                 count = max(1, samples // size)
-                known = tuple(setting if v == "*" else v for v in key)
-                found += [tuple(k if v == "k" else v for v in known) for k in range(min(count, most or count))]
+                numbered = tuple(setting if v == "*" else v for v in key)
+                keys += [tuple(k if v == "k" else v for v in numbered) for k in range(min(count, most or count))]
             elif "*" in key and isinstance(setting, tuple):
-                found += [tuple(one if v == "*" else v for v in key) for one in setting]
+                keys += [tuple(one if v == "*" else v for v in key) for one in setting]
             else:
-                found.append(tuple(setting if v == "*" else v for v in key))
-        return found
+                keys.append(tuple(setting if v == "*" else v for v in key))
+        return keys
 
 
 def catalogue(*, clean: bool, samples: int, mode: bool = True, others: Mapping[str, str] | None = None) -> list[Input]:

@@ -59,7 +59,7 @@ def differences_table(rows: pd.DataFrame, score: str = "map") -> pd.DataFrame:
     ``gap closed`` is (x - noisy) / (clean - noisy), ``MMSE gap closed`` is (x - MMSE) / (clean - MMSE), of mean scores.
     """
     means, best = rows.groupby("input", sort=False)[score].mean(), best_smoothing(rows)
-    found = []
+    lines = []
     for name in means.index:
         line: dict[str, Any] = {"input": name}
         for head, other in (("MMSE", "MMSE"), (f"{best}", best)):
@@ -67,12 +67,12 @@ def differences_table(rows: pd.DataFrame, score: str = "map") -> pd.DataFrame:
                 line |= _difference(rows, name, other, score, head)
         line["gap closed"] = gap(means, name, "noisy")
         line["MMSE gap closed"] = gap(means, name, "MMSE")
-        found.append(line)
-    return pd.DataFrame(found)
+        lines.append(line)
+    return pd.DataFrame(lines)
 
 
 def gap(means: pd.Series, name: str, start: str) -> str:
-    """Share of the way from `start` to the clean image that an input goes; empty where there is no such way."""
+    """Share of the way from `start` to the clean image that an input goes; empty if there is no such way."""
     if "clean" not in means or start not in means or name in (start, "clean"):
         return ""
     way = means["clean"] - means[start]
@@ -97,7 +97,7 @@ def cells(rows: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
 
 def overview(rows: pd.DataFrame, ours: str = "consensus clustering", score: str = "map") -> pd.DataFrame:
     """Return a row for each cell: one consensus beside the MMSE, the best smoothing and the fused smoothings."""
-    found = []
+    lines = []
     for (name, level, segmenter, minutes), part in cells(rows):
         names = set(part["input"])
         if ours not in names:
@@ -113,20 +113,20 @@ def overview(rows: pd.DataFrame, ours: str = "consensus clustering", score: str 
             if other in names:
                 line[f"minus {label}"] = next(iter(_difference(part, ours, str(other), score, "x").values()))
         line["gap closed"], line["of MMSE's"] = gap(means, ours, "noisy"), gap(means, ours, "MMSE")
-        found.append(line)
-    return pd.DataFrame(found).fillna("")
+        lines.append(line)
+    return pd.DataFrame(lines).fillna("")
 
 
 def samples_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the mean mAP of each cell's inputs with 1, 2, 4, ... samples."""
-    found = []
+    lines = []
     for (name, level, segmenter, _), part in cells(rows):
         means = part.pivot_table(index="input", columns="samples", values="map", sort=False)
         for who, line in means.sort_index(axis=1).iterrows():
             head = {"set": f"{name} {level}", "segmenter": segmenter, "images": str(part["image"].nunique())}
             shown = {str(count): "" if np.isnan(value) else f"{value:.3f}" for count, value in line.items()}
-            found.append({**head, "input": str(who), **shown})
-    return pd.DataFrame(found)
+            lines.append({**head, "input": str(who), **shown})
+    return pd.DataFrame(lines)
 
 
 def minutes_table(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -141,7 +141,7 @@ def minutes_table(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     names : sequence of str
         Inputs that depend on the training.
     """
-    found = []
+    lines = []
     for (name, level, segmenter), part in rows.groupby(CELL[:3], sort=False):
         if part["minutes"].nunique() < 2:
             continue
@@ -155,8 +155,8 @@ def minutes_table(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
             shown = {f"{m:g} min": f"{means[m]:.3f}" if m in means else "" for m in sorted(part["minutes"].unique())}
             if who not in names:
                 shown = dict.fromkeys(shown, f"{means.iloc[-1]:.3f}")
-            found.append({**head, "input": label, **shown})
-    return pd.DataFrame(found)
+            lines.append({**head, "input": label, **shown})
+    return pd.DataFrame(lines)
 
 
 def ranking(rows: pd.DataFrame) -> pd.DataFrame:
@@ -199,7 +199,7 @@ def verdict(rows: pd.DataFrame, ours: str, score: str = "map") -> pd.DataFrame:
         whole interval, the mean difference over the cells, and against the MMSE how often at least a quarter of its
         gap to the clean image is closed with the interval above 0.
     """
-    found = []
+    lines = []
     for rival in RIVALS:
         line: dict[str, Any] = {
             "against": rival,
@@ -226,8 +226,8 @@ def verdict(rows: pd.DataFrame, ours: str, score: str = "map") -> pd.DataFrame:
         if line["cells"]:
             line["mean difference"] = f"{np.mean(differences):+.3f}"
             line["a quarter of the gap, significantly"] = f"{quarter} of {with_clean}" if rival == "MMSE" else ""
-            found.append({name: str(value) for name, value in line.items()})
-    return pd.DataFrame(found)
+            lines.append({name: str(value) for name, value in line.items()})
+    return pd.DataFrame(lines)
 
 
 OURS = (AS_RUN, VIEWS_TUNED, "consensus clustering")
@@ -272,9 +272,9 @@ def report(rows: pd.DataFrame, notes: list[str]) -> str:
 
 
 def _choices(part: pd.DataFrame) -> str:
-    told = part[part["kind"] != "combination"].drop_duplicates(["input", "setting", "spec"])
+    tuned = part[part["kind"] != "combination"].drop_duplicates(["input", "setting", "spec"])
     lines = []
-    for name, mine in told.groupby("input", sort=False):
+    for name, mine in tuned.groupby("input", sort=False):
         words = [
             f"`{s}`" + ("" if v in ("None", "nan") else f" of {v}")
             for s, v in zip(mine["spec"], mine["setting"], strict=True)

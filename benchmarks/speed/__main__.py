@@ -42,10 +42,10 @@ def module_of(command: str) -> ModuleType:
 
 
 def main() -> None:
-    known = "\n".join(f"    {name:16s}{text}" for name, text in COMMANDS.items())
+    listing = "\n".join(f"    {name:16s}{text}" for name, text in COMMANDS.items())
     raw = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed", description=f"{__doc__}\ncommands:\n{known}", formatter_class=raw
+        prog="python -m benchmarks.speed", description=f"{__doc__}\ncommands:\n{listing}", formatter_class=raw
     )
     top.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     command = top.parse_args(sys.argv[1:2]).command

@@ -43,8 +43,8 @@ def measure(count: int, cells: int, side: int, repeats: int, method: str) -> str
         cpu.append(time.process_time() - start_cpu)
     times = f"{np.median(seconds):.2f} | {min(seconds):.2f} | {np.median(cpu):.2f}"
     sizes = f"{(highest() - before) / 1e6:.0f} | {sum(m.nbytes for m in masks) / 1e6:.0f}"
-    found = len(np.unique(labels)) - 1
-    return f"| {method} | {side} x {side} | {count} | {objects:.0f} | {found} | {times} | {sizes} |"
+    fused = len(np.unique(labels)) - 1
+    return f"| {method} | {side} x {side} | {count} | {objects:.0f} | {fused} | {times} | {sizes} |"
 
 
 def prepare(method: str, masks: list[np.ndarray]) -> Callable[[], np.ndarray]:
@@ -94,6 +94,6 @@ def run(a: argparse.Namespace) -> None:
         "come on top if the caller keeps them.\n\n" + "\n".join(rows)
     )
     words = {"samples": a.samples, "sides": a.sides, "methods": a.methods}
-    given = " ".join(f"--{name} {' '.join(map(str, values))}" for name, values in words.items())
-    command = f"python -m benchmarks.speed fusion {given} --name {a.name}"
+    options = " ".join(f"--{name} {' '.join(map(str, values))}" for name, values in words.items())
+    command = f"python -m benchmarks.speed fusion {options} --name {a.name}"
     write_result(a.name, "Time and memory of fusion", command, body)

@@ -80,15 +80,15 @@ def ours(spec: str, threads: int) -> Job:
 def jobs(threshold: float) -> dict[tuple[str, str, int], Job]:
     """Every method without and with splitting by distance, Otsu's with every way of it, and the peer."""
     cores = get_num_threads()
-    found: dict[tuple[str, str, int], Job] = {}
+    table: dict[tuple[str, str, int], Job] = {}
     for method in METHODS:
         for split in SPLITS if method == "otsu" else ("none", "distance"):
             level = f",threshold={threshold:g}" if method == "fixed" else ""
-            found[method, split, cores] = ours(f"{method}{level},{SMOOTH},split={split}", cores)
+            table[method, split, cores] = ours(f"{method}{level},{SMOOTH},split={split}", cores)
     for split in ("none", "distance"):
-        found["otsu", split, 1] = ours(f"otsu,{SMOOTH},split={split}", 1)
-    found |= {(PEER, markers, 1): peer(markers) for markers in ("none", "h_maxima", "peak_local_max")}
-    return found
+        table["otsu", split, 1] = ours(f"otsu,{SMOOTH},split={split}", 1)
+    table |= {(PEER, markers, 1): peer(markers) for markers in ("none", "h_maxima", "peak_local_max")}
+    return table
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
