@@ -113,7 +113,7 @@ def end_to_end(items: Sequence[T], count: int | None) -> list[T]:
 def known_noise(level: str) -> str | None:
     """Return the noise of a simulated level as divseg's option ``noise``, None for real noise."""
     if level in GAUSSIAN:
-        return f"gaussian,sd={GAUSSIAN[level]:g}"
+        return f"gaussian,std={GAUSSIAN[level]:g}"
     if level in POISSON:
         # var = gain^2 * photons + read^2 with signal = BASE + gain * photons
         _, _, gain, read = POISSON[level]

@@ -34,8 +34,8 @@ def test_what_is_asked_for_is_what_the_model_gives(plate, folder, tmp_path):
     assert "2 of 2 images denoised, the mean of 6 samples each" in result.text
     model, images = divseg.DivNoising.load(folder, device="cpu"), read(plate)
     found = model.estimate(images[0], n=6, seed=3, quantiles=(0.1, 0.9), mode=True)
-    out = {kind: tifffile.imread(result.out / "maps" / f"cell0_{kind}.tif") for kind in ("sd", "low", "high", "mode")}
-    for kind, expected in (("sd", found.sd), ("low", found.quantiles[0]), ("high", found.quantiles[1])):
+    out = {kind: tifffile.imread(result.out / "maps" / f"cell0_{kind}.tif") for kind in ("std", "low", "high", "mode")}
+    for kind, expected in (("std", found.sd), ("low", found.quantiles[0]), ("high", found.quantiles[1])):
         np.testing.assert_allclose(out[kind], expected, atol=1e-2)
     assert np.abs(out["mode"] - found.mode).max() < 1
     np.testing.assert_allclose(tifffile.imread(result.out / "denoised" / "cell0.tif"), found.mean, atol=1e-2)

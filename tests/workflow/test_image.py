@@ -20,7 +20,7 @@ def case(make_plate, tmp_path_factory):
     noisy, truth = tifffile.imread(images / "cell0.tif"), tifffile.imread(masks / "cell0.tif")
     model = DivNoising.fit(
         [noisy],
-        noise="gaussian,sd=12",
+        noise="gaussian,std=12",
         train_steps=250,
         device="cpu",
         network=NetworkConfig(filters=8, latents=8),
@@ -58,8 +58,8 @@ def test_scores_of_every_input(case):
     inputs = [row["input"] for row in result.scores]
     assert inputs == [
         "noisy",
-        "gaussian sd=1",
-        "gaussian sd=3",
+        "gaussian sigma=1",
+        "gaussian sigma=3",
         "mmse",
         *["single sample"] * 6,
         "consensus clustering",
