@@ -78,6 +78,7 @@ def test_goes_on_bit_for_bit(whole, killed):
     assert_same(whole, resumed)
     assert (whole.training["resumed"], resumed.training["resumed"]) == (0, 1)
     assert whole.training["loss"] == resumed.training["loss"]
+    (killed / f".{CHECKPOINT}.0123abcd.part").write_bytes(b"what a killed process leaves")
     resumed.save(killed)
     assert sorted(p.name for p in killed.iterdir()) == ["README.md", "config.json", LOG, "weights.pt"]
     rows = [json.loads(line) for line in (killed / LOG).read_text().splitlines()]
@@ -222,4 +223,5 @@ checkpoints.fit({str(tmp_path)!r}, resume="auto").save({str(tmp_path)!r})
             if attempt < 3:
                 process.kill()
     assert process.returncode == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "config.json", LOG, "weights.pt"]
     assert_same(whole, divseg.DivNoising.load(tmp_path, device="cpu"))
