@@ -69,15 +69,8 @@ def real_run(make_plate, tmp_path_factory):
         for source, target in zip(make_plate(root / name[:5], n=1, shape=shape, seed=7), (images, masks), strict=True):
             shutil.move(source / "cell0.tif", target / f"{name}.tif")
     write_image(images / "large.tif", tifffile.imread(images / "large.tif"), PixelSize(0.5, 0.5))
-<<<<<<< HEAD
-    config = RunConfig.make(
-        train_steps=20, samples=4, seed=3, device="cpu", segmenter="otsu,smooth=2,min_size=20", method="majority"
-    )
-    run(images, root / "run", config=config, truth=masks)
-=======
     settings = {"train_steps": 20, "samples": 4, "seed": 3, "device": "cpu", "method": "majority"}
     run(images, root / "run", truth=masks, segmenter="otsu,smooth=2,min_size=20", **settings)
->>>>>>> main
     return root / "run"
 
 
