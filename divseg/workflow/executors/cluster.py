@@ -15,6 +15,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from divseg.errors import ConfigError, DivsegError, DivsegWarning, ExtraRequired
@@ -249,10 +250,15 @@ def _read_address(path: str) -> str:
     ConfigError
         If it cannot be read, or has none.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            return str(json.load(file)["address"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: it is not the file of a dask scheduler ({error}); write it with: dask scheduler --scheduler-file"
-        ) from error
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            return str(json.loads(Path(path).expanduser().read_text(encoding="utf-8"))["address"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            unfinished = isinstance(error, ValueError)  # by a scheduler that is just starting
+            if not unfinished or time.monotonic() > deadline:
+                raise ConfigError(
+                    f"{path}: it is not the file of a dask scheduler ({error}); write it with: "
+                    "dask scheduler --scheduler-file"
+                ) from error
+        time.sleep(0.1)

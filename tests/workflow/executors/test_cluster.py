@@ -151,8 +151,23 @@ def test_texts_that_do_not_fit():
         make_executor("dask,address=tcp://a:1,workers=2")
     with pytest.raises(ConfigError, match="has no option 'worker'; did you mean 'workers'"):
         make_executor("dask,worker=2")
+
+
+def test_a_scheduler_file_that_is_absent_wrong_or_half_written(address, tmp_path, monkeypatch):
+    file = tmp_path / "scheduler.json"
+    text = f"dask,scheduler_file={file}"
+    for content in (None, "{}", "[]"):
+        if content is not None:
+            file.write_text(content)
+        with pytest.raises(ConfigError, match="not the file of a dask scheduler"):
+            make_executor(text)
+    file.write_text("")
+    threading.Timer(0.5, file.write_text, [json.dumps({"address": address})]).start()
+    assert make_executor(text).workers == 2
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.2)
+    file.write_text("no JSON")
     with pytest.raises(ConfigError, match="not the file of a dask scheduler"):
-        make_executor("dask,scheduler_file=absent.json")
+        make_executor(text)
 
 
 def test_dask_is_not_installed(monkeypatch):
