@@ -1,20 +1,19 @@
-"""Settings of a run: the same words in the TOML file, on the command line and in Python."""
+"""Settings of a run: the same words in the TOML file, on the command line and in Python, each stated once."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from divseg.errors import ConfigError
+from divseg.specs import did_you_mean
 
-GAUSSIAN_SDS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-"""Widths in pixels of the Gaussian smoothing baseline; the best of them, chosen with the truth, is shown."""
-
+GAUSSIAN_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"train_minutes": 3.0, "samples": 16},
@@ -24,26 +23,50 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Settings that go together; whatever is set beside a preset wins over it."""
 
 
-class RunConfig(BaseModel):
-    """All settings of ``divseg run``; unknown names are errors.
-
-    The attributes are the names used in the TOML file, in Python and, with dashes, on the command line.
-    """
-
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _stripped(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = value.strip()
+            if not value:
+                raise ValueError("must not be empty")
+        return value
+
+
+class Data(_Section):
+    """Which pixels of the files are worked on."""
+
     axes: str | None = None
-    """Axes of the files where their metadata does not tell, for example "TYX"."""
+    """Axes of the files if their metadata does not tell, for example TYX."""
     channel: int | None = Field(default=None, ge=0)
-    """Channel to work on, counted from 0, where files have several."""
+    """Channel to work on, counted from 0, if files have several."""
+
+
+class Noise(_Section):
+    """How pixels scatter around the clean image."""
+
     noise: str = "learned"
-    """learned, estimated, gaussian[,sd=..], poisson-gaussian[,a=..,b=..], or a noise model's file (.json, .npz)."""
-    network: str = ""
-    """ladder or flat, perhaps with settings: "flat,depth=3,filters=16"; a ladder where it is empty."""
+    """learned, estimated, gaussian[,std=20], poisson-gaussian[,a=2,b=-180], or the file of a noise model
+    (.json, .npz; see noise-model)."""
+
+
+class Training(_Section):
+    """The network and the budget of its training."""
+
+    network: str = "hierarchical"
+    """hierarchical or flat, perhaps with settings: flat,depth=3,filters=16."""
     train_steps: int | None = Field(default=None, ge=1)
-    """Budget of training in optimiser steps; gives the same model every time on one machine."""
+    """Training budget in optimiser steps: the same model every time on one machine."""
     train_minutes: float | None = Field(default=None, gt=0)
-    """Budget of training in minutes; 10 where neither budget is given."""
+    """Training budget in minutes; 10 if neither budget is set."""
+
+
+class Sampling(_Section):
+    """Posterior samples of the clean image."""
+
     samples: int = Field(default=32, ge=1)
     """Posterior samples of each image."""
     seed: int = Field(default=0, ge=0)
@@ -51,40 +74,79 @@ class RunConfig(BaseModel):
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     tile: int | None = Field(default=None, ge=16)
-    """Side in pixels of the tiles the network works on; the results do not depend on it."""
-    segmenter: str = "auto"
-    """Segmenter of every sample: a method with its options; auto: the thresholding that the samples support best;
-    auto:A|B|C: the one of these segmenters."""
-    voters: Literal["samples", "all"] = "all"
-    """Whose label images are fused: those of the samples alone, or (all) with them those of the MMSE, of means of four
-    samples and of smoothed images: half of the votes are the samples', the other kinds share the rest by their
-    agreement with all. Existence and intervals are always those of the samples."""
-    spread: float = Field(default=1.0, gt=0, le=1)
-    """Draw every sample towards the MMSE until this share of its distance is left, before it is segmented."""
-    group: int = Field(default=1, ge=1)
-    """Segment the means of groups of this many samples instead of single samples."""
-    method: str = "clustering"
-    """Fusion of the label images: clustering, voting (perhaps with markers=mmse), mutex, majority or medoid."""
-    target: str = "map"
-    """Score that the selection of objects maximises."""
-    existence: float | None = Field(default=None, ge=0, le=1)
-    """Keep objects held by at least this share of samples; chosen by the target score where absent."""
-    calibration: str | None = None
-    """File written by `divseg calibrate`: object tables get calibrated confidences and intervals."""
-    compare: tuple[str, ...] = ("clustering", "mutex", "majority")
-    """Fusion methods that are scored where there is truth."""
-    baseline_sds: tuple[float, ...] = GAUSSIAN_SDS
-    """Widths in pixels of the Gaussian smoothing baseline."""
+    """Side of the network's tiles in pixels; results do not depend on it."""
     keep_samples: int = Field(default=2, ge=0)
-    """Samples of an image that are written to the run folder."""
+    """Samples of each image that are written to the run folder."""
 
-    @field_validator("noise", "segmenter", "device", "method", "target")
+
+class Segmentation(_Section):
+    """The segmenter that every sample is given to."""
+
+    segmenter: str = "auto"
+    """Segmenter with options, such as "li,smooth=1,split=distance,min_size=30"; auto: the thresholding that the samples
+    support best; auto:A|B|C: the best of these segmenters; stardist:NAME_OR_FOLDER; python:module:function."""
+    keep_stacks: bool = True
+    """Keep the label images of all samples (stacks/NAME.npz), so that another fusion does not segment again."""
+
+
+class Fusion(_Section):
+    """From the label images of the samples to one with a confidence for each object."""
+
+    fuse_with: Literal["samples", "all"] = "all"
+    """Label images that are fused: those of the samples alone, or (all) also those of the MMSE, of means of four
+    samples and of smoothed images: half of the votes are the samples', the others share the rest by their agreement.
+    Existence and intervals are always those of the samples."""
+    method: str = "clustering"
+    """Fusion method: clustering, voting (perhaps with markers=mmse), mutex, majority or medoid, perhaps with options:
+    voting,scheme=simple."""
+    objective: str = "map"
+    """Expected score that the selection of objects maximises: map, ap50, f1, pq or seg."""
+    existence: float | None = Field(default=None, ge=0, le=1)
+    """Keep the objects that are found in at least this fraction of the samples; overrides the objective."""
+    calibration: str | None = None
+    """File written by divseg calibrate: confidences become probabilities."""
+
+
+class Evaluation(_Section):
+    """What is scored if there is ground truth."""
+
+    compare: tuple[str, ...] = ("clustering", "mutex", "majority")
+    """Fusion methods that are scored beside the chosen one, separated by |."""
+    baseline_sigmas: tuple[float, ...] = GAUSSIAN_SIGMAS
+    """Widths in pixels of the Gaussian smoothing baseline, separated by commas; the best of them, chosen with the
+    ground truth, is shown."""
+
+    @field_validator("compare", "baseline_sigmas", mode="before")
     @classmethod
-    def _stripped(cls, value: str) -> str:
-        value = value.strip()
-        if not value:
-            raise ValueError("must not be empty")
+    def _listed(cls, value: Any, info: Any) -> Any:
+        if isinstance(value, str):
+            parts = value.split("|" if info.field_name == "compare" else ",")
+            return tuple(part.strip() for part in parts if part.strip())
         return value
+
+
+class RunConfig(_Section):
+    """All settings of ``divseg run``, in sections; unknown names are errors.
+
+    A TOML file has the sections as tables; on the command line and in Python the names stand alone, since each
+    belongs to one section.
+
+    Examples
+    --------
+    >>> config = RunConfig.make(samples=16, method="mutex")
+    >>> config.sampling.samples, config.fusion.method
+    (16, 'mutex')
+    >>> config.replace(seed=3).sampling.seed
+    3
+    """
+
+    data: Data = Data()
+    noise: Noise = Noise()
+    training: Training = Training()
+    sampling: Sampling = Sampling()
+    segmentation: Segmentation = Segmentation()
+    fusion: Fusion = Fusion()
+    evaluation: Evaluation = Evaluation()
 
     @classmethod
     def make(cls, **settings: Any) -> Self:
@@ -93,31 +155,16 @@ class RunConfig(BaseModel):
         Parameters
         ----------
         **settings
-            Names and values; ``preset`` (fast, default or best) stands for several, and what is given beside it
-            wins.
+            Names and values, or sections with a mapping of those. ``preset`` (fast, default or best) stands for
+            several; what is set beside it wins.
 
         Raises
         ------
         ConfigError
-            Unknown name (with the nearest known one) or impossible value.
+            Unknown name (with the nearest known one), a name in a section of others, a section that is not a table,
+            or an impossible value.
         """
-        preset = settings.pop("preset", None)
-        if preset is not None:
-            if preset not in PRESETS:
-                raise ConfigError(f"unknown preset {preset!r} (presets: {', '.join(PRESETS)})")
-            settings = {**_without_rival(PRESETS[preset], settings), **settings}
-        for name in settings:
-            if name not in cls.model_fields:
-                near = difflib.get_close_matches(name, cls.model_fields, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                known = ", ".join(["preset", *cls.model_fields])
-                raise ConfigError(f"unknown setting {name!r}{hint} (settings: {known})")
-        try:
-            return cls(**settings)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(f"setting {name}={first['input']!r}: {first['msg'].lower()}") from None
+        return cls._of(cls._by_section(settings))
 
     @classmethod
     def from_toml(cls, path: str | Path, **changes: Any) -> Self:
@@ -126,38 +173,115 @@ class RunConfig(BaseModel):
         Raises
         ------
         ConfigError
-            If the file is missing, is no TOML, or holds an unknown or impossible setting.
+            If the file is missing, is not TOML, or holds an unknown or impossible setting.
         """
         path = Path(path)
         try:
-            found = tomllib.loads(path.read_text(encoding="utf-8"))
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is no valid TOML file: {error}") from error
+            raise ConfigError(f"{path} is not a valid TOML file: {error}") from error
         try:
-            return cls.make(**{**found, **changes})
+            own, given = cls._by_section(settings), cls._by_section(changes)
+            if given["training"].keys() & {"train_steps", "train_minutes"}:
+                own["training"] = _without_budget(own["training"])
+            return cls._of({section: {**own[section], **given[section]} for section in SECTIONS})
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
+
+    def replace(self, **settings: Any) -> Self:
+        """Return the configuration with other values of some settings.
+
+        Raises
+        ------
+        ConfigError
+            As for :meth:`make`.
+        """
+        changes, now = self._by_section(settings), self.model_dump()
+        return self._of({section: {**now[section], **changes[section]} for section in SECTIONS})
 
     def to_toml(self) -> str:
         """Write the settings as TOML that :meth:`from_toml` reads; absent settings are left out."""
         lines = []
-        for name, value in self.model_dump(mode="json").items():
-            if value is not None:
-                lines.append(f"{name} = {json.dumps(value)}")
-        return "\n".join(lines) + "\n"
+        for section, values in self.model_dump(mode="json").items():
+            lines.append(f"[{section}]")
+            lines += [f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None]
+            lines.append("")
+        return "\n".join(lines)
+
+    @classmethod
+    def _of(cls, sections: Mapping[str, Any]) -> Self:
+        try:
+            return cls(**sections)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][1])
+            raise ConfigError(f"setting {name}={first['input']!r}: {first['msg'].lower()}") from None
+
+    @classmethod
+    def _by_section(cls, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Sort names into their sections; a preset gives way to what is set."""
+        settings = dict(settings)
+        preset = settings.pop("preset", None)
+        sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+        for name, value in settings.items():
+            if name in SECTIONS and (isinstance(value, Mapping) or name not in SECTION_OF):
+                if not isinstance(value, Mapping):
+                    example = next(iter(SECTIONS[name].model_fields))
+                    raise ConfigError(
+                        f"{name}={value!r}: this is a section; write [{name}] and below it {example} = ..."
+                    )
+                for inner in value:
+                    if SECTION_OF.get(inner) != name:
+                        raise _unknown(inner, name)
+                sections[name].update(value)
+            elif name in SECTION_OF:
+                sections[SECTION_OF[name]][name] = value
+            else:
+                raise _unknown(name)
+        if preset is not None:
+            if preset not in PRESETS:
+                raise ConfigError(f"unknown preset {preset!r} (presets: {', '.join(PRESETS)})")
+            budget = sections["training"].get("train_steps") or sections["training"].get("train_minutes")
+            for name, value in (_without_budget(PRESETS[preset]) if budget is not None else PRESETS[preset]).items():
+                sections[SECTION_OF[name]].setdefault(name, value)
+        return sections
 
 
-def _without_rival(preset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Leave a preset's training budget out where another is given: the first to run out would end training."""
-    if settings.get("train_steps") is not None or settings.get("train_minutes") is not None:
-        return {name: value for name, value in preset.items() if name not in ("train_steps", "train_minutes")}
-    return preset
+SECTIONS: dict[str, type[_Section]] = {
+    name: field.annotation for name, field in RunConfig.model_fields.items() if isinstance(field.annotation, type)
+}
+"""Sections by name."""
+
+SECTION_OF: dict[str, str] = {name: section for section, kind in SECTIONS.items() for name in kind.model_fields}
+"""Section of each setting."""
 
 
-def split_markers(method: str) -> tuple[str, bool]:
-    """Part a fusion method such as ``"voting,markers=mmse"`` into the method and whether the MMSE gives the markers."""
-    parts = [part.strip() for part in method.split(",")]
-    kept = [part for part in parts if part.replace(" ", "") != "markers=mmse"]
-    return ",".join(kept), len(kept) < len(parts)
+def describe_setting(name: str) -> tuple[Any, Any, str]:
+    """Return type, default and meaning of a setting.
+
+    Raises
+    ------
+    ConfigError
+        Unknown name.
+    """
+    if name not in SECTION_OF:
+        raise _unknown(name)
+    field = SECTIONS[SECTION_OF[name]].model_fields[name]
+    return field.annotation, field.default, " ".join((field.description or "").split())
+
+
+def _unknown(name: str, section: str | None = None) -> ConfigError:
+    if section is None:
+        known = ", ".join(["preset", *SECTION_OF])
+        return ConfigError(f"unknown setting {name!r}{did_you_mean(name, SECTION_OF)} (settings: {known})")
+    if name in SECTION_OF:
+        return ConfigError(f"setting {name!r} belongs to section [{SECTION_OF[name]}], not to [{section}]")
+    known = ", ".join(SECTIONS[section].model_fields)
+    return ConfigError(f"unknown setting {name!r} in [{section}]{did_you_mean(name, SECTION_OF)} (settings: {known})")
+
+
+def _without_budget(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave a training budget out if another is set: the first to run out would end training."""
+    return {name: value for name, value in settings.items() if name not in ("train_steps", "train_minutes")}

@@ -6,6 +6,11 @@ or value, and what to do about it. The command line prints that line and exits w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 
 class DivsegError(Exception):
     """Base of all errors that divseg raises on purpose."""
@@ -37,3 +42,50 @@ class ExtraRequired(DivsegError, ImportError):
 
 class DivsegWarning(UserWarning):
     """Something the user should know, though the work goes on."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One file that cannot be used, or not wholly.
+
+    Attributes
+    ----------
+    file : str
+        The file, as the user gave it.
+    problem : str
+        What is wrong.
+    remedy : str
+        What to do about it.
+    """
+
+    file: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}; {self.remedy}"
+
+
+class FileProblem(InputError):
+    """An input file that cannot be used; carries its :class:`Problem`."""
+
+    def __init__(self, file: str | Path, problem: str, remedy: str) -> None:
+        self.problem = Problem(str(file), problem, remedy)
+        super().__init__(str(self.problem))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # so that it survives the way back from a worker process
+        return type(self), (self.problem.file, self.problem.problem, self.problem.remedy)
+
+
+class CodecRequired(FileProblem, ExtraRequired):
+    """A compressed file that needs the optional codecs."""
+
+
+def one_line(error: BaseException, max_length: int = 300) -> str:
+    """Return the message of an error in one line, cut at `max_length` characters; its type if it has no message."""
+    return " ".join(str(error).split())[:max_length] or type(error).__name__
+
+
+def some(names: Sequence[str], n: int = 5) -> str:
+    """Return the first `n` names and how many more there are: ``"a, b and 3 more"``."""
+    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")

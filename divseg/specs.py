@@ -1,8 +1,8 @@
 """Short strings that name a method and its options: ``"otsu,smooth=1,split=distance,min_size=30"``.
 
 Segmenters, fusion methods, noise models and networks are all named so. Each option has a type that reads and checks
-the text, so that a slip is reported before any work begins. The canonical string has only the options that differ
-from their defaults, in the order in which they are defined: equal methods have equal names.
+the text, so that a mistake is reported before any work begins. The canonical string has only the options that differ
+from their defaults, in the order of their definition: equal methods have equal names.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Number:
     low, high : float
         Limits, included.
     whole : bool
-        Integers only.
+        Whether only integers are accepted.
     odd : bool
-        Odd integers only.
+        Whether only odd integers are accepted.
     words : tuple of str
-        Words that may stand instead of a number.
+        Words that are accepted instead of a number.
     """
 
     low: float = -math.inf
@@ -101,18 +101,10 @@ class Flag:
 
     def read(self, text: str) -> bool:
         """Return a bool."""
-        known = {
-            "true": True,
-            "yes": True,
-            "on": True,
-            "1": True,
-            "false": False,
-            "no": False,
-            "off": False,
-            "0": False,
-        }
-        if text.lower() in known:
-            return known[text.lower()]
+        if text.lower() in ("true", "yes", "on", "1"):
+            return True
+        if text.lower() in ("false", "no", "off", "0"):
+            return False
         raise ValueError("must be true or false")
 
     def show(self, value: bool) -> str:
@@ -122,7 +114,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Several whole numbers of at least `low`, separated by blanks or dashes."""
+    """Several whole numbers of at least `low`, separated by spaces or dashes."""
 
     low: int = 0
 
@@ -133,7 +125,7 @@ class Numbers:
         except ValueError:
             values = ()
         if not values or min(values) < self.low:
-            raise ValueError(f"must be whole numbers not below {self.low}, with blanks or dashes between them")
+            raise ValueError(f"must be whole numbers not below {self.low}, with spaces or dashes between them")
         return values
 
     def show(self, value: tuple[int, ...]) -> str:
@@ -150,9 +142,9 @@ class Option:
     kind : Kind
         Reads, checks and shows the value.
     default : object
-        Value where the string does not name the option.
+        Value if the string does not name the option.
     meaning : str
-        One line for people.
+        Description in one line.
     """
 
     kind: Kind
@@ -160,14 +152,15 @@ class Option:
     meaning: str
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'otsu'?"`` for the nearest known name, or nothing if none is near."""
-    near = difflib.get_close_matches(name.lower(), list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return ``"; did you mean 'otsu'?"`` for the choice most like a name in any case, or ``""`` if none is."""
+    by_lower = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> ConfigError:
-    """Return the error for an unknown name, with the known ones and the nearest of them.
+def unknown(what: str, name: str, choices: Iterable[str]) -> ConfigError:
+    """Return the error for an unknown name, with the existing names and the nearest of them.
 
     Parameters
     ----------
@@ -175,10 +168,10 @@ def unknown(what: str, name: str, known: Iterable[str]) -> ConfigError:
         Kind of thing that is named, such as ``"segmenter"``.
     name : str
         The unknown name.
-    known : iterable of str
-        Names that exist.
+    choices : iterable of str
+        Existing names.
     """
-    names = list(known)
+    names = list(choices)
     return ConfigError(f"unknown {what} {name!r}{did_you_mean(name, names)} (known: {', '.join(names)})")
 
 
@@ -192,12 +185,12 @@ def split_spec(
     text : str
         Method and options, separated by commas.
     what, example : str
-        What is named and a correct string, for messages.
+        Kind of thing that is named, and a correct string, for messages.
 
     Raises
     ------
     ConfigError
-        Empty, an option without a value, or one that is given twice.
+        No method, an option without a value, or an option given twice.
     """
     method, *parts = (part.strip() for part in text.split(","))
     if not method or "=" in method:
@@ -221,20 +214,20 @@ def read_options(
     elsewhere: Iterable[str] = (),
     what: str = "segmenter",
 ) -> dict[str, Any]:
-    """Read and check the options of a method; those not named have their defaults.
+    """Read and check the options of a method; the others have their defaults.
 
     Parameters
     ----------
     method : str
-        For messages.
+        Name of the method, for messages.
     pairs : iterable of (str, str)
         Option and text of its value.
     options : mapping of str to Option
         Options of the method.
     elsewhere : iterable of str
-        Options of other methods, which a message can tell from misspelt ones.
+        Options of other methods: they are not misspelt, and no correction is suggested.
     what : str
-        What the method is, for messages.
+        Kind of method, for messages.
 
     Raises
     ------
@@ -245,8 +238,9 @@ def read_options(
     for name, text in pairs:
         if name not in options:
             hint = did_you_mean(name, options) if name not in set(elsewhere) else ""
-            known = ", ".join(options) or "none"
-            raise ConfigError(f"{what} {method!r} has no option {name!r}{hint} (options: {known})")
+            raise ConfigError(
+                f"{what} {method!r} has no option {name!r}{hint} (options: {', '.join(options) or 'none'})"
+            )
         try:
             values[name] = options[name].kind.read(text)
         except ValueError as error:

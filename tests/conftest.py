@@ -1,8 +1,10 @@
 """Shared fixtures: small folders of noisy images with ground truth, made on the fly."""
 
 import os
+import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from hypothesis import settings
@@ -49,3 +51,34 @@ def make_plate():
         return images, masks
 
     return make
+
+
+ODD_NAME = "<img src=x onerror=alert(1)> & \"q\" 'q' $x$ \u7d30\u80de \u00fc"
+"""Name of an image of the real run that must not break HTML, plots or tables."""
+
+
+@pytest.fixture(scope="session")
+def real_run(make_plate, tmp_path_factory):
+    """Folder of a short run with ground truth on four images; tests that change it take a copy (`run_copy`)."""
+    from divseg.io import PixelSize, write_image
+    from divseg.workflow.run import run
+
+    root = tmp_path_factory.mktemp("real")
+    images, masks = make_plate(root / "plate", n=2)
+    for name, shape in (("large", (400, 96)), (ODD_NAME, (72, 80))):
+        for source, target in zip(make_plate(root / name[:5], n=1, shape=shape, seed=7), (images, masks), strict=True):
+            shutil.move(source / "cell0.tif", target / f"{name}.tif")
+    write_image(images / "large.tif", tifffile.imread(images / "large.tif"), PixelSize(0.5, 0.5))
+    settings = {"train_steps": 20, "samples": 4, "seed": 3, "device": "cpu", "method": "majority"}
+    run(images, root / "run", truth=masks, segmenter="otsu,smooth=2,min_size=20", **settings)
+    return root / "run"
+
+
+@pytest.fixture
+def run_copy(real_run, tmp_path):
+    """A copy of the real run with the image cell0 alone, to be changed."""
+    folder = shutil.copytree(real_run, tmp_path / "run", ignore=shutil.ignore_patterns("plots", "report.html"))
+    for name in ("images", "objects", "scores"):
+        table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False)
+        table[table["image"] == "cell0"].to_csv(folder / f"{name}.csv", index=False)
+    return folder

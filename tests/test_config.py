@@ -9,7 +9,7 @@ from divseg.errors import ConfigError
 @given(
     st.integers(1, 500),
     st.integers(0, 2**31),
-    st.sampled_from(["learned", "gaussian,sd=20", 'odd"quotes\\'])
+    st.sampled_from(["learned", "gaussian,std=20", 'odd"quotes\\'])
     | st.text("abc ,=é", min_size=1).filter(lambda t: t.strip()),
     st.none() | st.floats(0, 1),
 )

@@ -103,11 +103,11 @@ def test_the_page_on_segmenters_names_every_method_and_option():
 
 
 def test_the_page_on_fusion_names_every_method_option_and_target():
-    from divseg.consensus import METHODS, TARGETS
-    from divseg.consensus.method import options_of
+    from divseg.consensus import METHODS, OBJECTIVES
+    from divseg.consensus.fusion import method_options
 
     page = (ROOT / "docs" / "fusion.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(\w+)`", page))
     assert set(METHODS) <= named
-    assert {option for method in METHODS.values() for option in options_of(method)} - {"markers"} <= named
-    assert set(TARGETS) <= named
+    assert {option for method in METHODS for option in method_options(method)} <= named
+    assert set(OBJECTIVES) <= named

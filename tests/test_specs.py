@@ -54,7 +54,7 @@ def test_absent_options_have_defaults():
         ("otsu,size=-1", "size must be an integer not below 0"),
         ("otsu,window=8", "window must be an odd integer from 3 to 99"),
         ("otsu,window=inf", "window must be an odd integer"),
-        ("otsu,mode=distanse", r"must be one of none, distance \(did you mean distance\?\)"),
+        ("otsu,mode=distanse", r"must be one of none, distance; did you mean 'distance'\?"),
         ("otsu,mode=7", "must be one of none, distance$"),
         ("otsu,fill=maybe", "fill must be true or false"),
     ],
@@ -65,7 +65,7 @@ def test_bad_strings(text, words):
     assert "\n" not in str(caught.value)
 
 
-def test_options_of_other_methods_are_not_taken_for_slips():
+def test_options_of_other_methods_are_not_corrected():
     with pytest.raises(ConfigError) as caught:
         read_options("otsu", [("windows", "3")], {"window": OPTIONS["window"]}, elsewhere=["windows"])
     assert "did you mean" not in str(caught.value)

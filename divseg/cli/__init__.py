@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from divseg.cli.interrupt import interrupted
-
 
 def main() -> None:
     """Run the command line."""
@@ -14,4 +12,6 @@ def main() -> None:
 
         commands.app()
     except KeyboardInterrupt:  # before or after a command's own work
+        from divseg.cli.app import interrupted
+
         sys.exit(interrupted())

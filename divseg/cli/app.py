@@ -9,11 +9,10 @@ from typing import Any
 
 import typer
 
-from divseg.cli.interrupt import interrupted
 from divseg.errors import DivsegError
 
-OK, SOME_FAILED, USAGE = 0, 1, 2
-"""Exit codes: all well, some images failed, wrong use or input."""
+OK, SOME_FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+"""Exit codes: all well, some images failed, usage or input error, after Ctrl-C, after SIGTERM."""
 
 app = typer.Typer(
     name="divseg",
@@ -54,8 +53,8 @@ def guard(function: Callable[..., int | None]) -> Callable[..., None]:
         except DivsegError as error:
             print(f"divseg: {error}", file=sys.stderr)
             code = USAGE
-        except KeyboardInterrupt:
-            code = interrupted()
+        except KeyboardInterrupt as error:
+            code = interrupted(terminated=type(error).__name__ == "Terminated")
         raise typer.Exit(code or OK)
 
     return guarded
@@ -66,3 +65,13 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
     guarded = guard(function)
     app.command(name=function.__name__.removesuffix("_command").replace("_", "-"))(guarded)
     return guarded
+
+
+def interrupted(terminated: bool = False) -> int:
+    """Say that the work was interrupted, by Ctrl-C or SIGTERM; return the exit code."""
+    print("divseg: interrupted; run the same command again to go on", file=sys.stderr)
+    # An interrupt that hits code run from a string (dataclasses make their methods so, while modules load) leaves a
+    # mark in CPython, by which the process would at its very end kill itself with SIGINT instead of returning our
+    # code. Running a string to its end clears the mark.
+    exec("pass")
+    return TERMINATED if terminated else INTERRUPTED

@@ -1,4 +1,4 @@
-"""``divseg models``: the StarDist models that can be had by name."""
+"""``divseg models``: the StarDist models that are known by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from divseg.cli.app import guard
 
-models = typer.Typer(no_args_is_help=True, help="StarDist models by name: list them, fetch one, say where it is.")
+models = typer.Typer(no_args_is_help=True, help="StarDist models by name: list them, fetch one, print its folder.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `divseg models list` shows.")]
 
@@ -16,14 +16,14 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `divseg m
 @models.command("list")
 @guard
 def list_command() -> int:
-    """List the models, and where they are on this computer."""
-    from divseg.segment.stardist.models import REGISTRY, whereabouts
+    """List the models and their folders on this computer."""
+    from divseg.segment.stardist.models import REGISTRY, location
 
     for entry in REGISTRY:
         source = entry.url or "ships with divseg"
         print(f"{entry.name}: {entry.ndim}-D, {entry.about}")
         print(f"    {entry.licence}, {source}")
-        print(f"    {whereabouts(entry)}")
+        print(f"    {location(entry)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""``divseg noise-model``: measure the noise of a camera, once, for all images taken with its settings."""
+"""``divseg noise-model``: measure the noise of a camera, for images taken with the same settings."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from divseg.cli.app import guard
 from divseg.cli.show import Show
 
 if TYPE_CHECKING:
-    from divseg.denoise.noise import PixelNoise
+    from divseg.denoise.noise import NoiseModel
 
 noise_model = typer.Typer(
     no_args_is_help=True,
-    help="Measure the noise of a camera, for `--noise FILE` of run and train; read files of PN2V and CAREamics.",
+    help="Measure the noise of a camera, for `--noise FILE` of run and train.",
 )
 
 Out = Annotated[
     Path,
-    typer.Option(help="File to write: .json, or .npz as PN2V, DivNoising and CAREamics read it."),
+    typer.Option(help="File to write: .json, or .npz, which PN2V, DivNoising and CAREamics can read."),
 ]
 Kind = Annotated[str, typer.Option(help="poisson-gaussian, mixture or histogram.")]
-Bins = Annotated[int, typer.Option(help="Bins of a histogram.")]
-Gaussians = Annotated[int, typer.Option(help="Gaussians of a mixture.")]
-Coefficients = Annotated[int, typer.Option(help="Coefficients of a mixture's polynomials in the signal.")]
+Bins = Annotated[int, typer.Option(help="Number of bins (kind histogram).")]
+Gaussians = Annotated[int, typer.Option(help="Number of Gaussians (kind mixture).")]
+Coefficients = Annotated[int, typer.Option(help="Coefficients of the polynomials in the signal (kind mixture).")]
 
 
 @noise_model.command("measure")
@@ -47,8 +47,8 @@ def measure_command(
 ) -> int:
     """Measure noise from calibration frames.
 
-    One frame without detail from dark to bright (a defocused field diaphragm, say), or several frames of one
-    scene that does not change, taken with the camera settings of the images.
+    Give one frame without detail from dark to bright (for example of a defocused field diaphragm), or several frames
+    of one scene that does not change, taken with the camera settings of the images.
     """
     from divseg.workflow.noise_model import measure_noise
 
@@ -64,7 +64,7 @@ def measure_command(
             n_gaussian=gaussians,
             n_coeff=coefficients,
         )
-    _tell(model, out)
+    _print_result(model, out)
     return 0
 
 
@@ -74,7 +74,9 @@ def bootstrap_command(
     noisy: Annotated[str, typer.Argument(metavar="NOISY", help="Noisy images: file, folder or glob.")],
     denoised: Annotated[
         str,
-        typer.Argument(metavar="DENOISED", help="Their denoised versions, by any program; or a model folder; or n2v."),
+        typer.Argument(
+            metavar="DENOISED", help="Denoised images, by any program; or a model folder; or n2v[,minutes=5]."
+        ),
     ],
     out: Out,
     kind: Kind = "poisson-gaussian",
@@ -87,8 +89,8 @@ def bootstrap_command(
 ) -> int:
     """Measure noise from noisy images and their denoised versions.
 
-    Works without calibration frames. With a model folder in place of DENOISED the images are denoised with it, with n2v
-    (or n2v,minutes=10) by Noise2Void of CAREamics, trained on them.
+    No calibration frames are needed. DENOISED may be the folder of a trained model, which then denoises the images, or
+    n2v: Noise2Void by CAREamics is trained on the images.
     """
     from divseg.workflow.noise_model import bootstrap_noise
 
@@ -105,7 +107,7 @@ def bootstrap_command(
             n_gaussian=gaussians,
             n_coeff=coefficients,
         )
-    _tell(model, out)
+    _print_result(model, out)
     return 0
 
 
@@ -114,26 +116,26 @@ def bootstrap_command(
 def show_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Noise model: .json, .npz or .npy.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the plots (default: beside the file).", show_default=False)
+        Path | None, typer.Option(help="Folder for the plots (default: that of the file).", show_default=False)
     ] = None,
 ) -> int:
     """Describe a noise model and plot it.
 
-    Draws variance against signal, and the likelihood at a few signals, with the data it was fitted to.
+    The plots show the variance against the signal, and the likelihood at a few signals, with the data of the fit.
     """
     from divseg.workflow.noise_model import show_noise
 
     model, plots = show_noise(file, out)
     print(model.describe())
-    if model.evidence is not None:
-        print(f"measured from {model.evidence.source}")
-        for note in model.evidence.notes:
+    if model.fit_data is not None:
+        print(f"measured from {model.fit_data.source}")
+        for note in model.fit_data.notes:
             print(f"note: {note}")
     for path in plots:
         print(path)
     return 0
 
 
-def _tell(model: PixelNoise, out: Path) -> None:
+def _print_result(model: NoiseModel, out: Path) -> None:
     print(f"{out}: {model.describe()}")
     print(f"use it with --noise {out}; see it with `divseg noise-model show {out}`")

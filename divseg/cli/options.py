@@ -1,98 +1,34 @@
-"""Options that several commands share; each has the name of the setting it fills."""
+"""Options that several commands share: those of settings are made from the settings themselves."""
 
 from __future__ import annotations
 
+import inspect
+import types
+import typing
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-Axes = Annotated[
-    str | None,
-    typer.Option(help="Axes of the files where metadata does not tell, e.g. TYX.", show_default=False),
-]
-Channel = Annotated[
-    int | None, typer.Option(help="Channel to work on, from 0, where files have several.", show_default=False)
-]
-Noise = Annotated[
-    str | None,
-    typer.Option(
-        help="learned (default), estimated, gaussian[,sd=20], poisson-gaussian[,a=2,b=-180], or the file of a "
-        "noise model (.json, .npz; see noise-model).",
-        show_default=False,
-    ),
+from divseg.cli.app import OK, SOME_FAILED
+from divseg.config import PRESETS, describe_setting
+from divseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from divseg.workflow.engine import Result
+
+Config = Annotated[
+    Path | None,
+    typer.Option(help="TOML file with settings; options given here win over it.", show_default=False),
 ]
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="Settings that go together: fast (minutes on two cores), default or best (an hour); other options win.",
+        help=f"Settings that go together: {', '.join(PRESETS)}; fast takes minutes on two cores, best an hour; other "
+        "options win.",
         show_default=False,
     ),
-]
-Network = Annotated[
-    str | None,
-    typer.Option(help="ladder or flat, with settings: flat,depth=3,filters=16.", show_default=False),
-]
-TrainSteps = Annotated[
-    int | None, typer.Option(help="Training budget in steps: the same model every time.", show_default=False)
-]
-TrainMinutes = Annotated[
-    float | None, typer.Option(help="Training budget in minutes (default 10).", show_default=False)
-]
-Samples = Annotated[int | None, typer.Option(help="Posterior samples of each image (default 32).", show_default=False)]
-Seed = Annotated[int | None, typer.Option(help="Seed of training and sampling (default 0).", show_default=False)]
-Device = Annotated[str | None, typer.Option(help="auto (default), cpu, cuda, cuda:N or mps.", show_default=False)]
-Tile = Annotated[
-    int | None,
-    typer.Option(help="Side of the network's tiles in pixels; results do not depend on it.", show_default=False),
-]
-Segmenter = Annotated[
-    str | None,
-    typer.Option(
-        help='Segmenter with options, e.g. "li,smooth=1,split=distance,min_size=30"; auto (default): the '
-        "thresholding that the samples support best; auto:A|B: the one of these; stardist:NAME_OR_FOLDER; "
-        "python:module:function.",
-        show_default=False,
-    ),
-]
-Voters = Annotated[
-    str | None,
-    typer.Option(
-        help="Whose label images are fused: all (default; of samples, MMSE and smoothed images) or samples.",
-        show_default=False,
-    ),
-]
-Spread = Annotated[
-    float | None,
-    typer.Option(
-        help="Draw samples towards the MMSE until this share of their distance is left (default 1).",
-        show_default=False,
-    ),
-]
-Group = Annotated[int | None, typer.Option(help="Segment means of groups of this many samples.", show_default=False)]
-Method = Annotated[
-    str | None,
-    typer.Option(
-        help="Fusion: clustering (default), voting, mutex, majority or medoid, perhaps with options: "
-        '"voting,scheme=simple".',
-        show_default=False,
-    ),
-]
-Target = Annotated[
-    str | None,
-    typer.Option(help="Score the selection of objects maximises (default map).", show_default=False),
-]
-Existence = Annotated[
-    float | None,
-    typer.Option(help="Keep objects held by this share of samples instead.", show_default=False),
-]
-Calibration = Annotated[
-    str | None,
-    typer.Option(help="File written by divseg calibrate: confidences become probabilities.", show_default=False),
-]
-Config = Annotated[
-    Path | None,
-    typer.Option(help="TOML file with settings; options given here win over it.", show_default=False),
 ]
 Model = Annotated[Path | None, typer.Option(help="Use this model folder instead of training.", show_default=False)]
 Truth = Annotated[
@@ -100,3 +36,102 @@ Truth = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Where results go.", show_default=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors and warnings only.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Check the input, say what would be done and how long it may take, write nothing."),
+]
+Jobs = Annotated[int, typer.Option(help="Images that are worked on at the same time, each by its own process.")]
+ExecutorName = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        help="serial, processes, or dask with workers=N, address=... or scheduler_file=...; results stay the same.",
+        show_default=False,
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        help="I/N: work on part I of N alone, for job arrays; divseg finalize then makes tables and report.",
+        show_default=False,
+    ),
+]
+Redo = Annotated[
+    list[str] | None,
+    typer.Option(help="Stage that is done again, with those that depend on it; may be repeated.", show_default=False),
+]
+
+
+def setting(name: str) -> Any:
+    """Return the type of the option that fills a setting."""
+    kind, default, meaning = describe_setting(name)
+    given = [part for part in typing.get_args(kind) if part is not type(None)]
+    base = given[0] if isinstance(kind, types.UnionType) else kind
+    if typing.get_origin(base) in (tuple, typing.Literal):
+        base = str
+    shown = (
+        "" if default is None or isinstance(default, bool) or default == "" else f" [default: {_text(name, default)}]"
+    )
+    flags = (f"--{name.replace('_', '-')}/--no-{name.replace('_', '-')}",) if base is bool else ()
+    return Annotated[base | None, typer.Option(*flags, help=meaning + shown, show_default=False)]
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, tuple):
+        return ("|" if name == "compare" else ",").join(
+            f"{part:g}" if isinstance(part, float) else part for part in value
+        )
+    return str(value)
+
+
+Axes, Channel, Device = setting("axes"), setting("channel"), setting("device")
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command an option for each of these settings, and the mapping of those that were given as `settings`."""
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        own = inspect.signature(function, eval_str=True)
+        kept = [parameter for parameter in own.parameters.values() if parameter.name != "settings"]
+        added = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=setting(name))
+            for name in names
+        ]
+
+        def command(**arguments: Any) -> int:
+            settings = {name: arguments.pop(name) for name in names}
+            return function(**arguments, settings={n: v for n, v in settings.items() if v is not None})
+
+        keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in kept]
+        last = [parameter for parameter in keyword if parameter.name in ("quiet", "dry_run")]
+        first = [parameter for parameter in keyword if parameter not in last]
+        command.__signature__ = own.replace(parameters=[*first, *added, *last])  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in [*first, *added, *last]} | {"return": int}
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        return command
+
+    return decorate
+
+
+def options(jobs: int, executor: str | None, shard: str | None, redo: list[str] | None) -> dict[str, Any]:
+    """Return the keywords of :func:`divseg.run` that say how work is shared out.
+
+    Raises
+    ------
+    ConfigError
+        A shard that is not I/N with I from 1 to N.
+    """
+    part: tuple[int, int] | None = None
+    if shard is not None:
+        first, _, of = shard.partition("/")
+        if not (first.isdigit() and of.isdigit() and 1 <= int(first) <= int(of)):
+            raise ConfigError(f"--shard {shard}: write I/N with I from 1 to N, such as 3/8")
+        part = (int(first), int(of))
+    return {"jobs": jobs, "executor": executor, "shard": part, "redo": tuple(redo or ())}
+
+
+def end(result: Result) -> int:
+    """Print what came of the work; return the exit code."""
+    if result.text:
+        print(result.text)
+    return SOME_FAILED if result.n_failed else OK

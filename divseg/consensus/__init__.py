@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from divseg.consensus.fuse import METHODS, assess, fuse
+from divseg.consensus.fusion import METHODS, assess, fuse
 from divseg.consensus.result import Consensus
-from divseg.consensus.selection import TARGETS
+from divseg.consensus.selection import OBJECTIVES
+from divseg.consensus.stack import LabelStack
 
-__all__ = ["METHODS", "TARGETS", "Consensus", "assess", "fuse"]
+__all__ = ["METHODS", "OBJECTIVES", "Consensus", "LabelStack", "assess", "fuse"]

@@ -28,9 +28,9 @@ def contract(
     first, second : int64 arrays, shape (E,)
         Linked objects.
     weight : float64 array, shape (E,)
-        Positive where the two are rather the same.
+        Positive if the two are more likely the same object than not.
     cluster : int64 array, shape (N,)
-        Clusters 0..C-1 to begin with; ``arange(N)`` for single objects.
+        Initial clusters 0..C-1; ``arange(N)`` for single objects.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def _before(e: int, f: int, weight: Any) -> bool:  # pragma: no cover - compiled
 
 
 @njit(cache=True, nogil=True)
-def _sift(i: int, size: int, heap: Any, place: Any, weight: Any) -> None:  # pragma: no cover - compiled
+def _sift(i: int, size: int, heap: Any, position: Any, weight: Any) -> None:  # pragma: no cover - compiled
     """Restore the order of the heap around position i."""
     e = heap[i]
     while i > 0:
@@ -79,7 +79,7 @@ def _sift(i: int, size: int, heap: Any, place: Any, weight: Any) -> None:  # pra
         if not _before(e, heap[up], weight):
             break
         heap[i] = heap[up]
-        place[heap[i]] = i
+        position[heap[i]] = i
         i = up
     while True:
         down = 2 * i + 1
@@ -90,27 +90,27 @@ def _sift(i: int, size: int, heap: Any, place: Any, weight: Any) -> None:  # pra
         if not _before(heap[down], e, weight):
             break
         heap[i] = heap[down]
-        place[heap[i]] = i
+        position[heap[i]] = i
         i = down
     heap[i] = e
-    place[e] = i
+    position[e] = i
 
 
 @njit(cache=True, nogil=True)
-def _remove(e: int, size: int, heap: Any, place: Any, weight: Any) -> int:  # pragma: no cover - compiled
-    i = place[e]
-    place[e] = -1
+def _remove(e: int, size: int, heap: Any, position: Any, weight: Any) -> int:  # pragma: no cover - compiled
+    i = position[e]
+    position[e] = -1
     size -= 1
     if i < size:
         heap[i] = heap[size]
-        place[heap[i]] = i
-        _sift(i, size, heap, place, weight)
+        position[heap[i]] = i
+        _sift(i, size, heap, position, weight)
     return size
 
 
 @njit(cache=True, nogil=True)
 def _between(
-    a: int, b: int, first: Any, second: Any, head: Any, chain: Any, degree: Any, place: Any
+    a: int, b: int, first: Any, second: Any, head: Any, chain: Any, degree: Any, position: Any
 ) -> int:  # pragma: no cover - compiled
     """Return the edge between two nodes, or -1; drops dead edges from the list it walks, the shorter one."""
     if degree[b] < degree[a]:
@@ -118,7 +118,7 @@ def _between(
     before, half = -1, head[a]
     while half >= 0:
         e = half >> 1
-        if place[e] < 0:
+        if position[e] < 0:
             if before < 0:
                 head[a] = chain[half]
             else:
@@ -140,7 +140,7 @@ def _contract(n: int, first: Any, second: Any, weight: Any, bits: Any) -> Any:  
     chain = np.empty(2 * m, np.int64)
     degree = np.zeros(n, np.int64)
     heap = np.arange(m)
-    place = np.arange(m)
+    position = np.arange(m)
     for e in range(m):
         for half, node in ((2 * e, first[e]), (2 * e + 1, second[e])):
             chain[half] = head[node]
@@ -149,11 +149,11 @@ def _contract(n: int, first: Any, second: Any, weight: Any, bits: Any) -> Any:  
     size = m
     for i in range(m // 2, -1, -1):
         if i < m:
-            _sift(i, size, heap, place, weight)
+            _sift(i, size, heap, position, weight)
     owner = np.arange(n)
     while size > 0 and weight[heap[0]] > 0:
         e = heap[0]
-        size = _remove(e, size, heap, place, weight)
+        size = _remove(e, size, heap, position, weight)
         a, b = first[e], second[e]
         clash = False
         for word in range(bits.shape[1]):
@@ -172,13 +172,13 @@ def _contract(n: int, first: Any, second: Any, weight: Any, bits: Any) -> Any:  
         while half >= 0:
             f = half >> 1
             following = chain[half]
-            if place[f] >= 0:
+            if position[f] >= 0:
                 far = second[f] if half & 1 == 0 else first[f]
-                g = _between(keep, far, first, second, head, chain, degree, place)
+                g = _between(keep, far, first, second, head, chain, degree, position)
                 if g >= 0:
                     weight[g] += weight[f]
-                    size = _remove(f, size, heap, place, weight)
-                    _sift(place[g], size, heap, place, weight)
+                    size = _remove(f, size, heap, position, weight)
+                    _sift(position[g], size, heap, position, weight)
                 else:
                     if half & 1 == 0:
                         first[f] = keep

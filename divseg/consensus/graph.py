@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divseg.consensus.overlaps import iou_edges
-from divseg.consensus.samples import LabelStack
+from divseg.consensus.stack import LabelStack
 
 IOU_FLOOR = 0.1
 """Objects of two samples are linked above this IoU."""
@@ -28,8 +28,8 @@ class ObjectGraph:
     first, second : int64 arrays, shape (E,)
         Linked objects, of different samples.
     weight : float64 array, shape (E,)
-        log(p / (1 - p)) with p the clipped IoU, times the weights of both samples: positive where the two are
-        rather the same.
+        log(p / (1 - p)) with p the clipped IoU, times the weights of both samples: positive if the two are
+        more likely the same object than not.
     """
 
     sample: NDArray[np.int64]
@@ -41,10 +41,6 @@ class ObjectGraph:
     def n_objects(self) -> int:
         """Number of objects."""
         return len(self.sample)
-
-    def energy(self, cluster: NDArray[np.int64]) -> float:
-        """Return the sum of the weights of the edges that a clustering cuts (the multicut objective)."""
-        return float(self.weight[cluster[self.first] != cluster[self.second]].sum())
 
 
 def sample_pairs(n_samples: int, links: int, seed: int) -> NDArray[np.int64]:
@@ -58,8 +54,8 @@ def sample_pairs(n_samples: int, links: int, seed: int) -> NDArray[np.int64]:
     n_samples : int
         Number of samples K.
     links : int
-        Samples that each sample is compared with (degree of the graph), rounded down to an even number;
-        all others where K <= links + 1.
+        Number of samples that each sample is compared with (degree of the graph), rounded down to an even number;
+        all others if K <= links + 1.
     seed : int
         Seed of the cycles.
 
@@ -79,7 +75,7 @@ def sample_pairs(n_samples: int, links: int, seed: int) -> NDArray[np.int64]:
 def object_graph(stack: LabelStack, links: int, seed: int) -> ObjectGraph:
     """Link the objects of compared samples by the log-odds of their IoU, times the weights of both samples.
 
-    That is the sum over all pairs of copies where a sample counts as many copies as it has weight units. The
+    That is the sum over all pairs of copies, with as many copies of a sample as it has weight units. The
     mean weight is 1, so that equal weights leave the log-odds as they are.
     """
     pairs = sample_pairs(stack.n_samples, links, seed)

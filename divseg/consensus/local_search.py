@@ -16,22 +16,22 @@ from divseg.consensus.graph import ObjectGraph
 MAX_ROUNDS = 20
 
 CHAIN = 6
-"""Moves that may follow one that loses."""
+"""Number of moves that may follow one that lowers the objective."""
 
 SMALL = 16
-"""Objects of a component in which chains are tried: with more samples than a few, moves alone find all that matters."""
+"""Chains are tried in components of at most this many objects: in larger ones single moves are enough."""
 
 MAX_LOSS = 4.0
-"""What the first move of a chain, and a chain on its way, may lose: about one link of identical objects."""
+"""Loss that a chain may have on its way: about one link of identical objects."""
 
 
 def improve(graph: ObjectGraph, cluster: NDArray[np.int64]) -> NDArray[np.int64]:
     """Move objects to better clusters and join clusters until nothing is gained.
 
-    An object goes to the cluster it has the greatest total weight with, or alone; where that cluster holds an
-    object of the same sample, the two swap places if both together gain. Where no such move gains, in small
+    An object goes to the cluster it has the greatest total weight with, or alone; if that cluster holds an
+    object of the same sample, the two are swapped if both together gain. If no such move gains, in small
     components of the graph short chains are tried: a move that loses a little, then the best moves of the
-    objects it concerns, kept if all together gain (the sequences of Kernighan-Lin with joins, Keuper et al.,
+    objects it concerns, n_targets if all together gain (the sequences of Kernighan-Lin with joins, Keuper et al.,
     ICCV 2015, algorithm 2, confined to the neighbours of what has moved). The multicut objective never gets
     worse, and no cluster gets two objects of one sample.
 
@@ -73,15 +73,15 @@ def improve(graph: ObjectGraph, cluster: NDArray[np.int64]) -> NDArray[np.int64]
 
 
 def _unsettled(graph: ObjectGraph, cluster: NDArray[np.int64], component: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell for each object whether its component might be clustered better.
+    """Return for each object whether its component might be clustered better.
 
-    Where all links within clusters attract and all between them repel, the objective is as low as it can be.
+    If all links within clusters attract and all between them repel, the clustering is optimal.
     """
     apart = cluster[graph.first] != cluster[graph.second]
     against = np.where(apart, graph.weight > 0, graph.weight < 0)
-    found = np.zeros(int(component.max(initial=-1)) + 1, bool)
-    found[component[graph.first[against]]] = True
-    return found[component]
+    improvable = np.zeros(int(component.max(initial=-1)) + 1, bool)
+    improvable[component[graph.first[against]]] = True
+    return improvable[component]
 
 
 def _adjacency(graph: ObjectGraph) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
@@ -95,7 +95,7 @@ def _adjacency(graph: ObjectGraph) -> tuple[NDArray[np.int64], NDArray[np.int64]
 
 @njit(cache=True, nogil=True)
 def _total(node: int, target: int, cluster: Any, offsets: Any, neighbours: Any, weights: Any) -> float:
-    """Total weight between an object and a cluster."""  # pragma: no cover - compiled
+    """Return the total weight between an object and a cluster."""  # pragma: no cover - compiled
     total = 0.0
     for p in range(offsets[node], offsets[node + 1]):
         if cluster[neighbours[p]] == target:
@@ -140,16 +140,16 @@ def _move(
                 gain = weight_to[c] - weight_to[here]
                 if c == here or gain <= best_gain:
                     continue
-                twin = -1
+                sibling = -1
                 for j in range(sample_start[sample[i]], sample_start[sample[i] + 1]):
                     if cluster[j] == c:
-                        twin = j
+                        sibling = j
                         break
-                if twin >= 0:
-                    gain += _total(twin, here, cluster, offsets, neighbours, weights)
-                    gain -= _total(twin, c, cluster, offsets, neighbours, weights)
+                if sibling >= 0:
+                    gain += _total(sibling, here, cluster, offsets, neighbours, weights)
+                    gain -= _total(sibling, c, cluster, offsets, neighbours, weights)
                 if gain > best_gain:
-                    best, best_gain, best_swap = c, gain, twin
+                    best, best_gain, best_swap = c, gain, sibling
             for s in range(n_seen):
                 weight_to[seen[s]] = 0.0
             if best < 0:
@@ -185,40 +185,40 @@ def _moves(
     weight_to: Any,
     targets: Any,
     gains: Any,
-    twins: Any,
+    siblings: Any,
 ) -> int:  # pragma: no cover - compiled
-    """Clusters that an object could go to, what that gains, and what takes its place or -1; their number."""
+    """List where an object could go: clusters, gains, and the object it is swapped with or -1; return how many."""
     here = cluster[i]
-    n_found = 0
+    n_clusters = 0
     for p in range(offsets[i], offsets[i + 1]):
         c = cluster[neighbours[p]]
         if weight_to[c] == 0.0 and c != here:
-            targets[n_found] = c
-            n_found += 1
+            targets[n_clusters] = c
+            n_clusters += 1
         weight_to[c] += weights[p]
     stay = weight_to[here]
-    kept = 0
-    for t in range(n_found):
+    n_targets = 0
+    for t in range(n_clusters):
         c = targets[t]
         if weight_to[c] == -np.inf:
             continue
-        gain, twin = weight_to[c] - stay, -1
+        gain, sibling = weight_to[c] - stay, -1
         weight_to[c] = -np.inf  # seen
         for j in range(sample_start[sample[i]], sample_start[sample[i] + 1]):
             if cluster[j] == c:
-                twin = j
+                sibling = j
                 gain += _total(j, here, cluster, offsets, neighbours, weights)
                 gain -= _total(j, c, cluster, offsets, neighbours, weights)
-        if twin < 0 or not locked[twin]:
-            targets[kept], gains[kept], twins[kept] = c, gain, twin
-            kept += 1
+        if sibling < 0 or not locked[sibling]:
+            targets[n_targets], gains[n_targets], siblings[n_targets] = c, gain, sibling
+            n_targets += 1
     for p in range(offsets[i], offsets[i + 1]):
         weight_to[cluster[neighbours[p]]] = 0.0
     own = cluster.size + i
     if members[own] == 0 and members[here] > 1:
-        targets[kept], gains[kept], twins[kept] = own, -stay, -1
-        kept += 1
-    return kept
+        targets[n_targets], gains[n_targets], siblings[n_targets] = own, -stay, -1
+        n_targets += 1
+    return n_targets
 
 
 @njit(cache=True, nogil=True)
@@ -233,17 +233,17 @@ def _chains(
     depth: int,
     max_loss: float,
 ) -> bool:  # pragma: no cover - compiled
-    """Try a chain of moves from each object in `tried` to every cluster it has a link with; keep those that gain."""
+    """Try chains of moves from each object in `tried` to every cluster it is linked to; keep those that gain."""
     n = cluster.size
     tiny = 1e-9
-    # an object that goes alone founds the cluster n + itself
+    # an object on its own is in cluster n + its number
     members = np.zeros(2 * n, np.int64)
     for i in range(n):
         members[cluster[i]] += 1
     locked, looked = np.zeros(n, np.bool_), np.full(n, -1, np.int64)
     weight_to = np.zeros(2 * n)
-    starts, start_gains, start_twins = np.empty(n + 1, np.int64), np.empty(n + 1), np.empty(n + 1, np.int64)
-    targets, gains, twins = np.empty(n + 1, np.int64), np.empty(n + 1), np.empty(n + 1, np.int64)
+    starts, start_gains, start_siblings = np.empty(n + 1, np.int64), np.empty(n + 1), np.empty(n + 1, np.int64)
+    targets, gains, siblings = np.empty(n + 1, np.int64), np.empty(n + 1), np.empty(n + 1, np.int64)
     moved, source = np.empty(2 * depth + 4, np.int64), np.empty(2 * depth + 4, np.int64)
     stamp = 0
     any_change = False
@@ -261,21 +261,21 @@ def _chains(
             weight_to,
             starts,
             start_gains,
-            start_twins,
+            start_siblings,
         )
         for s in range(n_starts):
-            node, target, total, twin = i, starts[s], start_gains[s], start_twins[s]
+            node, target, total, sibling = i, starts[s], start_gains[s], start_siblings[s]
             if total < -max_loss:
                 continue
             n_moved = 0
             for _ in range(depth + 1):
                 moved[n_moved], source[n_moved] = node, cluster[node]
                 n_moved += 1
-                if twin >= 0:
-                    moved[n_moved], source[n_moved] = twin, target
+                if sibling >= 0:
+                    moved[n_moved], source[n_moved] = sibling, target
                     n_moved += 1
-                    cluster[twin] = cluster[node]
-                    locked[twin] = True
+                    cluster[sibling] = cluster[node]
+                    locked[sibling] = True
                 else:
                     members[cluster[node]] -= 1
                     members[target] += 1
@@ -305,11 +305,11 @@ def _chains(
                             weight_to,
                             targets,
                             gains,
-                            twins,
+                            siblings,
                         )
                         for t in range(n_targets):
                             if gains[t] > best:
-                                best, node, target, twin = gains[t], j, targets[t], twins[t]
+                                best, node, target, sibling = gains[t], j, targets[t], siblings[t]
                 if node < 0 or total + best < -max_loss:
                     break
                 total += best

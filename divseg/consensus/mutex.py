@@ -2,65 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from divseg.consensus.hypotheses import Fused, fuse_masks
-from divseg.consensus.samples import LabelStack, encode
-from divseg.errors import InputError
+from divseg.consensus.hypotheses import FusionResult, fuse_masks
+from divseg.consensus.run_lengths import to_runs
+from divseg.consensus.stack import LabelStack
+from divseg.specs import Flag, Number, Numbers
 
 
 def fuse_mutex(
     stack: LabelStack,
     *,
-    target: str,
+    objective: str,
     existence: float | None,
-    foreground: float = 0.3,
-    offsets: tuple[int, ...] = (3, 5, 9),
-    refine: bool = True,
-) -> Fused:
+    foreground: Annotated[float, Number(0, 0.99)] = 0.3,
+    offsets: Annotated[tuple[int, ...], Numbers(2)] = (3, 5, 9),
+    refine: Annotated[bool, Flag()] = True,
+) -> FusionResult:
     """Segment the averaged affinities of the samples, and refine the segments by the samples' objects.
 
-    The affinity of two pixels is the weighted share of the samples in which one object holds both, divided by the
-    smaller of their foreground shares, so that a rare object is no boundary. Affinities of face neighbours
-    attract, one minus those of distant pixels repels; the mutex watershed (Wolf et al., ECCV 2018,
-    algorithm 1) joins pixels in the order of strength unless they repelled each other before.
+    The affinity of two pixels is the weighted fraction of the samples in which one object contains both, divided by
+    the smaller of their foreground fractions, so that a rare object does not look like a boundary. Affinities of
+    face neighbours attract, one minus those of distant pixels repels; the mutex watershed (Wolf et al., ECCV
+    2018, algorithm 1) joins pixels in the order of strength unless they repelled each other before.
 
     Memory does not depend on the number of objects. Parts thinner than the offsets, and objects in few
-    samples, are not seen.
+    samples, are missed.
 
     Parameters
     ----------
     stack : LabelStack
-    target, existence
+    objective, existence
         For the choice among the refined segments, as in ``clustering``.
     foreground : float
-        Pixels in the foreground of more than this share of the samples are segmented.
+        Pixels in the foreground of more than this fraction of the samples are segmented.
     offsets : tuple of int
         Distances in pixels along each axis at which pixels repel.
     refine : bool
-        Refine the segments as ``clustering`` does (Lloyd pass, expected-IoU masks, selection). Otherwise
+        Refine the segments as ``clustering`` does (reassignment, expected-IoU masks, selection); otherwise
         the segments are the result.
     """
-    if not 0 <= foreground < 1:
-        raise InputError(f"foreground={foreground!r} of method 'mutex' is impossible: give a share from 0 to below 1")
-    distances = [int(d) for d in offsets]
-    if any(d < 2 or d != raw for d, raw in zip(distances, offsets, strict=True)):
-        raise InputError(f"offsets={offsets!r} of method 'mutex' are impossible: give whole numbers of at least 2")
     steps = np.array(
         [
             [distance * (axis == a) for a in range(3)]
-            for distance in (1, *distances)
+            for distance in (1, *offsets)
             for axis in range(3)
             if stack.volume[axis] > distance
         ],
         np.int64,
     ).reshape(-1, 3)
     labels = mutex_segments(stack, steps, foreground)
-    return fuse_masks(stack, encode(labels), target, existence) if refine else Fused(labels)
+    return fuse_masks(stack, to_runs(labels), objective, existence) if refine else FusionResult(labels)
 
 
 def mutex_segments(stack: LabelStack, steps: NDArray[np.int64], foreground: float) -> NDArray[np.int32]:
@@ -72,7 +68,7 @@ def mutex_segments(stack: LabelStack, steps: NDArray[np.int64], foreground: floa
     steps : int64 array, shape (S, 3)
         Offsets of the pairs of pixels; those of length 1 attract, the others repel.
     foreground : float
-        Pixels above this share are segmented.
+        Pixels above this fraction are segmented.
     """
     inside = np.zeros(stack.volume, np.int32)
     together = np.zeros((len(steps), *stack.volume), np.int32)
@@ -82,20 +78,20 @@ def mutex_segments(stack: LabelStack, steps: NDArray[np.int64], foreground: floa
     pixels = np.flatnonzero(inside.ravel() > foreground * stack.total + 1e-9)
     node[pixels] = np.arange(len(pixels))
     first, second, strength, repels = [], [], [], []
-    places = np.arange(inside.size).reshape(stack.volume)
+    index = np.arange(inside.size).reshape(stack.volume)
     for step, count in zip(steps, together, strict=True):
         size = stack.volume
         here = tuple(slice(0, n - int(s)) for s, n in zip(step, size, strict=True))
         there = tuple(slice(int(s), n) for s, n in zip(step, size, strict=True))
-        a, b = node[places[here].ravel()], node[places[there].ravel()]
+        a, b = node[index[here].ravel()], node[index[there].ravel()]
         both = (a >= 0) & (b >= 0)
-        least = np.minimum(inside[here], inside[there]).ravel()[both]
-        affinity = count[here].ravel()[both] / least
+        smaller = np.minimum(inside[here], inside[there]).ravel()[both]
+        affinity = count[here].ravel()[both] / smaller
         far = bool(step.sum() > 1)
         first.append(a[both])
         second.append(b[both])
         strength.append(1 - affinity if far else affinity)
-        repels.append(np.full(len(least), far))
+        repels.append(np.full(len(smaller), far))
     weight = np.concatenate([*strength, np.empty(0)])
     order = np.argsort(-weight, kind="stable")
     order = order[weight[order] > 0]

@@ -1,4 +1,4 @@
-"""Contingency tables from runs: which object shares how many pixels with which."""
+"""Contingency tables from runs: the number of pixels that each pair of objects shares."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import numpy as np
 from numba import get_num_threads, njit
 from numpy.typing import NDArray
 
-from divseg.consensus.samples import LabelStack, Runs
+from divseg.consensus.run_lengths import RunLengths
+from divseg.consensus.stack import LabelStack
 
-WORTH = 2**18
-"""Runs to be compared from which on the work is shared among threads (as many as NUMBA_NUM_THREADS says)."""
+THREADED = 2**18
+"""Number of runs to compare from which threads are used (NUMBA_NUM_THREADS of them)."""
 
 
 @dataclass(frozen=True, eq=False)
-class Contacts:
+class Overlaps:
     """Pairs of an object and a sample's object that share pixels.
 
     Attributes
@@ -33,7 +34,7 @@ class Contacts:
     first_areas : int64 array, shape (n,)
         Pixels of each object.
     stack : LabelStack
-        Where `second` points to.
+        The samples.
     """
 
     first: NDArray[np.int64]
@@ -61,21 +62,21 @@ class Contacts:
     @cached_property
     def members(self) -> NDArray[np.int64]:
         """Object of sample k with IoU > 0.5 (at most one, since they are disjoint), or -1, shape (n, K)."""
-        found = np.full((self.n_first, self.stack.n_samples), -1, np.int64)
+        members = np.full((self.n_first, self.stack.n_samples), -1, np.int64)
         hit = self.iou > 0.5
-        found[self.first[hit], self.sample[hit]] = self.second[hit]
-        return found
+        members[self.first[hit], self.sample[hit]] = self.second[hit]
+        return members
 
     @cached_property
     def member_iou(self) -> NDArray[np.float64]:
-        """IoU with that member, 0 where there is none, shape (n, K)."""
-        found = np.zeros((self.n_first, self.stack.n_samples))
+        """IoU with that member, 0 if there is none, shape (n, K)."""
+        iou = np.zeros((self.n_first, self.stack.n_samples))
         hit = self.iou > 0.5
-        found[self.first[hit], self.sample[hit]] = self.iou[hit]
-        return found
+        iou[self.first[hit], self.sample[hit]] = self.iou[hit]
+        return iou
 
 
-def contacts(runs: Runs, stack: LabelStack) -> Contacts:
+def overlaps(runs: RunLengths, stack: LabelStack) -> Overlaps:
     """Count the pixels that objects, which may overlap one another, share with the objects of every sample."""
     a = (runs.starts, runs.lengths, runs.objects, runs.n_objects)
     b = (stack.starts, stack.lengths, stack.objects)
@@ -86,10 +87,12 @@ def contacts(runs: Runs, stack: LabelStack) -> Contacts:
     first, second, shared = _in_threads(
         samples, stack.n_samples, len(stack.starts) + stack.n_samples * len(runs.starts)
     )
-    return Contacts(first, second, shared, runs.areas, stack)
+    return Overlaps(first, second, shared, runs.areas, stack)
 
 
-def cross_contacts(runs: Runs, disjoint: Runs) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def cross_overlaps(
+    runs: RunLengths, disjoint: RunLengths
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Count the pixels that objects, which may overlap, share with those of one label image."""
     offsets = np.array([0, len(disjoint.starts)])
     a = (runs.starts, runs.lengths, runs.objects, runs.n_objects)
@@ -99,7 +102,7 @@ def cross_contacts(runs: Runs, disjoint: Runs) -> tuple[NDArray[np.int64], NDArr
 def iou_edges(
     stack: LabelStack, pairs: NDArray[np.int64], floor: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return the pairs of objects with IoU above `floor`, for the given pairs of samples.
+    """Return the pairs of objects with IoU above `floor`, for pairs of samples.
 
     Parameters
     ----------
@@ -128,17 +131,17 @@ def iou_edges(
 def _in_threads(
     part: Callable[[int, int], tuple[NDArray[Any], ...]], count: int, runs: int
 ) -> tuple[NDArray[Any], ...]:
-    """Join what `part` returns for consecutive ranges of 0..count; the compiled loops let go of the interpreter."""
+    """Join what `part` returns for consecutive ranges of 0..count; the compiled loops release the GIL."""
     threads = min(get_num_threads(), count)
-    if runs < WORTH or threads < 2:
+    if runs < THREADED or threads < 2:
         return part(0, count)
     ends = np.linspace(0, count, threads + 1).astype(int).tolist()
     with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(part, ends[:-1], ends[1:]))
-    return tuple(np.concatenate(columns) for columns in zip(*found, strict=True))
+        parts = list(pool.map(part, ends[:-1], ends[1:]))
+    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
-def self_contacts(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def self_overlaps(runs: RunLengths) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Count the pixels that overlapping objects of one set share: first < second, and shared pixels."""
     first, second, length = _join_self(runs.starts, runs.lengths, runs.objects)
     codes = first * runs.n_objects + second
@@ -191,7 +194,7 @@ def _join(
                 head[a] = entry
                 n += 1
             elif before >= 0:
-                # to the front: the next row will ask for the same one
+                # to the front: the next row will look for the same one
                 chain[before] = chain[entry]
                 chain[entry] = head[a]
                 head[a] = entry
@@ -253,10 +256,10 @@ def _join_pairs(
     areas: Any,
     floor: float,
 ) -> tuple[Any, Any, Any]:  # pragma: no cover - compiled
-    most = 0
+    max_objects = 0
     for k in range(object_offsets.size - 1):
-        most = max(most, object_offsets[k + 1] - object_offsets[k])
-    head = np.full(most, -1, np.int64)
+        max_objects = max(max_objects, object_offsets[k + 1] - object_offsets[k])
+    head = np.full(max_objects, -1, np.int64)
     chain, other, shared = np.empty(1024, np.int64), np.empty(1024, np.int64), np.empty(1024, np.int64)
     out_a, out_b, out_iou = np.empty(4096, np.int64), np.empty(4096, np.int64), np.empty(4096, np.float64)
     n = 0

@@ -14,18 +14,18 @@ from scipy.sparse.csgraph import connected_components
 from divseg.errors import DivsegError
 
 ENUMERATED = 24
-"""Components with no more hypotheses than this are solved by branch and bound."""
+"""Components of at most this many hypotheses are solved by branch and bound."""
 
 SOLVED = 300
-"""Components with no more hypotheses than this are solved by an integer programme (HiGHS)."""
+"""Components of at most this many hypotheses are solved by an integer program (HiGHS)."""
 
 
 def pack(weight: NDArray[np.float64], conflicts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Choose hypotheses of greatest total weight, no two of them in conflict.
 
-    A hypothesis that weighs at least as much as all its rivals together is in an optimal set; what such
-    hypotheses leave is solved component by component. Exact, except in components of more than SOLVED
-    hypotheses, which come about where samples are little but noise: there a local search takes over.
+    A hypothesis that weighs at least as much as all its rivals together is in an optimal set; the rest
+    is solved component by component. Exact, except in components of more than SOLVED hypotheses, which occur
+    if samples are mostly noise: they are solved by local search.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def pack(weight: NDArray[np.float64], conflicts: NDArray[np.int64]) -> NDArray[n
     Returns
     -------
     bool array, shape (C,)
-        The chosen ones. Of equal solutions the one with the earlier hypotheses is preferred.
+        The chosen ones. Of equally good solutions the one with the earlier hypotheses is preferred.
     """
     n = len(weight)
     chosen = weight > 0
@@ -72,14 +72,14 @@ def _rivals(n: int, pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArra
 
 
 def _search(weight: NDArray[np.float64], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Local search: bring in what weighs more than its chosen rivals together, until nothing does."""
+    """Local search: choose what outweighs all its chosen rivals, until nothing does."""
     order = np.argsort(-weight, kind="stable")
     return np.asarray(_swap(weight, order, *_rivals(len(weight), pairs)))
 
 
 @njit(cache=True, nogil=True)
 def _reduce(weight: Any, offsets: Any, rivals: Any) -> tuple[Any, Any]:  # pragma: no cover - compiled
-    """Take hypotheses that outweigh their open rivals together; return what is taken and what stays open."""
+    """Take hypotheses that outweigh all their open rivals; return which are taken and which stay open."""
     taken = np.zeros(weight.size, np.bool_)
     undecided = weight > 0
     changed = True
@@ -134,17 +134,17 @@ def _branch(weight: NDArray[np.float64], pairs: NDArray[np.int64]) -> NDArray[np
 
     def grow(free: int, total: float, taken: int, bound: float) -> None:
         nonlocal best, best_set
-        # a tie within rounding keeps what was found first
+        # of solutions equal within rounding the first one stays
         if bound <= best + 1e-12:
             return
         # the free hypothesis with most free rivals decides most
-        pick, most, rest = -1, 0, free
+        pick, max_degree, rest = -1, 0, free
         while rest:
             low = rest & -rest
             i = low.bit_length() - 1
             degree = (rivals[i] & free).bit_count()
-            if degree > most:
-                pick, most = i, degree
+            if degree > max_degree:
+                pick, max_degree = i, degree
             rest ^= low
         if pick < 0:
             best, best_set = bound, taken | free

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from divseg.consensus.display import draw, to_html
+from divseg.io import PixelSize, write_csv, write_labels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Consensus:
     """One label image fused from K samples, with what the samples say about each of its objects.
 
-    Shares of samples are posterior frequencies: they tell how the samples agree, and are no calibrated
-    probabilities of being right, since errors that all samples share do not show in them. Where samples have
-    weights, every share is one of their weight, every mean is weighted, and standard deviations and quantiles
-    are those of a weighted sample (Kish's effective number of samples takes the place of their number).
+    All fractions of samples are posterior frequencies: they describe how the samples agree. They are not calibrated
+    probabilities of being right, since errors that all samples have in common do not show in them. If the samples
+    have weights, every fraction is one of the total weight, every mean is weighted, and standard deviations and
+    quantiles are those of a weighted sample (Kish's effective number of samples replaces their number).
 
     Attributes
     ----------
@@ -29,53 +38,68 @@ class Consensus:
         ``label``
             Value in ``labels``.
         ``existence``
-            Share of the samples that hold the object.
+            Detection frequency: fraction of the samples that hold the object.
         ``mean_iou``
             Mean IoU of the object with its members; NaN without members.
         ``n_members``
-            Number of samples that hold the object, whatever they weigh.
+            Number of samples that hold the object, whatever their weights.
         ``area``
             Area in ``labels``.
-        ``area_mean area_sd area_q05 area_q50 area_q95``
+        ``area_mean area_std area_q05 area_q50 area_q95``
             Mean, standard deviation (n - 1; NaN for one member) and quantiles of the areas of the members.
         ``diameter``
             Diameter of the circle (3-D: ball) of the same area.
-        ``diameter_mean diameter_sd diameter_q05 diameter_q50 diameter_q95``
+        ``diameter_mean diameter_std diameter_q05 diameter_q50 diameter_q95``
             The same over the members.
-        ``prob_mean`` (only where the segmenter gives probabilities)
+        ``prob_mean`` (only if the segmenter gives probabilities)
             Mean of the probabilities that the segmenter gave the members, such as StarDist's object probability.
         ``p_split``
-            Share of the samples in which at least two objects, each with more than half of its area inside,
+            Fraction of the samples in which at least two objects, each with more than half of its area inside,
             cover at least a tenth of the object each.
         ``p_merge``
-            Share of the samples in which one object covers more than half of this object and more than half
+            Fraction of the samples in which one object covers more than half of this object and more than half
             of at least one other.
         ``centroid_z`` (3-D only) ``centroid_y centroid_x``
             Centre of mass in ``labels``; pixel centres have integer coordinates.
         ``bbox_z_min bbox_z_max`` (3-D only) ``bbox_y_min bbox_y_max bbox_x_min bbox_x_max``
             Bounding box in ``labels``, maximum exclusive: ``labels[y_min:y_max, x_min:x_max]``.
     foreground : float32 array, shape of ``labels``
-        Share of the samples in which the pixel belongs to an object.
+        Fraction of the samples in which the pixel belongs to an object.
     boundary : float32 array, shape of ``labels``
-        Share of the samples in which the pixel belongs to an object and has a face neighbour outside it; the
-        edge of the image is no boundary.
+        Fraction of the samples in which the pixel belongs to an object and has a face neighbour outside it; the
+        edge of the image does not count as a boundary.
     n_samples : int
-        Number of samples, empty ones included and those of weight 0 left out.
+        Number of samples, including empty ones but not those of weight 0.
     counts : int64 array, shape (K,)
-        Objects of each label image, in the order of the input.
+        Number of objects of each label image, in the order of the input.
     expected : dict of str to float
-        Mean score of ``labels`` with each sample in turn as truth: ``seg det ap50 ap75 map f1 pq``. It tells
-        how the samples agree, not how right they are. NaN where no sample allows the score.
+        Mean score of ``labels`` with each sample in turn as truth: ``seg det ap50 ap75 map f1 pq``. It describes
+        how the samples agree, not how right they are. NaN if the score is not defined for any sample.
     alternatives : DataFrame
-        Hypotheses that were weighed and not taken: ``kind`` (merged: holds more than half of at least two
-        objects; part: lies mostly in one bigger object; other shape: takes the place of an object; unlikely:
+        Hypotheses that were considered and rejected: ``kind`` (merged: contains more than half of at least two
+        objects; part: lies mostly in one larger object; other shape: conflicts with an object; unlikely:
         too rare, with no object in its place), ``rivals`` (labels it overlaps, separated by blanks),
         ``existence mean_iou n_members area`` and centroid and bounding box as in ``objects``. Empty for
-        methods that weigh none.
+        methods without hypotheses.
     method : str
-        Name of the fusion method.
+        Name of the fusion method with its options.
     weights : float64 array, shape (K,)
         Weight of each label image, with sum 1, in the order of the input.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from divseg import fuse
+    >>> samples = [np.array([[1, 1, 1, 0, 2, 2]]), np.array([[1, 1, 0, 0, 2, 2]]), np.array([[1, 1, 1, 0, 0, 0]])]
+    >>> consensus = fuse(samples)
+    >>> consensus
+    Consensus(2 objects from 3 samples by clustering, shape=(1, 6), expected map=0.7, seg=0.944)
+    >>> consensus.objects[["label", "existence", "area_q05", "area_q95"]].round(2)
+       label  existence  area_q05  area_q95
+    0      1       1.00       2.1       3.0
+    1      2       0.67       2.0       2.0
+    >>> consensus.counts.tolist()
+    [2, 2, 1]
     """
 
     labels: NDArray[np.int32]
@@ -89,9 +113,58 @@ class Consensus:
     method: str
     weights: NDArray[np.float64]
 
+    def plot(self, image: ArrayLike | None = None, ax: Axes | None = None) -> Axes:
+        """Plot the outlines of the objects, coloured by existence.
+
+        Parameters
+        ----------
+        image : array, shape of ``labels``, optional
+            What to draw them on, in grey; the map of the foreground by default.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure of pyplot by default.
+
+        Returns
+        -------
+        Axes
+            Of a volume, it shows the plane with most foreground pixels.
+
+        Raises
+        ------
+        InputError
+            If the image has another shape than ``labels``.
+        """
+        if ax is None:
+            from matplotlib import pyplot
+
+            _, ax = pyplot.subplots(layout="constrained")
+        draw(self, image, ax)
+        return ax
+
+    def save(self, folder: str | os.PathLike[str], pixel_size: PixelSize | None = None) -> None:
+        """Write ``labels.tif``, ``objects.csv`` and ``alternatives.csv`` to a folder, which is made if missing.
+
+        Parameters
+        ----------
+        folder : path
+            Files of these names in it are replaced.
+        pixel_size : PixelSize, optional
+            Written to the TIFF, so that Fiji shows it.
+
+        Raises
+        ------
+        OutputError
+            A file cannot be written.
+        """
+        write_labels(Path(folder, "labels.tif"), self.labels, pixel_size)
+        write_csv(Path(folder, "objects.csv"), self.objects)
+        write_csv(Path(folder, "alternatives.csv"), self.alternatives)
+
     def __repr__(self) -> str:
         scores = ", ".join(f"{name}={self.expected[name]:.3g}" for name in ("map", "seg"))
         return (
             f"Consensus({len(self.objects)} objects from {self.n_samples} samples by {self.method}, "
             f"shape={self.labels.shape}, expected {scores})"
         )
+
+    def _repr_html_(self) -> str:
+        return to_html(self)

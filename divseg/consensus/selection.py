@@ -1,45 +1,45 @@
-"""Choice among hypotheses: which of them to print, so that the expected score is greatest."""
+"""Choice among hypotheses for the greatest expected score."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.consensus.evidence import Evidence
+from divseg.consensus.evidence import ObjectEvidence
 from divseg.consensus.packing import pack
 
-TARGETS = ("map", "ap50", "f1", "pq", "seg", "op_csb")
+OBJECTIVES = ("map", "ap50", "f1", "pq", "seg")
 """Scores that the selection can maximise."""
 
 MAX_STEPS = 30
 
 
 def select(
-    evidence: Evidence,
+    evidence: ObjectEvidence,
     conflicts: NDArray[np.int64],
-    target: str,
+    objective: str,
     existence: float | None,
 ) -> NDArray[np.bool_]:
     """Choose hypotheses, no two of them in conflict, for the greatest expected score.
 
-    SEG and (SEG + DET)/2 are sums over the chosen objects, so that one set packing is exact. The others are
-    ratios (AP, F1, PQ) or means of ratios (mAP) of expected counts, J = mean over t of TP_t / (m + n - TP_t)
-    with m chosen objects, n objects in the mean sample and TP_t the sum of the objects' hit rates q_t.
-    Setting the weight of an object to the derivative of J in its direction and packing again is Dinkelbach's
-    iteration for one ratio (1967); the implied threshold on the hit rate is J / (1 + J) <= 1/2 (Lipton et
-    al., ECML 2014, for F1). The best set met is returned.
+    SEG is a sum over the chosen objects, so that one set packing is exact. The others are ratios (AP, F1, PQ) or
+    means of ratios (mAP) of expected counts, J = mean over t of TP_t / (m + n - TP_t) with m chosen objects, n
+    objects in the mean sample and TP_t the sum of the objects' hit rates q_t. Setting the weight of an object to
+    the derivative of J in its direction and packing again is Dinkelbach's iteration for one ratio (1967); the
+    implied threshold on the hit rate is J / (1 + J) <= 1/2 (Lipton et al., ECML 2014, for F1). The best set of all
+    iterations is returned.
 
     Parameters
     ----------
-    evidence : Evidence
-        Of the hypotheses.
+    evidence : ObjectEvidence
+        Statistics of the hypotheses.
     conflicts : int64 array, shape (E, 2)
         Pairs that exclude each other.
-    target : str
-        One of TARGETS.
+    objective : str
+        One of OBJECTIVES.
     existence : float or None
-        Where given, the hypotheses with at least this existence are candidates, and those of greatest
-        mean hit rate over the IoU thresholds are chosen among them, whatever the target.
+        If not None, the hypotheses with at least this existence are candidates, and those of greatest
+        mean hit rate over the IoU thresholds are chosen among them, whatever the objective.
 
     Returns
     -------
@@ -48,11 +48,9 @@ def select(
     if existence is not None:
         enough = evidence.existence >= existence - 1e-9
         return pack(np.where(enough, evidence.hit_rates.mean(axis=0) + 1e-6, 0.0), conflicts)
-    if target == "seg":
+    if objective == "seg":
         return pack(evidence.seg_gain, conflicts)
-    if target == "op_csb":
-        return pack((evidence.seg_gain + evidence.det_gain) / 2, conflicts)
-    gains, jaccard = _gains(evidence, target)
+    gains, jaccard = _gains(evidence, objective)
     n_mean = float(evidence.stack.mean(evidence.stack.counts))
     chosen = pack(gains.mean(axis=0), conflicts)
     best, best_score = chosen, _score(gains, chosen, n_mean, jaccard)
@@ -68,13 +66,13 @@ def select(
     return best
 
 
-def _gains(evidence: Evidence, target: str) -> tuple[NDArray[np.float64], bool]:
+def _gains(evidence: ObjectEvidence, objective: str) -> tuple[NDArray[np.float64], bool]:
     """Return the expected true positives of each object for each ratio, (T, n), and if it is a Jaccard ratio."""
-    if target == "map":
+    if objective == "map":
         return evidence.hit_rates, True
-    if target == "ap50":
+    if objective == "ap50":
         return evidence.hit_rates[:1], True
-    return (evidence.hit_rates[:1] if target == "f1" else evidence.iou_rate[None]), False
+    return (evidence.hit_rates[:1] if objective == "f1" else evidence.iou_rate[None]), False
 
 
 def _score(gains: NDArray[np.float64], chosen: NDArray[np.bool_], n_mean: float, jaccard: bool) -> float:

@@ -1,4 +1,4 @@
-"""Tables of objects: size, place, and what the samples say about them."""
+"""Tables of objects: size, position, and statistics over the samples."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from divseg.consensus.evidence import Evidence
-from divseg.consensus.overlaps import Contacts, cross_contacts
-from divseg.consensus.samples import LabelStack, Runs, run_boxes
+from divseg.consensus.evidence import ObjectEvidence
+from divseg.consensus.overlaps import Overlaps, cross_overlaps
+from divseg.consensus.run_lengths import RunLengths, run_boxes
+from divseg.consensus.stack import LabelStack
 from divseg.consensus.weights import effective_number, weighted_quantiles
 
 QUANTILES = (0.05, 0.5, 0.95)
 
 SPLIT_PART = 0.1
-"""Objects that cover at least this part of an object count as pieces of it."""
+"""Objects that cover at least this fraction of an object count as pieces of it."""
 
 
-def object_table(evidence: Evidence) -> pd.DataFrame:
+def object_table(evidence: ObjectEvidence) -> pd.DataFrame:
     """Return the table of :class:`divseg.consensus.Consensus` for the objects of one label image."""
     runs, stack = evidence.runs, evidence.stack
-    members = evidence.contacts.members
+    members = evidence.overlaps.members
     ndim = len(stack.shape)
     areas = np.where(members >= 0, stack.areas[members] if stack.n_objects else 0, np.nan).astype(float)
     weights = None if stack.uniform else stack.weights
-    p_split, p_merge = topology(evidence.contacts)
+    p_split, p_merge = topology(evidence.overlaps)
     columns: dict[str, NDArray] = {
         "label": np.arange(1, runs.n_objects + 1),
         "existence": evidence.existence,
         "mean_iou": evidence.mean_iou,
-        "n_members": evidence.held.sum(axis=1),
+        "n_members": evidence.holds.sum(axis=1),
         "area": runs.areas,
         **_spread("area", areas, weights),
         "diameter": diameter(runs.areas, ndim),
@@ -37,79 +38,79 @@ def object_table(evidence: Evidence) -> pd.DataFrame:
         **_prob(members, stack),
         "p_split": p_split,
         "p_merge": p_merge,
-        **places(runs, stack),
+        **positions(runs, stack),
     }
     return pd.DataFrame(columns)
 
 
-def alternatives_table(evidence: Evidence, painted: NDArray[np.int32], final: Runs) -> pd.DataFrame:
-    """Return the hypotheses that were not painted, with the labels that took their place.
+def alternatives_table(evidence: ObjectEvidence, rasterized: NDArray[np.int32], final: RunLengths) -> pd.DataFrame:
+    """Return the hypotheses that were not rasterized, with the labels that took their place.
 
     Parameters
     ----------
-    evidence : Evidence
-        Of the hypotheses.
-    painted : int32 array, shape (Z, Y, X)
+    evidence : ObjectEvidence
+        Statistics of the hypotheses.
+    rasterized : int32 array, shape (Z, Y, X)
         Hypothesis + 1.
-    final : Runs
+    final : RunLengths
         The same objects, numbered as the user sees them.
     """
     hypotheses = evidence.runs
-    taken = np.bincount(painted.ravel(), minlength=evidence.n + 1)[1 : evidence.n + 1] > 0
-    lost = np.flatnonzero(~taken)
-    shared = _overlap(hypotheses, final)
+    taken = np.bincount(rasterized.ravel(), minlength=evidence.n + 1)[1 : evidence.n + 1] > 0
+    rejected = np.flatnonzero(~taken)
+    shared = _shared_pixels(hypotheses, final)
     kinds, rivals = [], []
-    for j in lost:
-        found = shared.get(int(j), {})
+    for j in rejected:
+        pixels = shared.get(int(j), {})
         area = hypotheses.areas[j]
-        swallowed = [i for i, n in found.items() if 2 * n > final.areas[i]]
-        near = sorted(i for i, n in found.items() if 50 * n > min(area, final.areas[i]))
+        swallowed = [i for i, n in pixels.items() if 2 * n > final.areas[i]]
+        touched = sorted(i for i, n in pixels.items() if 50 * n > min(area, final.areas[i]))
         if len(swallowed) >= 2:
             kind = "merged"
-        elif not near:
+        elif not touched:
             kind = "unlikely"
-        elif any(2 * n > area and final.areas[i] > area and i not in swallowed for i, n in found.items()):
+        elif any(2 * n > area and final.areas[i] > area and i not in swallowed for i, n in pixels.items()):
             kind = "part"
         else:
             kind = "other shape"
         kinds.append(kind)
-        rivals.append(" ".join(str(i + 1) for i in near))
+        rivals.append(" ".join(str(i + 1) for i in touched))
     columns = {
         "kind": np.array(kinds, object),
         "rivals": np.array(rivals, object),
         "existence": evidence.existence,
         "mean_iou": evidence.mean_iou,
-        "n_members": evidence.held.sum(axis=1),
+        "n_members": evidence.holds.sum(axis=1),
         "area": hypotheses.areas,
-        **places(hypotheses, evidence.stack),
+        **positions(hypotheses, evidence.stack),
     }
-    table = pd.DataFrame({n: v if n in ("kind", "rivals") else v[lost] for n, v in columns.items()})
+    table = pd.DataFrame({n: v if n in ("kind", "rivals") else v[rejected] for n, v in columns.items()})
     return table.sort_values("existence", ascending=False, kind="stable", ignore_index=True)
 
 
-def topology(found: Contacts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def topology(pairs: Overlaps) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the probabilities of being split and of being merged, shapes (n,), of disjoint objects."""
-    n, n_samples = found.n_first, found.stack.n_samples
-    own = found.first_areas[found.first]
-    piece = (2 * found.shared > found.stack.areas[found.second]) & (found.shared >= SPLIT_PART * own)
-    cell = found.first * n_samples + found.sample
+    n, n_samples = pairs.n_first, pairs.stack.n_samples
+    own = pairs.first_areas[pairs.first]
+    piece = (2 * pairs.shared > pairs.stack.areas[pairs.second]) & (pairs.shared >= SPLIT_PART * own)
+    cell = pairs.first * n_samples + pairs.sample
     pieces = np.bincount(cell[piece], minlength=n * n_samples).reshape(n, n_samples)
-    inside = 2 * found.shared > own
-    held_by = np.bincount(found.second[inside], minlength=found.stack.n_objects)
-    merged = inside & (held_by[found.second] >= 2)
-    p_merge = np.bincount(found.first[merged], found.stack.units[found.sample[merged]], minlength=n) / found.stack.total
-    return found.stack.share(pieces >= 2), p_merge
+    inside = 2 * pairs.shared > own
+    held_by = np.bincount(pairs.second[inside], minlength=pairs.stack.n_objects)
+    merged = inside & (held_by[pairs.second] >= 2)
+    p_merge = np.bincount(pairs.first[merged], pairs.stack.units[pairs.sample[merged]], minlength=n) / pairs.stack.total
+    return pairs.stack.fraction(pieces >= 2), p_merge
 
 
 def diameter(areas: NDArray, ndim: int) -> NDArray[np.float64]:
-    """Diameter of the circle (2-D) or ball (3-D) of given area."""
+    """Return the diameter of the circle (2-D) or ball (3-D) of each area."""
     if ndim == 2:
         return np.asarray(2 * np.sqrt(areas / np.pi))
     return np.asarray(2 * np.cbrt(3 * areas / (4 * np.pi)))
 
 
-def places(runs: Runs, stack: LabelStack) -> dict[str, NDArray]:
-    """Centroid and bounding box columns."""
+def positions(runs: RunLengths, stack: LabelStack) -> dict[str, NDArray]:
+    """Return the columns of centroid and bounding box."""
     _, ny, nx = stack.volume
     lengths = runs.lengths.astype(float)
     row, x = np.divmod(runs.starts, nx)
@@ -128,7 +129,7 @@ def places(runs: Runs, stack: LabelStack) -> dict[str, NDArray]:
 
 
 def _prob(members: NDArray[np.int64], stack: LabelStack) -> dict[str, NDArray[np.float64]]:
-    """Weighted mean of the probabilities that the segmenter gave the members, where it gives any."""
+    """Weighted mean of the probabilities that the segmenter gave the members, if it gives any."""
     if stack.prob is None:
         return {}
     values = np.where(members >= 0, stack.prob[members] if stack.n_objects else np.nan, np.nan)
@@ -141,7 +142,7 @@ def _prob(members: NDArray[np.int64], stack: LabelStack) -> dict[str, NDArray[np
 def _spread(
     name: str, values: NDArray[np.float64], weights: NDArray[np.float64] | None
 ) -> dict[str, NDArray[np.float64]]:
-    """Mean, standard deviation and quantiles over the members; NaN where there are too few."""
+    """Mean, standard deviation and quantiles over the members; NaN if there are too few."""
     if weights is not None:
         return _weighted_spread(name, values, weights)
     n = len(values)
@@ -151,42 +152,42 @@ def _spread(
     total = np.nansum(values, axis=1)
     mean = np.divide(total, count, out=np.full(n, np.nan), where=some)
     squares = np.nansum((values - mean[:, None]) ** 2, axis=1)
-    sd = np.sqrt(np.divide(squares, count - 1, out=np.full(n, np.nan), where=count > 1))
-    columns = {f"{name}_mean": mean, f"{name}_sd": sd}
+    std = np.sqrt(np.divide(squares, count - 1, out=np.full(n, np.nan), where=count > 1))
+    columns = {f"{name}_mean": mean, f"{name}_std": std}
     rows = np.arange(n)
     for q in QUANTILES:
         at = q * np.maximum(count - 1, 0)
         low = np.floor(at).astype(int)
         high = np.minimum(low + 1, np.maximum(count - 1, 0))
-        share = at - low
-        columns[f"{name}_q{round(100 * q):02d}"] = (1 - share) * ordered[rows, low] + share * ordered[rows, high]
+        fraction = at - low
+        columns[f"{name}_q{round(100 * q):02d}"] = (1 - fraction) * ordered[rows, low] + fraction * ordered[rows, high]
     return columns
 
 
 def _weighted_spread(
     name: str, values: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """As with as many samples of equal weight as Kish's effective number says."""
+    """Return the same as for that many samples of equal weight, Kish's effective number of them."""
     weight = np.where(np.isnan(values), 0.0, weights)
     total = weight.sum(axis=1)
     some = total > 0
-    known = np.nan_to_num(values)
-    mean = np.divide((known * weight).sum(axis=1), total, out=np.full(len(values), np.nan), where=some)
+    defined = np.nan_to_num(values)
+    mean = np.divide((defined * weight).sum(axis=1), total, out=np.full(len(values), np.nan), where=some)
     variance = np.divide(
-        (weight * (known - mean[:, None]) ** 2).sum(axis=1), total, out=np.zeros(len(values)), where=some
+        (weight * (defined - mean[:, None]) ** 2).sum(axis=1), total, out=np.zeros(len(values)), where=some
     )
     number = effective_number(weight)
     several = np.count_nonzero(weight, axis=1) > 1
     scale = np.divide(number, number - 1, out=np.full(len(values), np.nan), where=several)
-    columns = {f"{name}_mean": mean, f"{name}_sd": np.sqrt(variance * scale)}
-    for q, found in zip(QUANTILES, weighted_quantiles(values, weight, QUANTILES), strict=True):
-        columns[f"{name}_q{round(100 * q):02d}"] = found
+    columns = {f"{name}_mean": mean, f"{name}_std": np.sqrt(variance * scale)}
+    for q, quantile in zip(QUANTILES, weighted_quantiles(values, weight, QUANTILES), strict=True):
+        columns[f"{name}_q{round(100 * q):02d}"] = quantile
     return columns
 
 
-def _overlap(hypotheses: Runs, final: Runs) -> dict[int, dict[int, int]]:
-    """Pixels that each hypothesis shares with each object of the final label image."""
-    first, second, shared = cross_contacts(hypotheses, final)
+def _shared_pixels(hypotheses: RunLengths, final: RunLengths) -> dict[int, dict[int, int]]:
+    """Return the pixels that each hypothesis shares with each object of the final label image."""
+    first, second, shared = cross_overlaps(hypotheses, final)
     table: dict[int, dict[int, int]] = {}
     for a, b, n in zip(first.tolist(), second.tolist(), shared.tolist(), strict=True):
         table.setdefault(a, {})[b] = n

@@ -8,10 +8,10 @@ from numpy.typing import ArrayLike, NDArray
 from divseg.errors import InputError
 
 UNIT = 2**20
-"""Weights that are in no simple ratio are counted in whole parts of about this."""
+"""Sum of the units of weights that are not in a simple ratio, about."""
 
 SIMPLEST = 64
-"""Ratios of whole numbers up to this are looked for first."""
+"""Largest number of units of the lightest sample that is tried for a simple ratio."""
 
 
 def weight_units(weights: ArrayLike) -> NDArray[np.int64]:
@@ -23,7 +23,7 @@ def weight_units(weights: ArrayLike) -> NDArray[np.int64]:
     Parameters
     ----------
     weights : array-like of float, shape (K,)
-        Only their ratios count.
+        Only the ratios count.
 
     Returns
     -------
@@ -37,26 +37,26 @@ def weight_units(weights: ArrayLike) -> NDArray[np.int64]:
     try:
         values = np.asarray(weights, dtype=float)
     except (TypeError, ValueError):
-        raise InputError(f"weights={weights!r} are no numbers; give one number for each sample") from None
+        raise InputError(f"weights={weights!r} are not numbers; give one number for each sample") from None
     if values.ndim != 1:
         raise InputError(f"weights has shape {values.shape}; give one number for each sample")
     if not (np.isfinite(values).all() and (values >= 0).all() and (values > 0).any()):
         raise InputError("weights must be finite, not negative, and not all zero")
-    # by the greatest first: sums of great numbers may overflow
-    share = values / values.max()
-    lightest = share[values > 0].min()
+    # relative to the largest one first: sums of very large numbers may overflow
+    relative = values / values.max()
+    lightest = relative[values > 0].min()
     if lightest * UNIT > 1:
-        for least in range(1, SIMPLEST + 1):
-            ratio = share * (least / lightest)
+        for smallest in range(1, SIMPLEST + 1):
+            ratio = relative * (smallest / lightest)
             whole = np.rint(ratio)
             if whole.sum() <= UNIT and np.allclose(ratio, whole, rtol=1e-9, atol=0):
                 return np.asarray(whole, np.int64)
-    units = np.rint(share / share.sum() * UNIT).astype(np.int64)
+    units = np.rint(relative / relative.sum() * UNIT).astype(np.int64)
     return np.where(values > 0, np.maximum(units, 1), 0)
 
 
 def effective_number(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Kish's effective number of samples, (sum w)^2 / sum w^2 along the last axis; 0 without any weight."""
+    """Kish's effective number of samples, (sum w)^2 / sum w^2 along the last axis; 0 if all weights are 0."""
     squares = (weights**2).sum(axis=-1)
     return np.divide(weights.sum(axis=-1) ** 2, squares, out=np.zeros(squares.shape), where=squares > 0)
 
@@ -64,7 +64,7 @@ def effective_number(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 def weighted_quantiles(
     values: NDArray[np.float64], weights: NDArray[np.float64], quantiles: tuple[float, ...]
 ) -> NDArray[np.float64]:
-    """Quantiles of weighted values along the last axis; NaN where nothing has weight.
+    """Quantiles of weighted values along the last axis; NaN if nothing has weight.
 
     The estimator of type 7 of Akinshin (2023, arXiv 2304.07265, section 4): the weights of the ordered values
     are averaged over a window that is one effective sample wide. With equal weights it is that of
@@ -75,7 +75,7 @@ def weighted_quantiles(
     values, weights : float arrays, shape (..., K)
         Values of weight 0 may be NaN.
     quantiles : tuple of Q floats
-        Shares from 0 to 1.
+        Levels from 0 to 1.
 
     Returns
     -------
@@ -85,14 +85,14 @@ def weighted_quantiles(
     values = np.take_along_axis(values, order, axis=-1)
     weights = np.take_along_axis(weights, order, axis=-1)
     total = weights.sum(axis=-1, keepdims=True)
-    share = np.divide(weights, total, out=np.zeros(weights.shape), where=total > 0)
-    upper = np.cumsum(share, axis=-1)
+    fraction = np.divide(weights, total, out=np.zeros(weights.shape), where=total > 0)
+    upper = np.cumsum(fraction, axis=-1)
     number = effective_number(weights)[..., None]
     width = np.divide(1.0, number, out=np.ones(number.shape), where=number > 0)
-    known = np.where(weights > 0, values, 0.0)
-    found = np.empty((len(quantiles), *values.shape[:-1]))
+    defined = np.where(weights > 0, values, 0.0)
+    result = np.empty((len(quantiles), *values.shape[:-1]))
     for i, q in enumerate(quantiles):
         begin = q * (1 - width)
-        covered = np.clip(upper, begin, begin + width) - np.clip(upper - share, begin, begin + width)
-        found[i] = (known * covered).sum(axis=-1) / width[..., 0]
-    return np.where(total[..., 0] > 0, found, np.nan)
+        covered = np.clip(upper, begin, begin + width) - np.clip(upper - fraction, begin, begin + width)
+        result[i] = (defined * covered).sum(axis=-1) / width[..., 0]
+    return np.where(total[..., 0] > 0, result, np.nan)

@@ -1,4 +1,4 @@
-"""Noise2Void by CAREamics, as a denoiser that needs noisy images alone: to bootstrap a noise model, or as a rival.
+"""Noise2Void by CAREamics, a denoiser that is trained on noisy images alone: to bootstrap a noise model.
 
 Krull, Buchholz, Jug, "Noise2Void - learning denoising from single noisy images", CVPR 2019, in the implementation of
 CAREamics (https://careamics.github.io), an optional dependency: ``pip install "divseg[n2v]"``.
@@ -21,18 +21,22 @@ from numpy.typing import NDArray
 
 from divseg.device import choose_device
 from divseg.errors import ConfigError, ExtraRequired, InputError
+from divseg.specs import Number, Option, read_options, split_spec
 
 PATCH = 64
-"""Side of the patches, and pixels that an image must have along each axis."""
-MINUTES = 5.0
-_EPOCHS = 100_000  # more than any budget allows: the clock ends training
-_MULTIPLE = 8  # sides are padded to a multiple of this, as the U-Net's poolings ask
+"""Side of the patches in pixels, and smallest size of an image along each axis."""
+
+OPTIONS = {"minutes": Option(Number(0.01), 5.0, "wall-clock time of the training")}
+"""Options of ``"n2v"`` in place of denoised images."""
+
+_EPOCHS = 100_000  # never reached: training ends by time
+_MULTIPLE = 8  # images are padded to a multiple of this, as the U-Net's pooling needs
 
 
 def denoise_n2v(
     images: Sequence[NDArray[np.generic]],
     *,
-    minutes: float = MINUTES,
+    minutes: float = OPTIONS["minutes"].default,
     batch: int = 16,
     seed: int = 0,
     device: str | torch.device = "auto",
@@ -42,26 +46,29 @@ def denoise_n2v(
     Parameters
     ----------
     images : sequence of array, shape (Y, X)
-        Of any sizes from 64 pixels on.
+        Noisy images, at least 64x64 pixels each; sizes may differ.
     minutes : float
-        Time of training.
+        Wall-clock time of the training.
     batch : int
-        Patches of 64x64 a step.
+        Number of patches of 64x64 pixels per step.
     seed : int
-        Of weights and patches.
+        Seed of the initial weights and of the choice of patches.
     device : str or torch.device
+        Device for training and prediction, ``"auto"`` for a GPU if there is one.
 
     Returns
     -------
     list of array, shape (Y, X), float32
-        In the intensity units of the images.
+        Denoised images in intensity units.
 
     Raises
     ------
     ExtraRequired
         If CAREamics is not installed.
     InputError
-        If an image is smaller than a patch, or not 2-D, or there are too few patches in all.
+        If an image is smaller than a patch or not 2-D, or there are too few patches.
+    ConfigError
+        If `minutes` is not above 0.
     """
     noisy = [np.asarray(image, np.float32) for image in images]
     if not noisy:
@@ -70,7 +77,9 @@ def denoise_n2v(
         raise ConfigError(f"minutes={minutes} of Noise2Void must be above 0")
     for k, image in enumerate(noisy):
         if image.ndim != 2 or min(image.shape) < PATCH:
-            raise InputError(f"image {k} has the shape {image.shape}: Noise2Void needs (Y, X) from {PATCH}x{PATCH} on")
+            raise InputError(
+                f"image {k} has shape {image.shape}: Noise2Void needs (Y, X), at least {PATCH}x{PATCH} pixels"
+            )
     import_careamics()
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's, about workers and loggers
@@ -84,7 +93,7 @@ def import_careamics() -> Any:
     Raises
     ------
     ExtraRequired
-        If it, or something that it needs, is not installed.
+        If it, or one of its dependencies, is not installed.
     """
     try:
         return importlib.import_module("careamics")
@@ -101,18 +110,18 @@ def train_n2v(
     work: Path,
     device: str | torch.device = "auto",
 ) -> Any:
-    """Return a CAREamist, trained with CAREamics' own configuration for N2V.
+    """Return a CAREamist, trained with CAREamics' default configuration for N2V.
 
     Parameters
     ----------
     images : list of array, shape (Y, X)
         Noisy images; all are trained on.
     minutes : float
-        Wall clock of the training, without imports and the reading of data.
+        Wall-clock time of the training, without imports and the preparation of the data.
     batch, seed, device
         As for :func:`denoise_n2v`.
     work : Path
-        Folder for the logs and the checkpoint of Lightning.
+        Folder for Lightning's logs and checkpoint.
     """
     careamics = import_careamics()
     factories = importlib.import_module("careamics.config.factories")
@@ -129,48 +138,39 @@ def train_n2v(
         num_workers=0,
         trainer_params={"num_sanity_val_steps": 0, "accelerator": accelerator, "enable_model_summary": False},
         checkpoint_params={"save_top_k": 0, "save_last": False},
-        seed=seed + 1,  # CAREamics takes no 0
+        seed=seed + 1,  # CAREamics does not accept 0
     )
     timer = callbacks.Timer(timedelta(minutes=minutes), interval="step", verbose=False)
     tool = careamics.CAREamist(config, work_dir=work, callbacks=[timer], enable_progress_bar=False)
     try:
         tool.train(train_data=images)
     except ValueError as error:  # too few patches for its validation, for example
-        raise InputError(f"Noise2Void refuses the images: {error}") from error
+        raise InputError(f"Noise2Void cannot be trained on the images: {error}") from error
     return tool
 
 
 def predict_n2v(tool: Any, images: list[NDArray[np.float32]], work: Path) -> list[NDArray[np.float32]]:
-    """Return the denoised images, from the weights as they were when the time ran out."""
+    """Return the denoised images, by the weights at the end of the training."""
     checkpoint = work / "end.ckpt"
     tool.trainer.save_checkpoint(checkpoint)
     padded = [np.pad(image, [(0, -side % _MULTIPLE) for side in image.shape], mode="reflect") for image in images]
-    found, _ = tool.predict(padded, batch_size=1, num_workers=0, checkpoint=checkpoint)
+    predicted, _ = tool.predict(padded, batch_size=1, num_workers=0, checkpoint=checkpoint)
     out = []
-    for image, denoised in zip(images, found, strict=True):
+    for image, denoised in zip(images, predicted, strict=True):
         y, x = image.shape
         out.append(np.asarray(denoised, np.float32).reshape(denoised.shape[-2:])[:y, :x])
     return out
 
 
 def parse_n2v(text: str) -> float | None:
-    """Read ``"n2v"`` or ``"n2v,minutes=10"``: return the minutes, None where the text is something else.
+    """Read ``"n2v"`` or ``"n2v,minutes=10"``: return the minutes, None if the text names something else.
 
     Raises
     ------
     ConfigError
-        If another setting, or no number above 0, follows.
+        If an option is unknown, or the minutes are not a number of at least 0.01.
     """
-    name, _, rest = (word.strip() for word in text.partition(","))
-    if name.lower() != "n2v":
+    if text.partition(",")[0].strip().lower() != "n2v":
         return None
-    if not rest:
-        return MINUTES
-    key, _, value = (word.strip() for word in rest.partition("="))
-    try:
-        minutes = float(value)
-    except ValueError:
-        minutes = 0.0
-    if key != "minutes" or not minutes > 0:
-        raise ConfigError(f"{text!r}: write n2v, or n2v,minutes=NUMBER")
-    return minutes
+    _, pairs = split_spec(text, "denoiser", "n2v,minutes=10")
+    return float(read_options("n2v", pairs, OPTIONS, what="denoiser")["minutes"])

@@ -1,7 +1,7 @@
-"""Classical smoothing of a noisy image, in strengths that the noise model sets: other views of the same image.
+"""Classical smoothing of a noisy image, with strengths relative to the noise model.
 
-A segmentation that several kinds of smoothing and the posterior samples share is more likely right than one that
-a single kind shows, since each kind errs in its own way.
+The errors of different kinds of smoothing and of the posterior samples differ, so a segmentation that they have in
+common is more likely correct than one found with a single kind.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from scipy import ndimage as ndi
 
 from divseg.denoise.noise import NoiseModel
 
-GAUSSIAN_SD, MEDIAN_SIDE, TV_WEIGHT, MEANS_CUT, STABLE_CUT = 1.0, 3, 1.0, 0.7, 0.6
-"""Strengths: pixels for the first two, standard deviations of the noise for the others."""
+GAUSSIAN_SIGMA, MEDIAN_SIZE, TV_WEIGHT, NL_MEANS_H, STABILISED_NL_MEANS_H = 1.0, 3, 1.0, 0.7, 0.6
+"""Strengths: in pixels the first two, in standard deviations of the noise the others."""
 
 
 @dataclass(frozen=True)
-class _Line:
+class NoiseLine:
     """Variance of the noise as ``slope * signal + intercept`` over the signals of an image."""
 
     slope: float
@@ -30,6 +30,7 @@ class _Line:
     high: float
 
     def variance(self, signal: float) -> float:
+        """Variance of the noise at a signal."""
         return max(self.slope * min(max(signal, self.low), self.high) + self.intercept, 1e-6)
 
     @property
@@ -41,8 +42,8 @@ class _Line:
 def smoothed(image: NDArray[np.float32], noise: NoiseModel) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Yield smoothed versions of an image under their names.
 
-    Gaussian, median, total variation (Chambolle 2004), non-local means (Buades et al. 2005), and non-local means of the
-    image whose noise was stabilised by the generalised Anscombe transform (Starck, Murtagh and Bijaoui 1998,
+    Gaussian, median, total variation (Chambolle 2004), non-local means (Buades et al. 2005), and non-local means after
+    the generalised Anscombe transform, which stabilises the variance (Starck, Murtagh and Bijaoui 1998,
     equation 2.13).
 
     Parameters
@@ -50,41 +51,42 @@ def smoothed(image: NDArray[np.float32], noise: NoiseModel) -> Iterator[tuple[st
     image : array, shape (Y, X), float32
         Noisy image in intensity units.
     noise : NoiseModel
-        Tells the variance of the noise at a signal.
+        Gives the variance of the noise at a signal.
 
     Yields
     ------
     name : str
+        Kind of smoothing.
     smooth : array, shape (Y, X), float32
-        In the units of the image.
+        Smoothed image in intensity units.
     """
     from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
     line = _line(image, noise)
-    yield "gaussian", ndi.gaussian_filter(image, GAUSSIAN_SD)
-    yield "median", ndi.median_filter(image, MEDIAN_SIDE)
-    stable = _stabilise(image, line)
+    yield "gaussian", ndi.gaussian_filter(image, GAUSSIAN_SIGMA)
+    yield "median", ndi.median_filter(image, MEDIAN_SIZE)
+    stable = stabilise(image, line)
     total = denoise_tv_chambolle(stable, weight=TV_WEIGHT, max_num_iter=100)
-    yield "total variation", _restore(total, image, line)
-    sd = line.variance(float(image.mean())) ** 0.5
-    means = denoise_nl_means(image, h=MEANS_CUT * sd, sigma=sd, patch_size=5, patch_distance=6, fast_mode=True)
+    yield "total variation", restore(total, image, line)
+    std = line.variance(float(image.mean())) ** 0.5
+    means = denoise_nl_means(image, h=NL_MEANS_H * std, sigma=std, patch_size=5, patch_distance=6, fast_mode=True)
     yield "non-local means", means.astype(np.float32)
-    means = denoise_nl_means(stable, h=STABLE_CUT, sigma=1.0, patch_size=7, patch_distance=9, fast_mode=True)
-    yield "stabilised non-local means", _restore(means, image, line)
+    means = denoise_nl_means(stable, h=STABILISED_NL_MEANS_H, sigma=1.0, patch_size=7, patch_distance=9, fast_mode=True)
+    yield "stabilised non-local means", restore(means, image, line)
 
 
-def _line(image: NDArray[np.float32], noise: NoiseModel) -> _Line:
-    """Lay a line through the noise model's variance at a low and a high signal of the image."""
+def _line(image: NDArray[np.float32], noise: NoiseModel) -> NoiseLine:
+    """Return the line through the noise model's variance at a low and a high signal of the image."""
     low, high = (float(v) for v in np.percentile(ndi.gaussian_filter(image, 2), [1, 99.5]))
-    signals = torch.tensor([[[low, high]]], device=next((p.device for p in noise.as_module().parameters()), None))
+    signals = torch.tensor([[[low, high]]], device=noise.device)
     with torch.no_grad():
         first, last = noise.variance(signals).flatten().tolist()
     slope = (last - first) / max(high - low, 1e-6)
-    return _Line(slope, first - slope * low, low, high)
+    return NoiseLine(slope, first - slope * low, low, high)
 
 
-def _stabilise(image: NDArray[np.float32], line: _Line) -> NDArray[np.float64]:
-    """Give the noise a standard deviation of about one everywhere."""
+def stabilise(image: NDArray[np.float32], line: NoiseLine) -> NDArray[np.float64]:
+    """Return the image on a scale on which the noise has a standard deviation of about one everywhere."""
     x = image.astype(np.float64)
     if line.flat:
         return x / line.variance(float(x.mean())) ** 0.5
@@ -92,8 +94,8 @@ def _stabilise(image: NDArray[np.float32], line: _Line) -> NDArray[np.float64]:
     return np.asarray(2 / line.slope * np.sqrt(np.maximum(inside, 0)))
 
 
-def _restore(stable: NDArray[np.float64], image: NDArray[np.float32], line: _Line) -> NDArray[np.float32]:
-    """Undo :func:`_stabilise`, algebraically."""
+def restore(stable: NDArray[np.float64], image: NDArray[np.float32], line: NoiseLine) -> NDArray[np.float32]:
+    """Undo :func:`stabilise`, algebraically."""
     if line.flat:
         return (stable * line.variance(float(image.mean(dtype=np.float64))) ** 0.5).astype(np.float32)
     signal = ((stable * line.slope / 2) ** 2 - 0.375 * line.slope**2 - line.intercept) / line.slope

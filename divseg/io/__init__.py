@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from divseg.io.atomic import write_bytes, write_csv, write_json, write_text
 from divseg.io.check import InputReport, check_inputs
-from divseg.io.fingerprint import config_hash, fingerprint
-from divseg.io.image import Image, PixelSize
+from divseg.io.hashing import config_hash
+from divseg.io.image import Image, PixelSize, fingerprint
 from divseg.io.labels import read_labels, write_labels
 from divseg.io.mask_sets import LAYOUTS, MaskSet, MaskSets, find_mask_sets
 from divseg.io.pixels import check_pixels, check_plane
-from divseg.io.problem import Problem
-from divseg.io.read import as_images, read
+from divseg.io.reading import as_images, read
 from divseg.io.refs import ImageList, ImageRef
-from divseg.io.truth import TruthRef, pair_truth
+from divseg.io.truth import LabelRef, pair_truth
 from divseg.io.write import write_image
 
 __all__ = [
@@ -21,11 +20,10 @@ __all__ = [
     "ImageList",
     "ImageRef",
     "InputReport",
+    "LabelRef",
     "MaskSet",
     "MaskSets",
     "PixelSize",
-    "Problem",
-    "TruthRef",
     "as_images",
     "check_inputs",
     "check_pixels",

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from divseg.errors import OutputError
+from divseg.errors import OutputError, one_line
 
 PART = ".part"
 """Suffix of temporary files, named ``.<target>.<random>.part``."""
@@ -39,7 +39,7 @@ _ADVICE = {
 def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
     """Return the error that says why a file or folder could not be written and what to do."""
     advice = _ADVICE.get(error.errno or 0, "choose another folder")
-    cause = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    cause = error.strerror or one_line(error)
     return OutputError(f"{os.fspath(path)}: it could not be written ({cause}); {advice}")
 
 
@@ -50,12 +50,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Parameters
     ----------
     path : path
-        The file; its folder is made where it is missing. A file of this name is replaced.
+        The file; its folder is made if it is missing. A file of this name is replaced.
 
     Yields
     ------
     file
-        To be written to, binary. Where an exception leaves the block, the target stays as it was.
+        Binary file to write to. If an exception leaves the block, the target stays as it was.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def write_json(path: str | os.PathLike[str], value: Any, *, nan: bool = False) -
     path : path
         The file.
     value : dict, list, number, ...
-        NumPy scalars and arrays, paths and tuples are welcome in it.
+        May hold NumPy scalars and arrays, paths and tuples.
     nan : bool
         Keep NaN and infinity as Python reads them back, instead of writing null as standard JSON wants.
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from divseg.errors import InputError
-from divseg.io.problem import FileProblem
+from divseg.errors import FileProblem, InputError
 
 LETTERS = "STCZYX"
 UNKNOWN = "?"
-"""Stands for an axis of which the file does not say what it is."""
+"""Stands for an axis that the file does not name."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +22,18 @@ class Plane:
     Attributes
     ----------
     index : tuple of (int or None)
-        For each dimension of the file the position taken, None for a dimension that is kept.
-    kept : str
-        Letters of the kept dimensions, in the file's order.
-    place : tuple of (str, int)
+        For each dimension of the file the position taken, None for an axis of the image.
+    axes : str
+        Axes of the image, in the order of the file.
+    position : tuple of (str, int)
         The iterated axes and the position along each.
     suffix : str
-        What the name of the image has after the stem of the file.
+        End of the image's name, after the stem of the file.
     """
 
     index: tuple[int | None, ...]
-    kept: str
-    place: tuple[tuple[str, int], ...]
+    axes: str
+    position: tuple[tuple[str, int], ...]
     suffix: str
 
 
@@ -97,11 +96,11 @@ def plan_planes(file: str | Path, axes: str, shape: tuple[int, ...], channel: in
     Parameters
     ----------
     file : path
-        For messages.
+        The file, for messages.
     axes : str
-        A letter for each dimension, ``"?"`` where it is unknown.
+        A letter for each dimension, ``"?"`` if it is unknown.
     shape : tuple of int
-        Of the file.
+        Shape of the file.
     channel : int, optional
         The channel to take.
 
@@ -113,7 +112,7 @@ def plan_planes(file: str | Path, axes: str, shape: tuple[int, ...], channel: in
     Raises
     ------
     FileProblem
-        If a channel must be chosen or does not exist, or if the axes are too little known.
+        If a channel must be chosen or does not exist, or if too many axes are unknown.
     """
     _check_known(file, axes, shape)
     channels = shape[axes.index("C")] if "C" in axes else 1
@@ -129,21 +128,21 @@ def plan_planes(file: str | Path, axes: str, shape: tuple[int, ...], channel: in
             f"there is no channel {channel} in axes {axes} of shape {shape}",
             f"choose --channel 0 to {channels - 1}" if channels > 1 else "leave --channel out",
         )
-    walked = [i for i, letter in enumerate(axes) if letter in "ST?" and shape[i] > 1]
-    kept = [i for i, letter in enumerate(axes) if letter in "YX" or (letter == "Z" and shape[i] > 1)]
+    iterated = [i for i, letter in enumerate(axes) if letter in "ST?" and shape[i] > 1]
+    spatial = [i for i, letter in enumerate(axes) if letter in "YX" or (letter == "Z" and shape[i] > 1)]
     planes = []
-    for position in itertools.product(*(range(shape[i]) for i in walked)):
+    for steps in itertools.product(*(range(shape[i]) for i in iterated)):
         index: list[int | None] = [0] * len(shape)
-        for i in kept:
+        for i in spatial:
             index[i] = None
         if channel is not None and "C" in axes:
             index[axes.index("C")] = channel
         suffix = ""
-        for i, k in zip(walked, position, strict=True):
+        for i, k in zip(iterated, steps, strict=True):
             index[i] = k
             suffix += f"_{_letter(axes[i]).lower()}{k:0{len(str(shape[i] - 1))}d}"
-        place = tuple((_letter(axes[i]), k) for i, k in zip(walked, position, strict=True))
-        planes.append(Plane(tuple(index), "".join(axes[i] for i in kept), place, suffix))
+        position = tuple((_letter(axes[i]), k) for i, k in zip(iterated, steps, strict=True))
+        planes.append(Plane(tuple(index), "".join(axes[i] for i in spatial), position, suffix))
     return planes
 
 

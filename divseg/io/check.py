@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from divseg.errors import InputError
-from divseg.io.problem import Problem, merge_notes
-from divseg.io.read import same_names, scan
+from divseg.errors import InputError, Problem, some
+from divseg.io.reading import merge_notes, same_names, scan
 from divseg.io.refs import ImageList
-from divseg.io.sources import Found, Source, find_files
-from divseg.io.truth import SUFFIXES, TruthRef, pair_truth, without_masks
+from divseg.io.sources import InputFiles, Source, find_files
+from divseg.io.truth import SUFFIXES, LabelRef, pair_truth, without_masks
 
 
 @dataclass
@@ -23,19 +22,19 @@ class InputReport:
     Attributes
     ----------
     images : ImageList
-        The usable images.
+        Images that can be used.
     problems : list of Problem
         Files that cannot be used, and masks that do not fit.
     warnings : list of str
         What the user should know.
-    truth : dict of str to TruthRef
-        Ground truth by name of the image; empty where none was given.
+    truth : dict of str to LabelRef
+        Ground truth by name of the image; empty without ground truth.
     """
 
     images: ImageList
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    truth: dict[str, TruthRef] = field(default_factory=dict)
+    truth: dict[str, LabelRef] = field(default_factory=dict)
     truth_given: bool = False
 
     def lines(self) -> list[str]:
@@ -46,7 +45,7 @@ class InputReport:
             f"images: {len(refs)}" + (f" in {files} files" if files != len(refs) else ""),
             "sizes: " + _tally(" x ".join(map(str, ref.shape)) for ref in refs),
             "dtypes: " + _tally(str(ref.dtype) for ref in refs),
-            "axes: " + _tally(ref.axes + _walked(ref.plane) for ref in refs),
+            "axes: " + _tally(ref.axes + _iterated(ref.plane) for ref in refs),
             "pixel size: " + _tally(str(ref.pixel_size) if ref.pixel_size else "not known" for ref in refs),
         ]
         if self.truth_given:
@@ -70,7 +69,7 @@ def check_inputs(
     source, axes, channel
         As in :func:`divseg.io.read`.
     truth : path, str or iterable of those, optional
-        Masks, see :func:`divseg.io.pair_truth`. Those that lie among the images are not taken for images.
+        Masks, see :func:`divseg.io.pair_truth`. Those that lie among the images are not taken as images.
     out : path, optional
         The folder that results would go to.
 
@@ -82,32 +81,34 @@ def check_inputs(
     Raises
     ------
     InputError
-        If nothing is found or can be used, if images share a name (their results would overwrite each other),
+        If there are no images or none can be used, if images share a name (their results would overwrite each other),
         if `out` is a file, an input folder or inside of one, or holds the images, or if no mask at all has the
         name of an image.
     """
-    found = find_files(source)
+    inputs = find_files(source)
     if out is not None:
-        check_out(out, found)
-    files = found.files if truth is None else without_masks(found.files, find_files(truth).files)
+        check_out(out, inputs)
+    files = inputs.files if truth is None else without_masks(inputs.files, find_files(truth).files)
     refs, bad, notes = scan(files, axes=axes, channel=channel)
     problems = [error.problem for error in bad]
     if not refs:
         more = f" (and {len(problems) - 1} more files with problems)" if len(problems) > 1 else ""
         raise InputError(f"none of the images can be used: {problems[0]}{more}" if problems else "no images to work on")
-    twins = same_names(refs)
-    if twins:
-        more = f" (and {len(twins) - 1} more such groups)" if len(twins) > 1 else ""
-        raise InputError(f"{twins[0]}, whose results would overwrite each other{more}; rename or leave out all but one")
+    duplicates = same_names(refs)
+    if duplicates:
+        more = f" (and {len(duplicates) - 1} more such groups)" if len(duplicates) > 1 else ""
+        raise InputError(
+            f"{duplicates[0]}, whose results would overwrite each other{more}; rename or leave out all but one"
+        )
     report = InputReport(ImageList(refs), problems, merge_notes(notes), truth_given=truth is not None)
-    if len(files) < len(found.files):
-        report.warnings.append(f"{len(found.files) - len(files)} files among the images are taken for their masks")
+    if len(files) < len(inputs.files):
+        report.warnings.append(f"{len(inputs.files) - len(files)} files among the images are taken as their masks")
     if truth is not None:
         _add_truth(report, truth)
     return report
 
 
-def check_out(out: str | os.PathLike[str], found: Found) -> None:
+def check_out(out: str | os.PathLike[str], inputs: InputFiles) -> None:
     """Make sure that results cannot get among the images.
 
     Raises
@@ -119,7 +120,7 @@ def check_out(out: str | os.PathLike[str], found: Found) -> None:
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: the output is an existing file; give a folder with --out")
     real = target.resolve()
-    for folder in found.folders:
+    for folder in inputs.folders:
         inside = folder.resolve()
         if real == inside or inside in real.parents:
             advice = inside.with_name(inside.name + "_divseg")
@@ -127,7 +128,7 @@ def check_out(out: str | os.PathLike[str], found: Found) -> None:
                 f"{target}: the output folder {'is' if real == inside else 'lies inside'} the input folder "
                 f"{folder}; choose another with --out, for example {advice}"
             )
-    for file in found.files:
+    for file in inputs.files:
         if real in file.resolve().parents:
             raise InputError(f"{file}: this image lies inside the output folder {target}; choose another --out")
 
@@ -143,25 +144,20 @@ def _add_truth(report: InputReport, truth: Source) -> None:
     report.truth = pairing.pairs
     report.problems += pairing.problems
     if pairing.missing:
-        report.warnings.append(f"images without a mask, which get no scores: {_some(pairing.missing)}")
+        report.warnings.append(f"images without a mask, which get no scores: {some(pairing.missing)}")
     if pairing.unused:
-        report.warnings.append(f"masks of no image: {_some([path.name for path in pairing.unused])}")
+        report.warnings.append(f"masks without an image: {some([path.name for path in pairing.unused])}")
 
 
 def _tally(values: Iterable[str]) -> str:
     counts = Counter(values).most_common()
     if len(counts) == 1:
         return counts[0][0]
-    shown = ", ".join(f"{value} ({count})" for value, count in counts[:5])
-    return shown + (f" and {len(counts) - 5} more" if len(counts) > 5 else "")
+    return some([f"{value} ({count})" for value, count in counts])
 
 
-def _walked(plane: tuple[tuple[str, int], ...]) -> str:
+def _iterated(plane: tuple[tuple[str, int], ...]) -> str:
     return f" (each plane along {''.join(letter for letter, _ in plane)})" if plane else ""
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _text(source: Source) -> str:

@@ -1,7 +1,7 @@
 """A look at the chain of TIFF directories, before tifffile reads the file.
 
 tifffile stops quietly where the chain of directories is cut off and gives the planes before the cut; a file
-that was copied half would be taken for a smaller one. So the chain is walked here.
+that was copied by half would be taken for a smaller one. So the chain is followed here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from divseg.io.problem import FileProblem
+from divseg.errors import FileProblem
 
 TRUNCATED = "it is cut off: it ends before its last plane"
 COPY_AGAIN = "copy or export it again"
@@ -37,19 +37,19 @@ def check_chain(path: str | Path) -> None:
         if size == 0:
             raise FileProblem(path, "it is empty (0 bytes)", COPY_AGAIN)
         with open(path, "rb") as file:
-            _walk(path, file, size)
+            _follow(path, file, size)
     except OSError as error:
         raise FileProblem(path, f"it cannot be opened ({error.strerror or error})", "check it") from error
 
 
-def _walk(path: str | Path, file: BinaryIO, size: int) -> None:
+def _follow(path: str | Path, file: BinaryIO, size: int) -> None:
     head = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     magic = struct.unpack(f"{order}H", head[2:4])[0] if order and len(head) >= 4 else 0
     if magic not in (42, 43):
         raise FileProblem(
             path,
-            f"it is not a TIFF file, whatever its name says (it begins with {head[:8]!r})",
+            f"it is not a TIFF file despite its name (it begins with {head[:8]!r})",
             "export it as TIFF",
         )
     big = magic == 43
@@ -78,7 +78,7 @@ def _walk(path: str | Path, file: BinaryIO, size: int) -> None:
 
 
 def _ends(body: bytes, layout: str, entry: int) -> Iterator[int]:
-    """Yield where the values end that lie elsewhere in the file: sizes of strips, OME-XML."""
+    """Yield the ends of values that are stored elsewhere in the file, such as sizes of strips and OME-XML."""
     room = struct.calcsize(layout) - struct.calcsize(layout[:-1])
     for code, kind, count, value in struct.iter_unpack(layout, body[: len(body) // entry * entry]):
         length = _SIZES.get(kind, 0) * count

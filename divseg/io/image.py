@@ -1,17 +1,21 @@
-"""One image with its axes, name and pixel size."""
+"""One image with its axes, name and pixel size, and what the header of its file says."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from divseg.errors import InputError
+from divseg.io.hashing import hash_array
 
+Index: TypeAlias = tuple[int | slice | None, ...]
+"""For each dimension of a file the position or positions taken, None for the whole dimension."""
 IMAGE_AXES = ("YX", "CYX", "ZYX", "CZYX")
 """The orders of axes that an :class:`Image` can have."""
 
@@ -23,11 +27,11 @@ class PixelSize:
     Attributes
     ----------
     y, x : float
-        In `unit`.
+        Height and width of a pixel in `unit`.
     z : float, optional
-        Distance between planes in `unit`; None for 2-D images or where it is not known.
+        Distance between planes in `unit`; None for 2-D images or if it is not known.
     unit : str
-        ``"µm"`` wherever the file's unit can be turned into micrometres.
+        ``"µm"`` if the unit of the file can be converted to micrometres.
 
     Raises
     ------
@@ -60,23 +64,32 @@ class Image:
     Attributes
     ----------
     data : array
-        Pixels in the order of `axes`, in the dtype of the file and the machine's byte order.
+        Pixels in the order of `axes`, in the dtype of the file and the machine's byte order. Read-only if they
+        come from a file, and not to be changed otherwise: they are checked once and hashed once.
     axes : str
         ``"YX"``, ``"CYX"``, ``"ZYX"`` or ``"CZYX"``.
     name : str
-        Stem of the file, followed by the position in it where the file holds several planes
+        Stem of the file, followed by the position in it if the file holds several planes
         (``"cells_t0003"``). Results are filed under this name.
     path : Path, optional
         The file it came from.
     plane : tuple of (str, int)
         Axes that were iterated and the position along each, for example ``(("T", 3),)``.
     pixel_size : PixelSize, optional
-        None where it is not known.
+        None if it is not known.
 
     Raises
     ------
     InputError
-        If `axes` is none of the four, or does not fit the number of dimensions.
+        If `axes` is not one of the four, or does not fit the number of dimensions.
+
+    Examples
+    --------
+    >>> image = Image.from_array([[1, 2, 3], [4, 5, 6]], "cells", pixel_size=PixelSize(0.25, 0.25))
+    >>> image.name, image.axes, image.shape
+    ('cells', 'YX', (2, 3))
+    >>> str(image.pixel_size)
+    '0.25 x 0.25 µm'
     """
 
     data: NDArray[np.generic]
@@ -85,10 +98,11 @@ class Image:
     path: Path | None = None
     plane: tuple[tuple[str, int], ...] = ()
     pixel_size: PixelSize | None = None
+    _checked: bool = field(default=False, init=False, repr=False)  # by divseg.io.check_pixels
 
     def __post_init__(self) -> None:
         if self.axes not in IMAGE_AXES:
-            raise InputError(f"{self.name}: axes {self.axes!r} are none of {', '.join(IMAGE_AXES)}; reorder it")
+            raise InputError(f"{self.name}: axes {self.axes!r} are not one of {', '.join(IMAGE_AXES)}; reorder it")
         if self.data.ndim != len(self.axes):
             raise InputError(
                 f"{self.name}: axes {self.axes} do not fit an array of shape {self.data.shape}; "
@@ -117,7 +131,7 @@ class Image:
         axes : str, optional
             ``"YX"`` by default.
         pixel_size : PixelSize, optional
-            None where it is not known.
+            None if it is not known.
 
         Returns
         -------
@@ -135,6 +149,11 @@ class Image:
                 f"give axes= (one of {', '.join(IMAGE_AXES)}) or its planes one by one"
             )
         return cls(native(data), axes or "YX", name, pixel_size=pixel_size)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the pixels, shape and dtype in 64 hexadecimal digits, computed once."""
+        return hash_array(self.data)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -160,6 +179,51 @@ class Image:
         return out
 
 
+@dataclass(frozen=True)
+class Header:
+    """A file's contents, known without reading pixels.
+
+    Attributes
+    ----------
+    axes : str
+        A letter of ``"TCZYX"`` for each dimension, ``"?"`` if the file does not say; colour samples
+        are channels.
+    shape : tuple of int
+        Shape of the whole file.
+    dtype : numpy.dtype
+        Data type of the pixels.
+    pixel_size : PixelSize or None
+        As stated by ImageJ or OME metadata.
+    notes : list of str
+        Oddities the user should know.
+    colours : bool
+        Whether the channels are the colours of one picture (RGB and the like).
+    """
+
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    pixel_size: PixelSize | None = None
+    notes: list[str] = field(default_factory=list)
+    colours: bool = False
+
+
 def native(array: NDArray[np.generic]) -> NDArray[np.generic]:
     """Return the array in the machine's byte order, which torch and numba insist on."""
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def fingerprint(image: Image | ArrayLike) -> str:
+    """Return the SHA-256 of an image's pixels, shape and dtype.
+
+    Parameters
+    ----------
+    image : Image or array_like
+        Any shape. Name, axes, file format and byte order do not matter.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    return image.fingerprint if isinstance(image, Image) else hash_array(image)

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from divseg.errors import InputError
-from divseg.io.header import Header
-from divseg.io.image import PixelSize
-from divseg.io.problem import FileProblem
+from divseg.errors import FileProblem, InputError
+from divseg.io.image import Header, PixelSize
 from divseg.io.refs import load_index, read_header
 from divseg.io.write import write_tiff
+from divseg.labels import check_labels
 
 _INT32 = np.iinfo(np.int32).max
 
@@ -63,14 +62,14 @@ def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def load_labels(path: Path, shape: tuple[int, ...], lead: tuple[int, ...] = ()) -> NDArray[np.signedinteger[Any]]:
-    """Read a label image, or of its stack the part at the leading positions `lead`.
+    """Read a label image, or the part of a stack at the leading positions `lead`.
 
     Parameters
     ----------
     path : Path
         The file.
     shape : tuple of int
-        From :func:`label_shape`.
+        Shape of the file, from :func:`label_shape`.
     lead : tuple of int
         Positions along the first dimensions that are longer than one.
 
@@ -82,7 +81,7 @@ def load_labels(path: Path, shape: tuple[int, ...], lead: tuple[int, ...] = ()) 
     Raises
     ------
     InputError
-        As :func:`read_labels`.
+        As for :func:`read_labels`.
     """
     positions = list(lead)
     index: list[int | None] = []
@@ -108,19 +107,14 @@ def write_labels(path: str | os.PathLike[str], labels: ArrayLike, pixel_size: Pi
     Raises
     ------
     InputError
-        If the labels are no whole numbers from 0 to 4294967295, or not 2-D or 3-D.
+        If the labels are not integers from 0 to 4294967295, or not 2-D or 3-D.
     OutputError
         If the file cannot be written.
     """
-    data = np.asarray(labels)
-    where = os.fspath(path)
-    if data.dtype.kind not in "biu":
-        raise InputError(f"{where}: labels of dtype {data.dtype} cannot be written; give integers")
-    if data.ndim not in (2, 3) or data.size == 0:
-        raise InputError(f"{where}: labels of shape {data.shape} cannot be written; give (Y, X) or (Z, Y, X)")
-    low, high = int(data.min()), int(data.max())
-    if low < 0 or high > np.iinfo(np.uint32).max:
-        raise InputError(f"{where}: labels from {low} to {high} cannot be written; give values from 0 to 4294967295")
+    data = check_labels(labels, os.fspath(path))
+    high = int(data.max())
+    if high > np.iinfo(np.uint32).max:
+        raise InputError(f"{os.fspath(path)}: label {high} is larger than 4294967295; renumber the labels")
     data = np.ascontiguousarray(data, dtype=np.uint16 if high <= np.iinfo(np.uint16).max else np.uint32)
     write_tiff(path, data, "YX" if data.ndim == 2 else "ZYX", pixel_size, compression="zlib")
 

@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from divseg.errors import InputError
+from divseg.errors import FileProblem, InputError, Problem
 from divseg.io.image import PixelSize
 from divseg.io.labels import label_shape, squeezed
-from divseg.io.problem import FileProblem, Problem
 from divseg.io.refs import ImageRef, read_header
 from divseg.io.sources import images_in, natural, stem
-from divseg.io.truth import Pairing, TruthRef, pair_truth
+from divseg.io.truth import LabelRef, Pairing, pair_truth
 
 LAYOUTS = ("stacks", "raters", "images")
 """How label images to be fused may lie in a folder."""
@@ -26,19 +25,19 @@ class MaskSet:
     Attributes
     ----------
     name : str
-        Of the image.
-    masks : tuple of TruthRef
+        Name of the image.
+    masks : tuple of LabelRef
         Where the label images are.
     sources : tuple of str
-        Name of each: of the rater's folder, the file, or the position in the stack from 0.
+        What each is called: the rater's folder, the file, or the position in the stack from 0.
     missing : tuple of str
         Raters without a label image of this image.
     pixel_size : PixelSize, optional
-        From the first file.
+        As stated by the first file.
     """
 
     name: str
-    masks: tuple[TruthRef, ...]
+    masks: tuple[LabelRef, ...]
     sources: tuple[str, ...]
     missing: tuple[str, ...] = ()
     pixel_size: PixelSize | None = None
@@ -82,9 +81,9 @@ class MaskSets:
         """Find the ground truth of each image by its name, see :func:`divseg.io.pair_truth`."""
         refs = []
         for s in self.sets:
-            path, kept = Path(s.name + ".tif"), "ZYX"[-len(s.shape) :]
+            path, axes = Path(s.name + ".tif"), "ZYX"[-len(s.shape) :]
             dtype = read_header(s.files[0]).dtype
-            refs.append(ImageRef(path, (None,) * len(kept), kept, kept, s.shape, dtype, s.name))
+            refs.append(ImageRef(path, (None,) * len(axes), axes, axes, s.shape, dtype, s.name))
         return pair_truth(refs, truth)
 
 
@@ -100,7 +99,7 @@ def find_mask_sets(
     Parameters
     ----------
     folder : path
-        Of one of three layouts. ``stacks``: every file holds K label images of one image, (K, Y, X) or
+        A folder with one of three layouts. ``stacks``: every file holds K label images of one image, (K, Y, X) or
         (K, Z, Y, X). ``raters``: every subfolder holds the label images of one rater, and files of the same
         name are of one image. ``images``: every subfolder holds the label images of one image.
     layout : str, optional
@@ -133,27 +132,27 @@ def find_mask_sets(
     files = images_in(root)
     children = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural)
     inside = {p: masks for p in children if p.resolve() not in left_out and (masks := images_in(p))}
-    found = MaskSets(layout or _detect(root, files, inside))
-    if found.layout == "stacks":
+    result = MaskSets(layout or _detect(root, files, inside))
+    if result.layout == "stacks":
         if not files:
             raise InputError(f"{root}: no image files in this folder, so there are no stacks; correct the layout")
         for name, file in _by_stem(files).items():
-            _add(found, name, [(str(file), file)], ndim)
-        return found
+            _add(result, name, [(str(file), file)], ndim)
+        return result
     if not inside:
-        raise InputError(f"{root}: no subfolders with image files, so no {found.layout}; correct the layout")
+        raise InputError(f"{root}: no subfolders with image files, so no {result.layout}; correct the layout")
     if files:
-        found.notes.append(f"{len(files)} files beside the subfolders of {root} are not used")
-    if found.layout == "images":
+        result.notes.append(f"{len(files)} files beside the subfolders of {root} are not used")
+    if result.layout == "images":
         for child, masks in inside.items():
-            _add(found, child.name, list(_by_stem(masks).items()), ndim)
-        return found
-    found.raters = tuple(child.name for child in inside)
+            _add(result, child.name, list(_by_stem(masks).items()), ndim)
+        return result
+    result.raters = tuple(child.name for child in inside)
     by_rater = {child.name: _by_stem(masks) for child, masks in inside.items()}
     names = sorted({name for masks in by_rater.values() for name in masks}, key=lambda name: natural(Path(name)))
     for name in names:
-        _add(found, name, [(rater, masks[name]) for rater, masks in by_rater.items() if name in masks], ndim)
-    return found
+        _add(result, name, [(rater, masks[name]) for rater, masks in by_rater.items() if name in masks], ndim)
+    return result
 
 
 def _detect(root: Path, files: list[Path], inside: dict[Path, list[Path]]) -> str:
@@ -171,22 +170,24 @@ def _detect(root: Path, files: list[Path], inside: dict[Path, list[Path]]) -> st
 def _dimensions(file: Path) -> int:
     try:
         return len(squeezed(read_header(file).shape))
-    except InputError:  # it is told where the file is taken
+    except InputError:  # reported when the file is read
         return 0
 
 
 def _by_stem(files: list[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    named: dict[str, Path] = {}
     for file in files:
-        if (other := found.setdefault(stem(file), file)) is not file:
-            raise InputError(f"{other} and {file.name}: two label images of one name; rename or remove one of them")
-    return found
+        if (other := named.setdefault(stem(file), file)) is not file:
+            raise InputError(
+                f"{other} and {file.name}: two label images with the same name; rename or remove one of them"
+            )
+    return named
 
 
-def _add(found: MaskSets, name: str, files: list[tuple[str, Path]], ndim: int | None) -> None:
+def _add(result: MaskSets, name: str, files: list[tuple[str, Path]], ndim: int | None) -> None:
     """Add the set of an image, or its problem."""
     try:
-        if found.layout == "stacks":
+        if result.layout == "stacks":
             masks = _stack(files[0][1], ndim)
             sources = tuple(str(k) for k in range(len(masks)))
         else:
@@ -199,14 +200,14 @@ def _add(found: MaskSets, name: str, files: list[tuple[str, Path]], ndim: int | 
                     f"a label image of shape {mask.shape}, but {masks[0].path} has shape {masks[0].shape}",
                     "label images of one image must show the same pixels",
                 )
-        missing = tuple(rater for rater in found.raters if rater not in sources)
+        missing = tuple(rater for rater in result.raters if rater not in sources)
         size = read_header(masks[0].path).pixel_size
-        found.sets.append(MaskSet(name, masks, sources, missing, size))
+        result.sets.append(MaskSet(name, masks, sources, missing, size))
     except FileProblem as problem:
-        found.problems.append((name, problem.problem))
+        result.problems.append((name, problem.problem))
 
 
-def _single(file: Path, ndim: int | None) -> TruthRef:
+def _single(file: Path, ndim: int | None) -> LabelRef:
     whole = label_shape(file)
     shape = squeezed(whole)
     if ndim == 3 and len(shape) == 2:
@@ -215,13 +216,13 @@ def _single(file: Path, ndim: int | None) -> TruthRef:
         raise FileProblem(
             file, f"a label image of shape {shape}", f"give label images of {ndim or '2 or 3'} dimensions"
         )
-    return TruthRef(file, (), whole, shape)
+    return LabelRef(file, (), whole, shape)
 
 
-def _stack(file: Path, ndim: int | None) -> tuple[TruthRef, ...]:
+def _stack(file: Path, ndim: int | None) -> tuple[LabelRef, ...]:
     whole = label_shape(file)
     shape = whole if ndim is not None and len(whole) == ndim + 1 else squeezed(whole)
     if len(shape) not in ((3, 4) if ndim is None else (ndim + 1,)):
         wanted = {None: "(K, Y, X) or (K, Z, Y, X)", 2: "(K, Y, X)", 3: "(K, Z, Y, X)"}[ndim]
         raise FileProblem(file, f"a file of shape {shape}", f"give a stack {wanted} of K label images")
-    return tuple(TruthRef(file, (k,) if shape[0] > 1 else (), whole, shape[1:]) for k in range(shape[0]))
+    return tuple(LabelRef(file, (k,) if shape[0] > 1 else (), whole, shape[1:]) for k in range(shape[0]))

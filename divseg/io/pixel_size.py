@@ -38,7 +38,7 @@ _NO_UNIT = {"", "pixel", "pixels", "px", "null", "none", "reference frame"}
 
 
 def unit_factor(unit: str) -> tuple[float, str] | None:
-    """Return (factor, unit) that bring a length to µm, or (1, unit) for one not known, None for no unit."""
+    """Return (factor, unit) that bring a length to µm, or (1, unit) if it is not known, None without a unit."""
     # ImageJ escapes the micro sign; U+00B5, U+03BC and U+212B look the same as their siblings
     unit = unit.strip().strip("\0").replace("\\u00B5", "µ").replace("\\u00b5", "µ")
     unit = unit.replace("\u03bc", "µ").replace("\u212b", "Å")
@@ -51,14 +51,14 @@ def unit_factor(unit: str) -> tuple[float, str] | None:
 def make_pixel_size(
     y: float | None, x: float | None, z: float | None, units: tuple[str, str, str]
 ) -> tuple[PixelSize | None, str | None]:
-    """Return the pixel size in µm where it can be, and what was ignored because it makes no sense.
+    """Return the pixel size, in µm if the units allow, and what was ignored because it makes no sense.
 
     Parameters
     ----------
     y, x, z : float or None
-        In the `units` of the same order.
+        Pixel size along each axis, in the `units` of the same order.
     units : tuple of str
-        As they stand in the file.
+        Units as they stand in the file.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def make_pixel_size(
 
 
 def imagej_pixel_size(metadata: dict[str, Any], tags: Any) -> tuple[PixelSize | None, str | None]:
-    """Return the pixel size of an ImageJ TIFF, where resolution counts pixels per `unit`."""
+    """Return the pixel size of an ImageJ TIFF, whose resolution counts pixels per `unit`."""
     unit = str(metadata.get("unit", ""))
     if "XResolution" not in tags or "YResolution" not in tags:
         return None, None
@@ -95,7 +95,7 @@ def imagej_pixel_size(metadata: dict[str, Any], tags: Any) -> tuple[PixelSize | 
 
 
 def ome_pixels(xml: str) -> ElementTree.Element | None:
-    """Return the first Pixels element of OME-XML, None where there is none or the XML is broken."""
+    """Return the first Pixels element of OME-XML, None if there is none or the XML is broken."""
     try:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError:
@@ -104,7 +104,7 @@ def ome_pixels(xml: str) -> ElementTree.Element | None:
 
 
 def ome_pixel_size(pixels: ElementTree.Element) -> tuple[PixelSize | None, str | None]:
-    """Return the pixel size that an OME Pixels element states; the unit is µm where none is given."""
+    """Return the pixel size that an OME Pixels element states; the unit is µm by default."""
     y, x, z = (_number(pixels.get(f"PhysicalSize{axis}")) for axis in "YXZ")
     units = tuple(pixels.get(f"PhysicalSize{axis}Unit", MICRO) for axis in "YXZ")
     return make_pixel_size(y, x, z, (units[0], units[1], units[2]))
@@ -112,8 +112,8 @@ def ome_pixel_size(pixels: ElementTree.Element) -> tuple[PixelSize | None, str |
 
 def ome_file_count(pixels: ElementTree.Element) -> int:
     """Return over how many files an OME-TIFF is spread."""
-    found = {node.text for node in pixels.iter() if node.tag.rpartition("}")[2] == "UUID"}
-    return max(1, len(found))
+    files = {node.text for node in pixels.iter() if node.tag.rpartition("}")[2] == "UUID"}
+    return max(1, len(files))
 
 
 def _inverse(ratio: tuple[int, int]) -> float:

@@ -1,4 +1,4 @@
-"""Pixels that nothing can be computed from."""
+"""Checks of pixels: values that nothing can be computed from."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ EXACT = 2**53
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-def check_pixels(image: Image | ArrayLike, name: str | None = None) -> None:
-    """Make sure that the pixels of an image can be worked with.
+def check_pixels(image: Image | ArrayLike, name: str | None = None, *, constant: bool = False) -> None:
+    """Make sure that the pixels of an image can be worked with; an :class:`Image` is looked through once.
 
     Parameters
     ----------
@@ -24,30 +24,41 @@ def check_pixels(image: Image | ArrayLike, name: str | None = None) -> None:
         Any axes; bool, integers up to 64 bits and floats are accepted.
     name : str, optional
         What the messages call it; by default the image's own name.
+    constant : bool
+        Accept pixels that are all equal, as a part of an image may have them.
 
     Raises
     ------
     InputError
-        If a pixel is NaN or infinite, if all pixels are equal, if the dtype is complex or no number at all,
+        If a pixel is NaN or infinite, if all pixels are equal, if the dtype is complex or not a number at all,
         or if values do not fit a 64-bit float exactly (integers) or a 32-bit float at all.
     """
     if isinstance(image, Image):
+        if image._checked:
+            return
         data, where = image.data, name or (str(image.path) if image.path else image.name)
         if image.plane:
             where += " (" + ", ".join(f"{axis}={index}" for axis, index in image.plane) + ")"
     else:
         data, where = np.asarray(image), name or "image"
+    _scan(data, where, constant)
+    if isinstance(image, Image):
+        object.__setattr__(image, "_checked", True)
+
+
+def _scan(data: NDArray[Any], where: str, constant: bool) -> None:
+    """Look through all pixels."""
     if data.dtype.kind not in "biuf":
         raise InputError(
-            f"{where}: pixels of dtype {data.dtype} are no intensities; save it as integers or real floats"
+            f"{where}: pixels of dtype {data.dtype} are not intensities; save it as integers or real floats"
         )
     if data.size == 0:
         raise InputError(f"{where}: shape {data.shape} has no pixels; leave it out")
     if data.dtype.kind == "f":
         _check_finite(data, where)
     low, high = data.min(), data.max()
-    if low == high:
-        raise InputError(f"{where}: all pixels have the value {low}: nothing can be seen in it; leave it out")
+    if low == high and not constant:
+        raise InputError(f"{where}: all pixels have the value {low}: there is nothing to see; leave it out")
     if data.dtype.kind in "iu" and max(int(high), -int(low)) > EXACT:
         raise InputError(
             f"{where}: {data.dtype} values up to {max(int(high), -int(low))} are too large to be held "
@@ -63,9 +74,9 @@ def check_plane(image: Image | ArrayLike, use: str) -> NDArray[Any]:
     Parameters
     ----------
     image : Image or array_like
-        Axes YX.
+        An image with the axes YX.
     use : str
-        Who asks, for the message: "<use> 2-D images with one channel".
+        Beginning of the advice: "<use> 2-D images with one channel".
 
     Raises
     ------

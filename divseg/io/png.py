@@ -9,10 +9,9 @@ import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.io.header import Header
+from divseg.errors import FileProblem, one_line
 from divseg.io.ifd import COPY_AGAIN
-from divseg.io.image import native
-from divseg.io.problem import FileProblem
+from divseg.io.image import Header, Index, native
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY = 0
@@ -33,7 +32,7 @@ def png_header(path: str | Path) -> Header:
     Raises
     ------
     FileProblem
-        If the file is empty, damaged, cut off, no PNG, or has colours of 16 bits.
+        If the file is empty, damaged, cut off or not a PNG, or has colours of 16 bits.
     """
     try:
         with open(path, "rb") as file:
@@ -48,7 +47,7 @@ def png_header(path: str | Path) -> Header:
     if not head.startswith(_SIGNATURE):
         raise FileProblem(
             path,
-            f"it is not a PNG file, whatever its name says (it begins with {head[:8]!r})",
+            f"it is not a PNG file despite its name (it begins with {head[:8]!r})",
             "export it as TIFF",
         )
     if len(head) < 26 or b"IEND" not in tail:
@@ -60,37 +59,18 @@ def png_header(path: str | Path) -> Header:
     try:
         properties = iio.improps(path)
     except Exception as error:
-        raise FileProblem(path, f"it cannot be read as PNG ({error})", COPY_AGAIN) from error
+        raise FileProblem(path, f"it cannot be read as PNG ({one_line(error)})", COPY_AGAIN) from error
     shape = tuple(properties.shape)
     grey = len(shape) == 2
     return Header("YX" if grey else "YXC", shape, np.dtype(properties.dtype), colours=not grey)
 
 
-def load_png(path: str | Path, index: tuple[int | None, ...]) -> NDArray[np.generic]:
-    """Read a PNG.
-
-    Parameters
-    ----------
-    path : path
-        A file whose header was read before.
-    index : tuple of (int or None)
-        For each dimension of the file the position taken, None to keep the dimension.
-
-    Returns
-    -------
-    array
-        The kept dimensions in the file's order.
-
-    Raises
-    ------
-    FileProblem
-        If the pixels cannot be read.
-    """
+def load_png(path: str | Path, index: Index) -> NDArray[np.generic]:
+    """Read a part of a PNG, see :func:`divseg.io.refs.load_index`."""
     try:
         data = np.asarray(iio.imread(path))
     except Exception as error:  # a damaged file can make the decoder raise almost anything
-        message = " ".join(str(error).split())[:200]
-        raise FileProblem(path, f"its pixels cannot be read ({message})", COPY_AGAIN) from error
+        raise FileProblem(path, f"its pixels cannot be read ({one_line(error)})", COPY_AGAIN) from error
     if data.ndim != len(index):
-        raise FileProblem(path, f"its shape {data.shape} is another than before", "leave the input alone")
+        raise FileProblem(path, f"its shape changed to {data.shape}", "start again")
     return native(np.array(data[tuple(slice(None) if i is None else i for i in index)]))

@@ -3,49 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
-from divseg.io.header import Header
-from divseg.io.image import Image, PixelSize
+from divseg.errors import FileProblem, InputError
+from divseg.io.cache import CACHE
+from divseg.io.image import Header, Image, Index, PixelSize
+from divseg.io.pixels import check_pixels
 from divseg.io.png import load_png, png_header
-from divseg.io.problem import FileProblem
 from divseg.io.sources import SUFFIXES
 from divseg.io.tiff import load_tiff, tiff_header
 
 
 @dataclass(frozen=True)
 class ImageRef:
-    """Where one image is, and what it will be. Small and plain: it can be sent to other processes.
+    """An image that is not read yet: its file, and what the header says. Can be sent to other processes.
 
     Attributes
     ----------
     path : Path
         The file.
     index : tuple of (int or None)
-        For each dimension of the file the position taken, None for a dimension that is kept.
-    kept : str
-        Letters of the kept dimensions in the file's order.
+        For each dimension of the file the position taken, None for an axis of the image.
+    file_axes : str
+        Axes of the image in the order of the file.
     axes : str
         Axes of the image: ``"YX"`` or ``"ZYX"``.
     shape : tuple of int
-        In the order of `axes`.
+        Shape in the order of `axes`.
     dtype : numpy.dtype
-        As in the file.
+        Data type in the file.
     name : str
-        What results are filed under.
+        Name that results are filed under.
     plane : tuple of (str, int)
-        Iterated axes and the position along each.
+        Axes that were iterated and the position along each.
     pixel_size : PixelSize, optional
-        None where it is not known.
+        None if it is not known.
     """
 
     path: Path
     index: tuple[int | None, ...]
-    kept: str
+    file_axes: str
     axes: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -58,36 +60,88 @@ class ImageRef:
         """(Y, X) or (Z, Y, X)."""
         return self.shape
 
-    def load(self) -> Image:
-        """Read the pixels.
+    def stat(self) -> tuple[int, int, int]:
+        """Return size in bytes, time of modification and time of change in nanoseconds of the file.
+
+        Raises
+        ------
+        FileProblem
+            If the file is not there.
+        """
+        try:
+            stat = self.path.stat()
+        except OSError as error:
+            raise FileProblem(self.path, f"its pixels cannot be read ({error.strerror})", "check it") from error
+        return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+    def load(self, region: tuple[slice, ...] | None = None, *, check: bool = True) -> Image:
+        """Read the pixels; of small images from memory, if the file was read a moment ago.
+
+        Parameters
+        ----------
+        region : tuple of slice, optional
+            The part to return, a slice for each of the image's `axes`. Only this part is read if the file is not
+            compressed. Pixels that are all equal are accepted in it.
+        check : bool
+            Make sure that the pixels can be worked with, see :func:`divseg.io.check_pixels`.
 
         Returns
         -------
         Image
+            With a read-only array.
 
         Raises
         ------
         InputError
-            If they cannot be read.
+            If the pixels cannot be read or worked with, or if `region` does not fit the image.
         """
-        data = load_index(self.path, self.index).transpose([self.kept.index(letter) for letter in self.axes])
-        if data.shape != self.shape:
+        if region is not None:
+            self._check_region(region)
+        stat = self.stat()
+        image = CACHE.get((self, stat))
+        if image is None and region is None:
+            image = CACHE.add((self, stat), self._read(None), max(stat[1:]))
+        elif image is None:
+            image = self._read(region)
+        elif region is not None:
+            image = replace(image, data=np.ascontiguousarray(image.data[region]))
+        image.data.flags.writeable = False
+        if check:
+            check_pixels(image, constant=region is not None)
+        return image
+
+    def _read(self, region: tuple[slice, ...] | None) -> Image:
+        index: list[int | slice | None] = list(self.index)
+        if region is not None:
+            free = [k for k, position in enumerate(index) if position is None]
+            for k, letter in zip(free, self.file_axes, strict=True):
+                index[k] = region[self.axes.index(letter)]
+        data = load_index(self.path, tuple(index)).transpose([self.file_axes.index(letter) for letter in self.axes])
+        if region is None and data.shape != self.shape:
             raise FileProblem(self.path, f"its shape changed from {self.shape} to {data.shape}", "start again")
         return Image(np.ascontiguousarray(data), self.axes, self.name, self.path, self.plane, self.pixel_size)
 
+    def _check_region(self, region: tuple[slice, ...]) -> None:
+        sides = [len(range(*part.indices(n))) for part, n in zip(region, self.shape, strict=False)]
+        if len(region) != len(self.shape) or 0 in sides:
+            raise InputError(
+                f"{self.name}: region {region} of an image of shape {self.shape}; "
+                f"give a slice for each of the axes {self.axes} that holds pixels"
+            )
+
 
 class ImageList(Sequence[Image]):
-    """Images that are read when they are indexed; no pixels are kept.
+    """Images that are read when they are indexed, and checked when they are worked with.
 
     Parameters
     ----------
     refs : iterable of ImageRef
-        Where they are.
+        The images to read.
 
     Attributes
     ----------
     refs : tuple of ImageRef
-        For looking at names, shapes and pixel sizes without reading pixels.
+        Names, shapes and pixel sizes, available without reading pixels.
     """
 
     def __init__(self, refs: Iterable[ImageRef]) -> None:
@@ -110,7 +164,7 @@ class ImageList(Sequence[Image]):
     def __getitem__(self, index: int | slice) -> Image | ImageList:
         if isinstance(index, slice):
             return ImageList(self.refs[index])
-        return self.refs[index].load()
+        return self.refs[index].load(check=False)
 
     def __repr__(self) -> str:
         return f"ImageList({len(self)} images: {', '.join(self.names[:3])}{', ...' if len(self) > 3 else ''})"
@@ -130,6 +184,24 @@ def read_header(path: Path) -> Header:
     return png_header(path) if suffix == ".png" else tiff_header(path)
 
 
-def load_index(path: Path, index: tuple[int | None, ...]) -> Any:
-    """Read the part of an image file that `index` says, see :class:`ImageRef`."""
+def load_index(path: Path, index: Index) -> NDArray[np.generic]:
+    """Read a part of an image file.
+
+    Parameters
+    ----------
+    path : Path
+        A file whose header was read before.
+    index : tuple of (int, slice or None)
+        For each dimension of the file the position or positions taken, None for the whole dimension.
+
+    Returns
+    -------
+    array
+        The dimensions without a fixed position in the file's order, in the machine's byte order.
+
+    Raises
+    ------
+    FileProblem
+        If the pixels cannot be read.
+    """
     return load_png(path, index) if path.suffix.lower() == ".png" else load_tiff(path, index)

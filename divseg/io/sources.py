@@ -35,22 +35,22 @@ _OTHER = (
 
 
 @dataclass
-class Found:
+class InputFiles:
     """The files of a source.
 
     Attributes
     ----------
     files : list of Path
-        Folders and globs in natural order (``t2`` before ``t10``), lists in the order given.
+        Folders and globs in natural order (``t2`` before ``t10``), lists in their own order.
     folders : list of Path
-        Folders that were given as such.
+        Folders among the parts of the source.
     """
 
     files: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
 
 
-def find_files(source: Source) -> Found:
+def find_files(source: Source) -> InputFiles:
     """Find the image files of a folder, a file, a glob or a list of those.
 
     Parameters
@@ -60,22 +60,22 @@ def find_files(source: Source) -> Found:
 
     Returns
     -------
-    Found
+    InputFiles
 
     Raises
     ------
     InputError
-        If a file or folder does not exist, or where nothing is found.
+        If a file or folder does not exist, or if there are no images.
     """
     parts = [source] if isinstance(source, str | os.PathLike) else list(source)
     if not parts:
-        raise InputError("no images were given; give a folder, files or a glob")
-    found = Found()
+        raise InputError("there are no images; give a folder, files or a glob")
+    result = InputFiles()
     for part in parts:
         if not isinstance(part, str | os.PathLike):
             raise InputError(f"{part!r} is neither a path nor a glob; give a folder, files or a glob")
-        _add(os.path.expanduser(os.fspath(part)), found)
-    return found
+        _add(os.path.expanduser(os.fspath(part)), result)
+    return result
 
 
 def stem(path: str | os.PathLike[str]) -> str:
@@ -105,27 +105,27 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def is_image(path: Path) -> bool:
-    """Tell whether a path is a visible file with the suffix of an image."""
+    """Whether a path is a visible file with the suffix of an image."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _add(part: str, found: Found) -> None:
+def _add(part: str, result: InputFiles) -> None:
     path = Path(part)
     if path.is_dir():
         files = images_in(path)
         if not files:
             raise InputError(f"{path}: no images in this folder (looked for {_LOOKED_FOR}){_hint(path)}")
-        found.folders.append(path)
-        found.files += files
+        result.folders.append(path)
+        result.files += files
     elif path.exists():
-        found.files.append(path)
+        result.files.append(path)
     elif any(c in part for c in "*?["):
         matches = [Path(match) for match in glob.glob(part, recursive=True)]
         files = sorted((p for p in matches if is_image(p)), key=natural)
         if not files:
             seen = f"matches {len(matches)} files but no image" if matches else "matches nothing"
             raise InputError(f"{part}: this glob {seen} (looked for {_LOOKED_FOR}); correct it")
-        found.files += files
+        result.files += files
     else:
         raise InputError(f"{part}: there is no such file or folder; correct the path")
 

@@ -13,12 +13,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from divseg.io import pixel_size as calibration
+from divseg.errors import CodecRequired, FileProblem, one_line
+from divseg.io import pixel_size as pixel_sizes
 from divseg.io.axes import UNKNOWN
-from divseg.io.header import Header
 from divseg.io.ifd import COPY_AGAIN, TRUNCATED, check_chain
-from divseg.io.image import PixelSize, native
-from divseg.io.problem import CodecRequired, FileProblem
+from divseg.io.image import Header, Index, PixelSize, native
 
 _CODECS = 'install the codecs: pip install "divseg[codecs]"'
 _lock = threading.Lock()  # parsed files are shared by threads, and their position is not
@@ -26,14 +25,14 @@ _lock = threading.Lock()  # parsed files are shared by threads, and their positi
 
 @dataclass(frozen=True)
 class _Stack:
-    """The first series of a TIFF, and where its pixels are."""
+    """The first series of a TIFF, and the location of its pixels."""
 
     axes: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     offset: int | None  # of pixels that lie one after the other uncompressed, else None
     key: Any  # the page that says how pixels are stored
-    pages: list[Any]  # where there is no offset
+    pages: list[Any]  # empty if there is an offset
     n_series: int
     colours: bool
 
@@ -53,7 +52,7 @@ def tiff_header(path: str | Path) -> Header:
     Raises
     ------
     FileProblem
-        If the file is empty, damaged, cut off, no TIFF, or compressed in a way that needs codecs.
+        If the file is empty, damaged, cut off or not a TIFF, or compressed in a way that needs codecs.
     """
     check_chain(path)
     try:
@@ -63,7 +62,7 @@ def tiff_header(path: str | Path) -> Header:
     except FileProblem:
         raise
     except Exception as error:  # a damaged file can make tifffile raise almost anything
-        raise FileProblem(path, f"it cannot be read as TIFF ({_one_line(error)})", COPY_AGAIN) from error
+        raise FileProblem(path, f"it cannot be read as TIFF ({one_line(error)})", COPY_AGAIN) from error
     if not stack.shape or 0 in stack.shape:
         raise FileProblem(path, "it holds no image", COPY_AGAIN)
     _check_decodable(path, stack)
@@ -77,48 +76,30 @@ def tiff_header(path: str | Path) -> Header:
     return Header(stack.axes, stack.shape, stack.dtype, pixel_size, notes, stack.colours)
 
 
-def load_tiff(path: str | Path, index: tuple[int | None, ...]) -> NDArray[np.generic]:
-    """Read one plane of a TIFF.
-
-    Parameters
-    ----------
-    path : path
-        A file whose header was read before.
-    index : tuple of (int or None)
-        For each dimension of the file the position taken, None to keep the dimension.
-
-    Returns
-    -------
-    array
-        The kept dimensions in the file's order.
-
-    Raises
-    ------
-    FileProblem
-        If the pixels cannot be read.
-    """
+def load_tiff(path: str | Path, index: Index) -> NDArray[np.generic]:
+    """Read a part of a TIFF, see :func:`divseg.io.refs.load_index`; only this part if it is not compressed."""
     try:
         stat = Path(path).stat()
         stack = _parsed(str(path), stat.st_mtime_ns, stat.st_size)
-        where = tuple(slice(None) if i is None else i for i in index)
+        position = tuple(slice(None) if i is None else i for i in index)
         if stack.offset is not None:
             whole = np.memmap(path, stack.dtype, "r", stack.offset, stack.shape)
-            return native(np.array(whole[where]))
+            return native(np.array(whole[position]))
         with _lock:
-            return native(_from_pages(stack, where))
+            return native(_from_pages(stack, position))
     except FileProblem:
         raise
     except Exception as error:
         if "imagecodecs" in str(error):
-            raise CodecRequired(path, f"its compression needs codecs ({_one_line(error)})", _CODECS) from error
-        raise FileProblem(path, f"its pixels cannot be read ({_one_line(error)})", COPY_AGAIN) from error
+            raise CodecRequired(path, f"its compression needs codecs ({one_line(error)})", _CODECS) from error
+        raise FileProblem(path, f"its pixels cannot be read ({one_line(error)})", COPY_AGAIN) from error
 
 
 def _open(path: str | Path) -> Any:
     tif = tifffile.TiffFile(path)
     if tif.is_ome:
-        pixels = calibration.ome_pixels(tif.ome_metadata or "")
-        if pixels is not None and calibration.ome_file_count(pixels) > 1:
+        pixels = pixel_sizes.ome_pixels(tif.ome_metadata or "")
+        if pixels is not None and pixel_sizes.ome_file_count(pixels) > 1:
             # One part of an OME-TIFF spread over files: read by OME, each part would give the planes of all
             tif.close()
             return tifffile.TiffFile(path, is_ome=False)
@@ -163,15 +144,15 @@ def _plain_axes(axes: str) -> str:
     return "".join(letter if letter in "TCZYX" else UNKNOWN for letter in axes)
 
 
-def _from_pages(stack: _Stack, where: tuple[Any, ...]) -> NDArray[np.generic]:
+def _from_pages(stack: _Stack, position: tuple[Any, ...]) -> NDArray[np.generic]:
     # pages run over the leading dimensions; each holds the others
     lead = next(k for k in range(len(stack.shape)) if math.prod(stack.shape[:k]) == len(stack.pages))
-    numbers = np.arange(len(stack.pages)).reshape(stack.shape[:lead])[where[:lead]]
+    numbers = np.arange(len(stack.pages)).reshape(stack.shape[:lead])[position[:lead]]
     inside = stack.shape[lead:]
     file = stack.pages[0].parent.filehandle
     file.open()
     try:
-        planes = [stack.pages[k].asarray().reshape(inside)[where[lead:]] for k in np.ravel(numbers)]
+        planes = [stack.pages[k].asarray().reshape(inside)[position[lead:]] for k in np.ravel(numbers)]
     finally:
         file.close()
     return np.stack(planes).reshape(np.shape(numbers) + planes[0].shape)
@@ -208,14 +189,10 @@ def _check_complete(path: str | Path, stack: _Stack) -> None:
 def _pixel_size(tif: Any) -> tuple[PixelSize | None, str | None]:
     xml = tif.pages[0].description if "<OME" in (tif.pages[0].description or "")[:2000] else ""
     if xml:  # before the TIFF tags, which OME files fill with nonsense
-        pixels = calibration.ome_pixels(xml)
+        pixels = pixel_sizes.ome_pixels(xml)
         if pixels is None:
             return None, "its OME-XML cannot be read: the pixel size is not known"
-        return calibration.ome_pixel_size(pixels)
+        return pixel_sizes.ome_pixel_size(pixels)
     if tif.is_imagej:
-        return calibration.imagej_pixel_size(tif.imagej_metadata or {}, tif.pages[0].tags)
+        return pixel_sizes.imagej_pixel_size(tif.imagej_metadata or {}, tif.pages[0].tags)
     return None, None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join((str(error) or type(error).__name__).split())[:200]

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.errors import InputError
+from divseg.errors import FileProblem, InputError, Problem
 from divseg.io.labels import label_shape, load_labels, squeezed
-from divseg.io.problem import FileProblem, Problem
 from divseg.io.refs import ImageRef
 from divseg.io.sources import Source, find_files, stem
 
@@ -23,7 +22,7 @@ SUFFIXES = ("", "_mask", "_masks", "_label", "_labels", "_gt")
 
 
 @dataclass(frozen=True)
-class TruthRef:
+class LabelRef:
     """Where the ground truth of one image is.
 
     Attributes
@@ -33,9 +32,9 @@ class TruthRef:
     lead : tuple of int
         Position in a stack of masks, empty for a file that holds one.
     file_shape : tuple of int
-        Of the whole file.
+        Shape of the whole file.
     shape : tuple of int
-        Of the mask: (Y, X) or (Z, Y, X).
+        Shape of the mask: (Y, X) or (Z, Y, X).
     """
 
     path: Path
@@ -49,33 +48,33 @@ class TruthRef:
         Returns
         -------
         array, int32 or int64
-            Of shape `shape`.
+            Label image with the shape `shape`.
 
         Raises
         ------
         InputError
-            If it cannot be read or is no label image.
+            If it cannot be read or is not a label image.
         """
         return load_labels(self.path, self.file_shape, self.lead).reshape(self.shape)
 
 
 @dataclass
 class Pairing:
-    """Masks found for images.
+    """The masks of images.
 
     Attributes
     ----------
-    pairs : dict of str to TruthRef
-        By name of the image.
+    pairs : dict of str to LabelRef
+        The mask of each image by its name.
     missing : list of str
         Names of images without a mask.
     unused : list of Path
-        Mask files that belong to no image.
+        Mask files without an image.
     problems : list of Problem
         Masks that cannot be used: unreadable or of another shape.
     """
 
-    pairs: dict[str, TruthRef] = field(default_factory=dict)
+    pairs: dict[str, LabelRef] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     unused: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -111,7 +110,7 @@ def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
     siblings: dict[Path, list[ImageRef]] = {}
     for ref in refs:
         siblings.setdefault(ref.path, []).append(ref)
-    found = Pairing()
+    pairing = Pairing()
     used: set[Path] = set()
     for group in siblings.values():
         for ordinal, ref in enumerate(group):
@@ -119,19 +118,21 @@ def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
             shared = _mask_of(stem(ref.path), ref.path, masks) if own is None else None
             mask = own or shared
             if mask is None:
-                found.missing.append(ref.name)
+                pairing.missing.append(ref.name)
                 continue
             used.add(mask)
             try:
-                found.pairs[ref.name] = _fit(ref, mask, ordinal if own is None else 0, len(group) if own is None else 1)
+                pairing.pairs[ref.name] = _fit(
+                    ref, mask, ordinal if own is None else 0, len(group) if own is None else 1
+                )
             except FileProblem as problem:
-                found.problems.append(problem.problem)
-    found.unused = [file for file in files if file not in used]
-    return found
+                pairing.problems.append(problem.problem)
+    pairing.unused = [file for file in files if file not in used]
+    return pairing
 
 
 def without_masks(files: Iterable[Path], truth_files: Iterable[Path]) -> list[Path]:
-    """Leave out the images that are masks of other images, where images and masks lie in one folder."""
+    """Leave out the images that are masks of other images in the same folder."""
     files = list(files)
     truth = {file.resolve() for file in truth_files}
     stems = {stem(file) for file in files}
@@ -157,7 +158,7 @@ def _shape(mask: Path, modified: int) -> tuple[int, ...]:
     return label_shape(mask)
 
 
-def _fit(ref: ImageRef, mask: Path, ordinal: int, count: int) -> TruthRef:
+def _fit(ref: ImageRef, mask: Path, ordinal: int, count: int) -> LabelRef:
     file_shape = _shape(mask, mask.stat().st_mtime_ns)
     shape = squeezed(file_shape)
     want = ref.spatial_shape
@@ -169,4 +170,4 @@ def _fit(ref: ImageRef, mask: Path, ordinal: int, count: int) -> TruthRef:
             f"a mask of shape {shape} for image {ref.name!r} of shape {whole}",
             "give a mask of the same shape",
         )
-    return TruthRef(mask, tuple(int(i) for i in np.unravel_index(ordinal, lead)) if lead else (), file_shape, want)
+    return LabelRef(mask, tuple(int(i) for i in np.unravel_index(ordinal, lead)) if lead else (), file_shape, want)

@@ -31,7 +31,7 @@ def write_image(
     path : path
         The file.
     image : array_like
-        In the order of `axes`; becomes float32.
+        Pixels in the order of `axes`; become float32.
     pixel_size : PixelSize, optional
         Written so that Fiji shows it.
     axes : str
@@ -61,7 +61,7 @@ def write_tiff(
     pixel_size: PixelSize | None,
     compression: str | None,
 ) -> None:
-    """Write an array as ImageJ TIFF where its dtype and size allow, else as OME-TIFF."""
+    """Write an array as ImageJ TIFF if its dtype and size allow, else as OME-TIFF."""
     # A stack one pixel wide would come back from an ImageJ TIFF with its axes shifted
     small = data.nbytes < _MAX_IMAGEJ and data.shape[-1] > 1
     imagej = small and data.dtype in (np.uint8, np.uint16, np.float32)

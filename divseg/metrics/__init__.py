@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from divseg.metrics.calibration_scores import object_hits as object_hits
     from divseg.metrics.calibration_scores import reliability_curve as reliability_curve
     from divseg.metrics.calibrator import calibrate as calibrate
-    from divseg.metrics.folders import evaluate_folders as evaluate_folders
+    from divseg.metrics.evaluation import ScoreTable as ScoreTable
+    from divseg.metrics.evaluation import evaluate as evaluate
     from divseg.metrics.matching import iou_matrix as iou_matrix
     from divseg.metrics.matching import match as match
     from divseg.metrics.overlap import Overlap as Overlap
     from divseg.metrics.overlap import count_overlap as count_overlap
     from divseg.metrics.scores import THRESHOLDS as THRESHOLDS
     from divseg.metrics.scores import Scores as Scores
-    from divseg.metrics.scores import evaluate as evaluate
     from divseg.metrics.tables import Comparison as Comparison
+    from divseg.metrics.tables import bootstrap_interval as bootstrap_interval
     from divseg.metrics.tables import compare as compare
     from divseg.metrics.tables import summarize as summarize
     from divseg.metrics.tables import to_markdown as to_markdown
@@ -35,16 +36,17 @@ _PUBLIC = {
     "Calibration": "calibration",
     "Comparison": "tables",
     "Overlap": "overlap",
+    "ScoreTable": "evaluation",
     "Scores": "scores",
     "THRESHOLDS": "scores",
     "agreement_weights": "agreement",
+    "bootstrap_interval": "tables",
     "brier": "calibration_scores",
     "calibrate": "calibrator",
     "compare": "tables",
     "count_overlap": "overlap",
     "d_ece": "calibration_scores",
-    "evaluate": "scores",
-    "evaluate_folders": "folders",
+    "evaluate": "evaluation",
     "interval_coverage": "calibration_scores",
     "interval_score": "calibration_scores",
     "iou_matrix": "matching",

@@ -1,4 +1,4 @@
-"""What a calibration is: a map from posterior frequencies to probabilities, with margins for intervals."""
+"""The calibration of a confidence: a map from frequencies to probabilities, with margins for intervals."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from divseg.errors import InputError
-from divseg.metrics.isotonic import Curve
 
 FORMAT = "divseg calibration 1"
 
@@ -23,33 +22,70 @@ NEEDED = ("label", "existence", "mean_iou", "area_q05", "area_q95")
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Monotone, piecewise linear map; constant beyond its ends.
+
+    Attributes
+    ----------
+    x, y : list of float
+        Knots, both ascending.
+    """
+
+    x: list[float]
+    y: list[float]
+
+    def __post_init__(self) -> None:
+        x, y = np.asarray(self.x, float), np.asarray(self.y, float)
+        if x.ndim != 1 or x.shape != y.shape or not len(x) or (np.diff(x) <= 0).any() or (np.diff(y) < 0).any():
+            raise InputError("a calibration curve needs as many y as x, at least one, x rising and y not falling")
+
+    def __call__(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return the curve at `values`."""
+        return np.interp(np.asarray(values, float), self.x, self.y)
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Turns posterior frequencies into probabilities, and spreads of samples into prediction intervals.
 
-    It holds for images, models, segmenters and fusion settings like those it was made with, and for no others.
+    It holds only for images, models, segmenters and fusion settings like those it was made with.
 
     Attributes
     ----------
     iou : float
         An object counts as right above this IoU with a true one.
     coverage : float
-        Nominal share of true values within the intervals.
+        Nominal fraction of true values within the intervals.
     method : str
         Fusion method that it was made with.
     n_images, n_objects : int
-        How much it was made with.
+        Size of the data it was made with.
     confidence : Curve
         From :func:`object_score` to the probability of being right: isotonic regression.
     area : tuple of two float, or None
         Margins on the logarithm of the area below the 5 % and above the 95 % quantile (conformalised quantile
-        regression); None where too few objects have a true partner.
+        regression); None if too few objects have a true partner.
     count : float or None
-        Margin on log(1 + count) on both sides; None where there are too few images for `coverage`.
+        Margin on log(1 + count) on both sides; None if there are too few images for `coverage`.
     check : dict of str to float
         Measured on left-out images (cross-validation in five parts): ``d_ece brier area_coverage
         count_coverage``, each ``_before`` and ``_after`` calibration.
     settings : dict
-        What else was known of how the results were made.
+        How the results were made, as far as known.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from divseg import Calibration
+    >>> from divseg.metrics.calibration import Curve
+    >>> curve = Curve([0.0, 1.0], [0.1, 0.9])
+    >>> calibration = Calibration(0.5, 0.9, "expected", 20, 400, curve, area=(0.1, 0.2), count=0.05)
+    >>> columns = ["label", "existence", "mean_iou", "area_q05", "area_q95"]
+    >>> objects = pd.DataFrame([[1, 1.0, 0.9, 90, 110], [2, 0.5, 0.5, 40, 60]], columns=columns)
+    >>> calibration.apply(objects)[["confidence", "area_low", "area_high"]].round(2).to_numpy().tolist()
+    [[0.82, 81.44, 134.35], [0.3, 36.19, 73.28]]
+    >>> calibration.count_interval(10, 12)
+    (9.0, 13.0)
     """
 
     iou: float
@@ -74,9 +110,9 @@ class Calibration:
         Returns
         -------
         DataFrame
-            A copy with ``confidence`` (probability of an IoU above `iou` with a true object) and, where areas are
+            A copy with ``confidence`` (probability of an IoU above `iou` with a true object) and, if areas are
             calibrated, ``area_low area_high``: the true area lies between them with probability `coverage`, given
-            that the object is right. NaN where no sample holds the object.
+            that the object is right. NaN if no sample holds the object.
 
         Raises
         ------
@@ -104,12 +140,12 @@ class Calibration:
         Returns
         -------
         tuple of two float64 arrays, shape (n,), or None
-            None where areas could not be calibrated.
+            None if areas could not be calibrated.
         """
         if self.area is None:
             return None
         low, high = low * np.exp(-self.area[0]), high * np.exp(self.area[1])
-        # margins may be negative where the samples are too cautious: an interval never turns inside out
+        # margins are negative if the samples spread too widely; low must not exceed high all the same
         middle = np.sqrt(low * high)
         return np.minimum(low, middle), np.maximum(high, middle)
 
@@ -124,7 +160,7 @@ class Calibration:
         Returns
         -------
         tuple of two float, or None
-            Whole numbers; None where counts could not be calibrated.
+            Whole numbers; None if counts could not be calibrated.
         """
         if self.count is None:
             return None
@@ -134,9 +170,9 @@ class Calibration:
         return float(max(0.0, np.floor(np.expm1(below) + 1e-9))), float(np.ceil(np.expm1(above) - 1e-9))
 
     def describe(self) -> dict[str, Any]:
-        """Return what a record of a run should hold of it."""
-        known = {"iou": self.iou, "coverage": self.coverage, "method": self.method}
-        return {**known, "n_images": self.n_images, "n_objects": self.n_objects, "check": self.check}
+        """Return the values that the record of a run holds."""
+        settings = {"iou": self.iou, "coverage": self.coverage, "method": self.method}
+        return {**settings, "n_images": self.n_images, "n_objects": self.n_objects, "check": self.check}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a JSON file.
@@ -157,18 +193,20 @@ class Calibration:
         Raises
         ------
         InputError
-            If it cannot be read or is no calibration.
+            If it cannot be read or is not a calibration.
         """
         path = Path(path)
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            record = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"cannot read the calibration {path}: {error.strerror}") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is no calibration: it is no JSON file ({error})") from None
-        if not isinstance(found, Mapping) or found.get("format") != FORMAT:
-            raise InputError(f'{path} is no calibration: it lacks "format": {FORMAT!r}; make one with divseg calibrate')
-        values = {name: value for name, value in found.items() if name != "format"}
+            raise InputError(f"{path} is not a calibration: it is not a JSON file ({error})") from None
+        if not isinstance(record, Mapping) or record.get("format") != FORMAT:
+            raise InputError(
+                f'{path} is not a calibration: it lacks "format": {FORMAT!r}; make one with divseg calibrate'
+            )
+        values = {name: value for name, value in record.items() if name != "format"}
         try:
             values["confidence"] = Curve(**values["confidence"])
             values["check"] = {k: np.nan if v is None else float(v) for k, v in values.get("check", {}).items()}
@@ -190,7 +228,7 @@ def object_score(objects: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def check_columns(objects: pd.DataFrame) -> None:
-    """Raise InputError where a table lacks a column that calibration reads."""
+    """Raise InputError if a table lacks a column that calibration reads."""
     missing = [name for name in NEEDED if name not in objects]
     if missing:
         raise InputError(f"the object table lacks the columns {', '.join(missing)}; give Consensus.objects")

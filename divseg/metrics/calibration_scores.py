@@ -1,4 +1,4 @@
-"""How far confidences and intervals can be trusted: D-ECE, Brier score, coverage, interval score."""
+"""Scores of confidences and intervals: D-ECE, Brier score, coverage, interval score."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from divseg.metrics.overlap import count_overlap
 
 
 def object_hits(pred: ArrayLike, truth: ArrayLike, iou: float = 0.5) -> pd.DataFrame:
-    """Tell for every predicted object whether it is a true positive.
+    """Mark the predicted objects that are true positives.
 
     Pairs are taken one to one, in order of falling IoU ("greedy"), as long as their IoU is above `iou`. From
-    0.5 on no object has two partners, so the order does not matter.
+    0.5 on, an object has at most one partner and the order does not matter.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def object_hits(pred: ArrayLike, truth: ArrayLike, iou: float = 0.5) -> pd.DataF
     -------
     pandas.DataFrame
         One row for each predicted object, by ascending label: ``label``, ``hit`` (bool), ``iou`` (with its
-        partner, or the best with any reference object where it has none), ``truth_label`` and ``truth_area``
+        partner, or the best with any reference object if it has none), ``truth_label`` and ``truth_area``
         in pixels (of the partner; 0 and NaN without one).
 
     Raises
@@ -59,7 +59,7 @@ def object_hits(pred: ArrayLike, truth: ArrayLike, iou: float = 0.5) -> pd.DataF
 
 
 def reliability_curve(confidence: ArrayLike, hit: ArrayLike, *, bins: int = 10, adaptive: bool = False) -> pd.DataFrame:
-    """Compare confidence with the share of hits, bin by bin.
+    """Compare confidence with the fraction of hits, bin by bin.
 
     Parameters
     ----------
@@ -76,14 +76,14 @@ def reliability_curve(confidence: ArrayLike, hit: ArrayLike, *, bins: int = 10, 
     -------
     pandas.DataFrame
         One row for each bin that holds objects: ``low high`` (its edges), ``n``, ``confidence`` (mean),
-        ``precision`` (share of hits).
+        ``precision`` (fraction of hits).
 
     Raises
     ------
     InputError
         Different lengths, confidences outside [0, 1], hits other than 0 and 1, fewer than one bin.
     """
-    values, found = _confidences(confidence, hit)
+    values, hits = _confidences(confidence, hit)
     if bins < 1:
         raise InputError(f"bins={bins} is impossible: at least one bin is needed")
     columns = ["low", "high", "n", "confidence", "precision"]
@@ -93,10 +93,10 @@ def reliability_curve(confidence: ArrayLike, hit: ArrayLike, *, bins: int = 10, 
     if adaptive:
         inner = np.sort(values)[-(-len(values) * np.arange(1, bins) // bins) - 1]  # last value of each bin
         edges = np.unique(np.concatenate([[0.0], inner[inner < values.max()], [1.0]]))
-    place = np.maximum(np.searchsorted(edges, values, side="left") - 1, 0)
-    n = np.bincount(place, minlength=len(edges) - 1)
+    position = np.maximum(np.searchsorted(edges, values, side="left") - 1, 0)
+    n = np.bincount(position, minlength=len(edges) - 1)
     used = n > 0
-    sums = [np.bincount(place, weights=w, minlength=len(n))[used] / n[used] for w in (values, found)]
+    sums = [np.bincount(position, weights=w, minlength=len(n))[used] / n[used] for w in (values, hits)]
     return pd.DataFrame(dict(zip(columns, [edges[:-1][used], edges[1:][used], n[used], *sums], strict=True)))
 
 
@@ -113,8 +113,8 @@ def d_ece(confidence: ArrayLike, hit: ArrayLike, *, bins: int = 10, adaptive: bo
     Returns
     -------
     float
-        In [0, 1], smaller is better; NaN without objects. It says nothing of missed objects and a constant
-        confidence can make it 0: give it beside the Brier score and an accuracy.
+        In [0, 1], smaller is better; NaN without objects. It ignores missed objects, and a constant
+        confidence can make it 0: report it together with the Brier score and an accuracy.
 
     Notes
     -----
@@ -140,12 +140,12 @@ def brier(confidence: ArrayLike, hit: ArrayLike) -> float:
     float
         In [0, 1], smaller is better; NaN without objects.
     """
-    values, found = _confidences(confidence, hit)
-    return float(np.mean((values - found) ** 2)) if len(values) else np.nan
+    values, hits = _confidences(confidence, hit)
+    return float(np.mean((values - hits) ** 2)) if len(values) else np.nan
 
 
 def interval_coverage(low: ArrayLike, high: ArrayLike, value: ArrayLike) -> float:
-    """Share of true values that lie within their interval, ends included.
+    """Fraction of true values that lie within their interval, ends included.
 
     Parameters
     ----------
@@ -213,20 +213,20 @@ def _same_length(**arrays: ArrayLike) -> list[NDArray[np.float64]]:
 
 
 def _confidences(confidence: ArrayLike, hit: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    values, found = _same_length(confidence=confidence, hit=hit)
+    values, hits = _same_length(confidence=confidence, hit=hit)
     for array, good, name, words in (
         (values, (values >= 0) & (values <= 1), "confidence", "between 0 and 1"),
-        (found, (found == 0) | (found == 1), "hit", "true or false"),
+        (hits, (hits == 0) | (hits == 1), "hit", "true or false"),
     ):
         if not good.all():
             raise InputError(f"{name} holds {array[~good][0]:g}; every entry must be {words}")
-    return values, found
+    return values, hits
 
 
 def _intervals(low: ArrayLike, high: ArrayLike, value: ArrayLike) -> list[NDArray[np.float64]]:
     arrays = _same_length(low=low, high=high, value=value)
-    known = ~np.isnan(arrays).any(axis=0)
-    below, above, true = (array[known] for array in arrays)
+    complete = ~np.isnan(arrays).any(axis=0)
+    below, above, true = (array[complete] for array in arrays)
     if (wrong := below > above).any():
         raise InputError(
             f"an interval runs from {below[wrong][0]:g} down to {above[wrong][0]:g}; low must not exceed high"

@@ -1,4 +1,4 @@
-"""From posterior frequencies to probabilities: calibration on images whose truth is known."""
+"""From posterior frequencies to probabilities: calibration on images with ground truth."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import isotonic_regression
 
 from divseg.errors import InputError
-from divseg.metrics.calibration import Calibration, check_columns, object_score
+from divseg.metrics.calibration import Calibration, Curve, check_columns, object_score
 from divseg.metrics.calibration_scores import brier, d_ece, interval_coverage, object_hits
-from divseg.metrics.isotonic import Curve, conformal_margin, fit_curve
 from divseg.metrics.matching import check_threshold
 
-LEAST_OBJECTS, LEAST_IMAGES = 100, 5
-"""Fewer predicted objects or images than this say too little about how often a confidence is right."""
+MIN_OBJECTS, MIN_IMAGES = 100, 5
+"""Fewest predicted objects and images to calibrate on."""
 
 FOLDS = 5
-"""Parts in which the images are left out in turn, to tell how well the calibration does on new images."""
+"""Parts of the images that are left out in turn, to measure the calibration on new images."""
 
 
 class Fusion(Protocol):
@@ -45,12 +45,12 @@ class Fusion(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One image of known truth: what was said of its objects, and what is true.
+    """One image with ground truth: what the consensus says of its objects, and what is true.
 
     Attributes
     ----------
     existence, score : float64 arrays, shape (n,)
-        Share of samples that hold each object, and what its confidence is read from (:func:`object_score`).
+        Fraction of samples that hold each object, and what its confidence is computed from (:func:`object_score`).
     hit : bool array, shape (n,)
         Whether the object is a true positive.
     area_low, area_high, true_area : float64 arrays, shape (n,)
@@ -75,11 +75,12 @@ class Outcome:
 def calibrate(
     results: Iterable[Fusion], truths: Iterable[ArrayLike], *, iou: float = 0.5, coverage: float = 0.9
 ) -> Calibration:
-    """Learn from images of known truth how often objects of a given posterior frequency are right.
+    """Learn from images with ground truth how often objects of a given posterior frequency are right.
 
-    The share of samples that hold an object is no probability: errors that all samples share (of the segmenter, of
-    the model) do not show in it. A monotone map (isotonic regression) from existence times mean IoU to the share of
-    true positives mends that, and conformal margins make intervals of areas and counts cover what they say.
+    The fraction of samples that hold an object is not a probability of being right: errors common to all samples (of
+    the segmenter, of the model) do not show in it. A monotone map (isotonic regression) from existence times mean
+    IoU to the fraction of true positives corrects that, and conformal margins make the intervals of
+    areas and counts cover as often as they should.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def calibrate(
     iou : float
         An object is right if its IoU with a true one is greater than this.
     coverage : float
-        Share of true values that the intervals shall cover, between 0 and 1.
+        Fraction of true values that the intervals should cover, between 0 and 1.
 
     Returns
     -------
@@ -107,6 +108,22 @@ def calibrate(
     Isotonic regression: Zadrozny & Elkan, KDD 2002, doi 10.1145/775047.775151. Conformalised quantile regression:
     Romano, Patterson & Candes, NeurIPS 2019 (arXiv 1905.03222), theorem 1 with a margin of its own for each end,
     on the logarithm. Objects are pooled over images, so the guarantee is for a random object of images like these.
+
+    Examples
+    --------
+    Of six images with 25 objects each, half of the objects that only some of the samples hold are true:
+
+    >>> import numpy as np, divseg
+    >>> grid = np.kron(np.arange(1, 26).reshape(5, 5), np.pad(np.ones((4, 4), int), 1))
+    >>> results, truths = [], []
+    >>> for _ in range(6):
+    ...     samples = np.stack([grid * ((grid <= 15) | (k < 4)) for k in range(8)])
+    ...     results.append(divseg.fuse(samples, existence=0.25))
+    ...     truths.append(grid * (grid <= 20))
+    >>> calibration = divseg.calibrate(results, truths)
+    >>> objects = calibration.apply(results[0].objects)
+    >>> objects.groupby("existence")["confidence"].mean().round(2).to_dict()
+    {0.5: 0.5, 1.0: 0.99}
     """
     results, truths = list(results), list(truths)
     if len(results) != len(truths):
@@ -162,41 +179,36 @@ def fit_outcomes(
     if not 0 < coverage < 1:
         raise InputError(f"coverage={coverage} is impossible: give a number between 0 and 1, for example 0.9")
     n_objects = sum(len(o.hit) for o in outcomes)
-    if len(outcomes) < LEAST_IMAGES or n_objects < LEAST_OBJECTS:
+    if len(outcomes) < MIN_IMAGES or n_objects < MIN_OBJECTS:
         raise InputError(
             f"{n_objects} objects in {len(outcomes)} images are too few to calibrate on: with less than "
-            f"{LEAST_OBJECTS} objects or {LEAST_IMAGES} images the result would be chance; give more images with truth"
+            f"{MIN_OBJECTS} objects or {MIN_IMAGES} images the result would be chance; give more images with truth"
         )
     curve, area, count = _fit(outcomes, coverage)
     check = _cross_validate(outcomes, method, iou, coverage)
     return Calibration(iou, coverage, method, len(outcomes), n_objects, curve, area, count, check, dict(settings or {}))
 
 
-def assess(calibration: Calibration, outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Measure calibration on images with truth, before and after.
+def measure_calibration(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[str, float]:
+    """Measure calibration on images with ground truth, before and after.
 
     Parameters
     ----------
-    calibration : Calibration
-    outcomes : sequence of Outcome
-        Of images that it was not made with.
+    pairs : sequence of (Calibration, Outcome)
+        Images, each with a calibration that was made without it.
 
     Returns
     -------
     dict of str to float
         ``d_ece brier area_coverage count_coverage``, each ``_before`` and ``_after``; before, the confidence is
-        the existence, and the intervals are the quantiles over the samples. NaN where nothing was to be measured.
+        the existence, and the intervals are the quantiles over the samples. NaN if there is nothing to measure.
     """
-    return _measures([(calibration, o) for o in outcomes])
-
-
-def _measures(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[str, float]:
     hit = np.concatenate([o.hit for _, o in pairs])
     before = np.concatenate([o.existence for _, o in pairs])
     after = np.concatenate([c.confidence(o.score) for c, o in pairs])
     area = np.concatenate([np.stack([o.area_low, o.area_high, o.true_area]) for _, o in pairs], axis=1)
-    unknown = [np.full((2, len(o.hit)), np.nan) for _, o in pairs]
-    limits = [c.area_intervals(o.area_low, o.area_high) or u for (c, o), u in zip(pairs, unknown, strict=True)]
+    missing = [np.full((2, len(o.hit)), np.nan) for _, o in pairs]
+    limits = [c.area_intervals(o.area_low, o.area_high) or u for (c, o), u in zip(pairs, missing, strict=True)]
     wide = np.concatenate([np.stack(tuple(pair)) for pair in limits], axis=1)
     counts = np.array([[o.count_low, o.count_high, o.n_true] for _, o in pairs]).T
     ranges = np.array([c.count_interval(o.count_low, o.count_high) or (np.nan, np.nan) for c, o in pairs])
@@ -217,10 +229,10 @@ def _fit(outcomes: Sequence[Outcome], coverage: float) -> tuple[Curve, tuple[flo
     low, high, true = (
         np.concatenate([getattr(o, n) for o in outcomes]) for n in ("area_low", "area_high", "true_area")
     )
-    known = ~np.isnan(low + high + true)
+    paired = ~np.isnan(low + high + true)
     side = (1 + coverage) / 2  # each end may be missed by half of what the interval may
-    below = conformal_margin(np.log(low[known]) - np.log(true[known]), side)
-    above = conformal_margin(np.log(true[known]) - np.log(high[known]), side)
+    below = conformal_margin(np.log(low[paired]) - np.log(true[paired]), side)
+    above = conformal_margin(np.log(true[paired]) - np.log(high[paired]), side)
     missed = [
         max(np.log1p(o.count_low) - np.log1p(o.n_true), np.log1p(o.n_true) - np.log1p(o.count_high)) for o in outcomes
     ]
@@ -235,4 +247,66 @@ def _cross_validate(outcomes: Sequence[Outcome], method: str, iou: float, covera
         rest = [o for i, o in enumerate(outcomes) if i % FOLDS != part]
         fitted = Calibration(iou, coverage, method, len(rest), sum(len(o.hit) for o in rest), *_fit(rest, coverage))
         pairs += [(fitted, o) for i, o in enumerate(outcomes) if i % FOLDS == part]
-    return _measures(pairs)
+    return measure_calibration(pairs)
+
+
+def fit_curve(score: ArrayLike, hit: ArrayLike) -> Curve:
+    """Fit the probability of a hit as a monotone function of a score.
+
+    Parameters
+    ----------
+    score : array-like of float, shape (N,)
+        Finite.
+    hit : array-like of bool, shape (N,)
+
+    Returns
+    -------
+    Curve
+        Knots lie at the mean score of each level of the isotonic regression.
+
+    Notes
+    -----
+    Pool adjacent violators, then a level of n objects with h hits gets (h + 1/2) / (n + 1), the posterior mean
+    under Jeffreys' prior, so that three hits out of three do not become certainty; levels are pooled again where that
+    breaks the order, and joined by straight lines (centred isotonic regression, Oron & Flournoy 2017,
+    doi 10.1080/19466315.2017.1286256).
+    """
+    score, hit = np.asarray(score, float), np.asarray(hit, float)
+    values, n = np.unique(score, return_counts=True)
+    hits = np.bincount(np.searchsorted(values, score), hit, minlength=len(values))
+    level = _levels(hits / n, n)
+    count = np.bincount(level, n)
+    fraction = (np.bincount(level, hits) + 0.5) / (count + 1)
+    centre = np.bincount(level, values * n) / count
+    again = _levels(fraction, count)
+    weight = np.bincount(again, count)
+    x = np.bincount(again, centre * count) / weight
+    y = np.bincount(again, fraction * count) / weight
+    return Curve(x.tolist(), np.maximum.accumulate(y).tolist())
+
+
+def _levels(fraction: NDArray[np.float64], weight: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the level 0.. of the isotonic regression that each value belongs to."""
+    blocks = isotonic_regression(fraction, weights=weight.astype(float)).blocks
+    return np.repeat(np.arange(len(blocks) - 1), np.diff(blocks))
+
+
+def conformal_margin(misses: NDArray[np.float64], coverage: float) -> float | None:
+    """Return the margin that makes an interval cover a new value with the probability `coverage`.
+
+    Parameters
+    ----------
+    misses : float64 array, shape (n,)
+        By how much each true value lies outside its interval; negative inside.
+    coverage : float
+        In (0, 1).
+
+    Returns
+    -------
+    float or None
+        The ceil((n + 1) * coverage)-th smallest miss; None if n is too small for that (Romano et al., NeurIPS
+        2019, eq. 5).
+    """
+    n = len(misses)
+    rank = int(np.ceil((n + 1) * coverage - 1e-9))
+    return float(np.sort(misses)[rank - 1]) if 1 <= rank <= n else None

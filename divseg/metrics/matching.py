@@ -53,10 +53,10 @@ def check_threshold(threshold: float) -> float:
 
 
 def match(overlap: Overlap, threshold: float = 0.5) -> NDArray[np.int64]:
-    """Match objects one to one where their IoU is at least the threshold.
+    """Match objects one to one if their IoU is at least the threshold.
 
     As many pairs as possible are matched and, among all such matchings, those with the greatest sum of IoU.
-    Above an IoU of 0.5 no object has two partners (pigeonhole), so nothing has to be decided; up to 0.5 the
+    Above an IoU of 0.5 every object has at most one partner (pigeonhole); up to 0.5 the
     groups of objects in conflict are solved exactly (assignment problem).
 
     Parameters
@@ -94,7 +94,7 @@ def heaviest_matching(row: NDArray[np.int64], col: NDArray[np.int64], weight: ND
     Parameters
     ----------
     row, col : int64 array, shape (N,)
-        Ends of the edges, numbered from 0 on either side; no edge twice.
+        Ends of the edges, numbered from 0 on either side; each edge once.
     weight : float64 array, shape (N,)
         Positive weights.
 
@@ -124,9 +124,9 @@ def _take_safe_edges(
     """
     state = np.zeros(row.size, np.int8)  # 0 open, 1 taken, 2 blocked
     row_used, col_used = np.zeros(rows, np.bool_), np.zeros(cols, np.bool_)
-    found = True
-    while found:
-        found = False
+    progress = True
+    while progress:
+        progress = False
         row_best, row_next = np.zeros(rows), np.zeros(rows)
         col_best, col_next = np.zeros(cols), np.zeros(cols)
         for e in range(row.size):
@@ -148,7 +148,7 @@ def _take_safe_edges(
                 state[e] = 2
             elif w == row_best[r] and w == col_best[c] and w >= row_next[r] + col_next[c]:
                 state[e] = 1
-                row_used[r] = col_used[c] = found = True
+                row_used[r] = col_used[c] = progress = True
     return np.flatnonzero(state == 1)
 
 
@@ -174,7 +174,7 @@ def _solve(row: NDArray[np.int64], col: NDArray[np.int64], weight: NDArray[np.fl
         dense[row, col] = weight
         picked = linear_sum_assignment(dense, maximize=True)
     else:
-        # every row also has a partner of its own, worth nothing, so that a full matching exists;
+        # every row also has a partner of its own with weight 0, so that a full matching exists;
         # one is added to all weights because the solver takes zeros for absent edges
         single = np.arange(rows)
         values = np.concatenate([weight + 1, np.ones(rows)])

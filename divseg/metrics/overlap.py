@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from divseg.errors import InputError
+from divseg.labels import check_labels
+
+NDIM = (1, 2, 3)
+"""Numbers of dimensions of the label images that can be scored."""
 
 _FIRST_TABLE = 1 << 12
 _MIX_A = np.uint64(0x9E3779B97F4A7C15)
@@ -24,7 +31,7 @@ class Overlap:
     """Objects of a prediction and of a reference, and the pairs that share pixels.
 
     Objects are numbered from 0 in the order in which a raster scan meets them (not by label), so that nothing
-    computed from the table depends on the label values. Background (label 0) is in no pair.
+    computed from the table depends on the label values. Background (label 0) is not in any pair.
 
     Attributes
     ----------
@@ -67,41 +74,6 @@ class Overlap:
         return self.shared / self.union
 
 
-def check_labels(labels: ArrayLike, name: str) -> NDArray[Any]:
-    """Return a label image as an array of non-negative integers, or say what is wrong with it.
-
-    Parameters
-    ----------
-    labels : array-like of integers or bool
-        A label image of any number of dimensions; 0 is background.
-    name : str
-        What the message calls it.
-
-    Returns
-    -------
-    array
-        Boolean images as uint8, everything else in its own dtype.
-
-    Raises
-    ------
-    InputError
-        No dimensions, not integers, or negative labels.
-    """
-    array = np.asarray(labels)
-    if array.ndim == 0:
-        raise InputError(f"{name} is the single value {array}; give a label image with axes (Y, X) or (Z, Y, X)")
-    if array.dtype == np.bool_:
-        return array.view(np.uint8)
-    if array.dtype.kind not in "iu":
-        raise InputError(
-            f"{name} has dtype {array.dtype}, but a label image holds integers: round and convert it first, "
-            "for example with labels.astype('int32')"
-        )
-    if array.dtype.kind == "i" and array.size and (lowest := array.min()) < 0:
-        raise InputError(f"{name} holds the negative label {lowest}; use 0 for background and positive labels")
-    return array
-
-
 def count_overlap(pred: ArrayLike, truth: ArrayLike) -> Overlap:
     """Count the pixels that the objects of two label images share.
 
@@ -109,7 +81,7 @@ def count_overlap(pred: ArrayLike, truth: ArrayLike) -> Overlap:
 
     Parameters
     ----------
-    pred, truth : array-like of integers or bool, same shape, any number of dimensions
+    pred, truth : array-like of integers or bool, same shape, 1-D to 3-D
         Label images; 0 is background, which may be absent. All pixels of one label are one object, connected
         or not.
 
@@ -120,9 +92,9 @@ def count_overlap(pred: ArrayLike, truth: ArrayLike) -> Overlap:
     Raises
     ------
     InputError
-        Different shapes, not integers, or negative labels.
+        Different shapes, not integers, negative labels, or no pixels.
     """
-    first, second = check_labels(pred, "pred"), check_labels(truth, "truth")
+    first, second = check_labels(pred, "pred", NDIM), check_labels(truth, "truth", NDIM)
     if first.shape != second.shape:
         raise InputError(
             f"pred has shape {first.shape} but truth has shape {second.shape}: both must show the same pixels"
@@ -141,6 +113,54 @@ def count_overlap(pred: ArrayLike, truth: ArrayLike) -> Overlap:
         of_truth[both],
         n[both],
     )
+
+
+def split_pieces(labels: ArrayLike, name: str = "labels") -> tuple[NDArray[Any], int]:
+    """Give every connected piece of every label a label of its own.
+
+    Pixels are connected to all neighbours of their own label, diagonal ones too (8 in 2-D, 26 in 3-D).
+
+    Parameters
+    ----------
+    labels : array-like of integers or bool, 1-D to 3-D
+        Label image, 0 = background.
+    name : str
+        What error messages call it.
+
+    Returns
+    -------
+    pieces : int64 array
+        Labels 1, 2, ... in the order in which a raster scan meets the pieces.
+    added : int
+        Number of pieces minus number of labels.
+
+    Raises
+    ------
+    InputError
+        Not integers, negative labels, or no pixels.
+    """
+    array = np.ascontiguousarray(check_labels(labels, name, NDIM))
+    node = np.cumsum(array.ravel() != 0).reshape(array.shape) - 1
+    n = int(node.max(initial=-1)) + 1
+    pieces = np.zeros(array.shape, np.int64)
+    if not n:
+        return pieces, 0
+    ends: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    half = 3**array.ndim // 2  # the offsets before the centre are those after it, reversed
+    for offset in list(product((-1, 0, 1), repeat=array.ndim))[half + 1 :]:
+        here = tuple(slice(max(0, -o), max(0, size - max(0, o))) for o, size in zip(offset, array.shape, strict=True))
+        there = tuple(slice(max(0, o), max(0, size + min(0, o))) for o, size in zip(offset, array.shape, strict=True))
+        same = (array[here] == array[there]) & (array[here] != 0)
+        ends.append((node[here][same], node[there][same]))
+    a, b = (np.concatenate(side) for side in zip(*ends, strict=True))
+    graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(n, n))
+    count, piece = connected_components(graph, directed=False)
+    first = np.unique(piece, return_index=True)[1]
+    rank = np.empty(count, np.int64)
+    rank[np.argsort(first)] = np.arange(1, count + 1)
+    inside = array != 0
+    pieces[inside] = rank[piece]
+    return pieces, count - len(np.unique(array[inside]))
 
 
 def _highest(labels: NDArray[Any]) -> int:

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from divseg.errors import InputError
 from divseg.metrics.matching import check_threshold, heaviest_matching, match
-from divseg.metrics.overlap import Overlap, count_overlap
-from divseg.metrics.pieces import split_pieces
+from divseg.metrics.overlap import Overlap, count_overlap, split_pieces
 
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 """IoU thresholds of the Data Science Bowl 2018; mAP is the mean over them."""
+
+SHOWN = ("map", "ap50", "ap75", "seg", "det", "f1", "pq", "aji")
+"""Scores that are printed."""
 
 DET_WEIGHTS = (5.0, 10.0, 1.0)
 """Costs of a split, a missed and an extra object in the Cell Tracking Challenge's AOGM-D."""
@@ -24,11 +25,11 @@ DET_WEIGHTS = (5.0, 10.0, 1.0)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scores:
-    """Scores of one label image; all lie in [0, 1] or are NaN where there is nothing to score.
+    """Scores of one label image; all lie in [0, 1] or are NaN if there is nothing to score.
 
-    Nothing in prediction and truth: every score is NaN, so that the image has weight 0 in a mean. Objects
-    without any in the truth: AP, F1, PQ and AJI are 0, SEG and DET are NaN (0/0). No objects where the truth
-    has some: every score is 0. With partial truth only SEG is defined, and DET if extra objects cost nothing.
+    No objects in prediction and truth: every score is NaN, so that the image has weight 0 in a mean. Objects
+    in the prediction alone: AP, F1, PQ and AJI are 0, SEG and DET are NaN (0/0). Objects in the truth alone:
+    every score is 0. With partial truth only SEG is defined, and DET if extra objects cost nothing.
 
     Attributes
     ----------
@@ -36,7 +37,7 @@ class Scores:
         Number of reference and predicted objects.
     seg : float
         Mean over the reference objects R of IoU(R, S), where S is the object that covers more than half of R,
-        or 0 where none does (Cell Tracking Challenge, SEG).
+        or 0 if none does (Cell Tracking Challenge, SEG).
     det : float
         1 - min(AOGM-D, AOGM-D0) / AOGM-D0 with AOGM-D = 5 splits + 10 missed + 1 extra and AOGM-D0 =
         10 n_true, objects paired as for SEG; an object paired with n references counts n - 1 splits
@@ -58,6 +59,13 @@ class Scores:
         Only a part of the objects was annotated.
     split_true, split_pred : int
         Objects added by splitting disconnected pieces; 0 unless that was asked for.
+
+    Examples
+    --------
+    >>> import divseg
+    >>> scores = divseg.evaluate([[1, 1, 0, 0], [1, 1, 0, 3]], [[1, 1, 0, 2], [1, 1, 0, 2]], thresholds=0.6)
+    >>> scores.n_true, scores.n_pred, scores.tp.tolist(), scores.f1
+    (2, 2, [1], 1.0)
     """
 
     n_true: int
@@ -78,9 +86,14 @@ class Scores:
     _at: dict[float, tuple[float, float]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        shown = ("map", "ap50", "ap75", "seg", "det", "f1", "pq", "aji")
-        scores = ", ".join(f"{name}={getattr(self, name):.4g}" for name in shown)
+        scores = ", ".join(f"{name}={getattr(self, name):.4g}" for name in SHOWN)
         return f"Scores({scores}, n_true={self.n_true}, n_pred={self.n_pred})"
+
+    def _repr_html_(self) -> str:
+        names = [*SHOWN, "n_true", "n_pred"]
+        values = [*(f"{getattr(self, name):.3f}" for name in SHOWN), self.n_true, self.n_pred]
+        rows = ["".join(f"<{tag}>{cell}</{tag}>" for cell in cells) for tag, cells in (("th", names), ("td", values))]
+        return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
     @property
     def count_error(self) -> float:
@@ -109,12 +122,12 @@ class Scores:
 
     @property
     def ap50(self) -> float:
-        """AP at IoU 0.5, whatever the thresholds are."""
+        """AP at IoU 0.5, independent of `thresholds`."""
         return self._single(0.5)[0]
 
     @property
     def ap75(self) -> float:
-        """AP at IoU 0.75, whatever the thresholds are."""
+        """AP at IoU 0.75, independent of `thresholds`."""
         return self._single(0.75)[0]
 
     @property
@@ -134,21 +147,6 @@ class Scores:
         low = np.array([both - tp, both, both / 2])
         ap, f1, pq = _ratio(top, low).tolist()
         return ap, f1, pq
-
-    def by_threshold(self) -> pd.DataFrame:
-        """Return a table with a row for each threshold: threshold, tp, fp, fn, matched_iou, ap, f1, pq."""
-        names = ("threshold", "tp", "fp", "fn", "matched_iou", "ap", "f1", "pq")
-        arrays = (
-            self.thresholds,
-            self.tp,
-            self.fp,
-            self.fn,
-            self.matched_iou,
-            self.ap,
-            self.f1_at,
-            self.pq_at,
-        )
-        return pd.DataFrame(dict(zip(names, arrays, strict=True)))
 
     def as_row(self) -> dict[str, Any]:
         """Return a flat row for a table; it also holds the sums from which images can be pooled.
@@ -177,7 +175,7 @@ class Scores:
         return row
 
 
-def evaluate(
+def score_labels(
     pred: ArrayLike,
     truth: ArrayLike,
     *,
@@ -186,32 +184,7 @@ def evaluate(
     penalize_extra: bool = True,
     split_disconnected: bool = False,
 ) -> Scores:
-    """Score a label image against its ground truth.
-
-    Parameters
-    ----------
-    pred, truth : array-like of integers or bool, same shape, 2-D or 3-D
-        Label images, 0 = background (which may be absent); any integer dtype and any label values.
-    thresholds : float or iterable of float
-        IoU thresholds in (0, 1]; a match has IoU >= threshold.
-    partial : bool
-        Only some objects of the truth are annotated. Predictions elsewhere may be right, so all scores that
-        count false positives are NaN; SEG is over the annotated objects.
-    penalize_extra : bool
-        Count predicted objects without a reference in DET. Without it DET is defined for partial truth too.
-    split_disconnected : bool
-        Take the disconnected pieces of one label as objects of their own (8-connected in 2-D, 26-connected in
-        3-D). Otherwise all pixels of one label are one object.
-
-    Returns
-    -------
-    Scores
-
-    Raises
-    ------
-    InputError
-        Different shapes, not integers, negative labels, impossible thresholds.
-    """
+    """Score a label image against its ground truth; see :func:`divseg.evaluate`."""
     wanted = _thresholds(thresholds)
     added = (0, 0)
     if split_disconnected:
@@ -221,8 +194,8 @@ def evaluate(
     n_true, n_pred = overlap.n_true, overlap.n_pred
     covering = 2 * overlap.shared > overlap.truth_areas[overlap.truth_index]
     seg_sum = float(overlap.iou[covering].sum())
-    found, takers = int(covering.sum()), len(np.unique(overlap.pred_index[covering]))
-    splits, missed, extra = found - takers, n_true - found, n_pred - takers
+    paired, takers = int(covering.sum()), len(np.unique(overlap.pred_index[covering]))
+    splits, missed, extra = paired - takers, n_true - paired, n_pred - takers
     cost = float(np.dot(DET_WEIGHTS, (splits, missed, extra if penalize_extra else 0)))
     worst = DET_WEIGHTS[1] * n_true
     sums = {
@@ -269,7 +242,7 @@ def percent(threshold: float) -> str:
 def _thresholds(thresholds: float | Iterable[float]) -> list[float]:
     values = list(thresholds) if isinstance(thresholds, Iterable) else [thresholds]
     if not values:
-        raise InputError("no IoU thresholds were given: name at least one, for example 0.5")
+        raise InputError("there are no IoU thresholds: give at least one, for example 0.5")
     return [check_threshold(value) for value in values]
 
 
@@ -297,5 +270,5 @@ def _joined(overlap: Overlap, pairs: NDArray[np.int64]) -> tuple[float, float]:
 
 
 def _ratio(top: NDArray[Any], low: NDArray[Any]) -> NDArray[np.float64]:
-    """Divide; 0/0 is NaN, in silence."""
+    """Divide; 0/0 is NaN, without a warning."""
     return np.divide(top, low, out=np.full(np.shape(top), np.nan), where=np.asarray(low) != 0)

@@ -1,8 +1,7 @@
-"""Tables of scores over images: per-image means, pooled scores, bootstrap intervals, paired comparisons."""
+"""Tables of scores over images: means, scores of all images pooled, bootstrap intervals, paired comparisons."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from divseg.errors import InputError
-from divseg.metrics.pooling import pooled_scores
+from divseg.metrics.scores import DET_WEIGHTS, percent
+from divseg.specs import did_you_mean
 
 SCORES = ("map", "ap50", "ap75", "seg", "det", "f1", "pq", "aji", "aji_plus")
 """Scores of :meth:`divseg.metrics.Scores.as_row` that are averaged over images."""
@@ -21,7 +21,7 @@ WITH_INTERVAL = ("map", "ap50", "seg")
 """Scores that get a bootstrap interval in :func:`summarize`."""
 
 MIN_IMAGES = 5
-"""With fewer scored images no bootstrap interval is given."""
+"""Fewest scored images for a bootstrap interval."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Comparison:
     low, high : float
         95 % bootstrap interval of the difference, images resampled; NaN with fewer than five images.
     improved, worsened : float
-        Share of images on which `a` scores above, or below, `b`; the rest are equal.
+        Fraction of images on which `a` scores above, or below, `b`; the rest are equal.
     """
 
     a: str
@@ -74,7 +74,7 @@ def summarize(
     Parameters
     ----------
     rows : pandas.DataFrame
-        Rows as from :meth:`divseg.metrics.Scores.as_row` with the columns `by` and, where a method has
+        Rows as from :meth:`divseg.metrics.Scores.as_row` with the columns `by` and, if a method has
         several rows for an image (single samples), `image`.
     by : str or sequence of str
         Column or columns that name the method.
@@ -90,8 +90,8 @@ def summarize(
     -------
     pandas.DataFrame
         Methods in order of first appearance, with the columns: `by`; ``n_images``; ``n_scored`` (images with
-        any score: an image without objects in truth and prediction has none and weighs nothing);
-        ``n_true n_pred`` (sums over images, of the mean where an image has several rows); for each score its
+        any score: an image without objects in truth and prediction has none and does not count);
+        ``n_true n_pred`` (sums over images, of the mean if an image has several rows); for each score its
         mean over images, under its own name; ``map_lo map_hi ap50_lo ...`` (95 % percentile bootstrap over
         images, Efron and Tibshirani 1993, ch. 13; NaN with fewer than five scored images); and
         ``map_pooled seg_pooled ...`` (one score of all images together, from summed counts; SEG over all
@@ -118,7 +118,9 @@ def summarize(
         for score in SCORES:
             row[score] = means[score].mean()
             if score in WITH_INTERVAL:
-                row[f"{score}_lo"], row[f"{score}_hi"] = _bootstrap(means[score].to_numpy(), rounds, seed)
+                row[f"{score}_lo"], row[f"{score}_hi"] = bootstrap_interval(
+                    means[score].to_numpy(), rounds=rounds, seed=seed
+                )
         out.append(row | pooled_scores(part))
     return pd.DataFrame(out)
 
@@ -159,18 +161,18 @@ def compare(
         A missing column, an unknown method, or no image with a score of both.
     """
     _need(rows, [by, image, score])
-    known = list(dict.fromkeys(rows[by].astype(str)))
+    names = list(dict.fromkeys(rows[by].astype(str)))
     values = {}
     for method in (a, b):
-        if method not in known:
-            raise InputError(f"no rows for {method!r} in column {by!r}{_nearest(method, known)}")
+        if method not in names:
+            raise InputError(f"no rows for {method!r} in column {by!r}{_nearest(method, names)}")
         part = rows[rows[by].astype(str) == method]
         values[method] = _per_image(part, image, [score])[score]
     both = pd.concat([values[a].rename("a"), values[b].rename("b")], axis=1, join="inner").dropna()
     if both.empty:
         raise InputError(f"{a!r} and {b!r} share no image that has a {score}: nothing can be compared")
     first, second = both["a"].to_numpy(), both["b"].to_numpy()
-    low, high = _bootstrap(first - second, rounds, seed)
+    low, high = bootstrap_interval(first - second, rounds=rounds, seed=seed)
     return Comparison(
         a=a,
         b=b,
@@ -184,6 +186,68 @@ def compare(
         improved=float(np.mean(first > second)),
         worsened=float(np.mean(first < second)),
     )
+
+
+def bootstrap_interval(values: NDArray[np.float64], *, rounds: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of a mean over images (Efron and Tibshirani 1993, ch. 13).
+
+    Parameters
+    ----------
+    values : float64 array, shape (n,)
+        One value for each image; NaN entries are left out.
+    rounds : int
+        Bootstrap rounds.
+    seed : int
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    low, high : float
+        NaN with fewer than MIN_IMAGES values.
+    """
+    values = values[np.isfinite(values)]
+    if len(values) < MIN_IMAGES:
+        return np.nan, np.nan
+    generator = np.random.default_rng(seed)
+    means = [values[generator.integers(0, len(values), len(values))].mean() for _ in range(rounds)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def pooled_scores(rows: pd.DataFrame) -> dict[str, float]:
+    """Pool the images of one method.
+
+    Counts are summed over the rows before the ratio is taken, so that images weigh by their objects, and an
+    image without any does not count. SEG is the mean over the reference objects of all images, DET caps the
+    summed AOGM-D by the summed AOGM-D0: both as the Cell Tracking Challenge scores a sequence.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Rows as from :meth:`divseg.metrics.Scores.as_row`, perhaps read back from CSV.
+
+    Returns
+    -------
+    dict
+        ``map_pooled ap50_pooled ap75_pooled seg_pooled det_pooled f1_pooled pq_pooled aji_pooled
+        aji_plus_pooled``; NaN if the sums are absent, undefined or zero.
+
+    Raises
+    ------
+    InputError
+        Rows with different IoU thresholds.
+    """
+    return {
+        "map_pooled": float(np.mean([_ap(rows, t) for t in _thresholds(rows)])),
+        "ap50_pooled": _ap(rows, "50"),
+        "ap75_pooled": _ap(rows, "75"),
+        "seg_pooled": _over(rows, "seg_sum", "n_true"),
+        "det_pooled": _det(rows),
+        "f1_pooled": _f1(rows),
+        "pq_pooled": _pq(rows),
+        "aji_pooled": _over(rows, "aji_shared", "aji_union"),
+        "aji_plus_pooled": _over(rows, "aji_plus_shared", "aji_plus_union"),
+    }
 
 
 def to_markdown(table: pd.DataFrame, digits: int = 3) -> str:
@@ -219,8 +283,8 @@ def to_markdown(table: pd.DataFrame, digits: int = 3) -> str:
 
 
 def _are_counts(values: pd.Series) -> bool:
-    known = values.dropna().to_numpy(dtype=float)
-    return bool(len(known) and np.all(known == np.round(known)) and np.any(np.abs(known) > 1))
+    numbers = values.dropna().to_numpy(dtype=float)
+    return bool(len(numbers) and np.all(numbers == np.round(numbers)) and np.any(np.abs(numbers) > 1))
 
 
 def _cell(value: Any, digits: int) -> str:
@@ -236,14 +300,12 @@ def _need(rows: pd.DataFrame, columns: Sequence[str]) -> None:
         raise InputError("the score table holds no rows")
     for column in columns:
         if column not in rows:
-            known = list(map(str, rows.columns))
-            raise InputError(f"the score table has no column {column!r}{_nearest(column, known)}")
+            names = list(map(str, rows.columns))
+            raise InputError(f"the score table has no column {column!r}{_nearest(column, names)}")
 
 
-def _nearest(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(str(word), known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{hint} (known: {', '.join(known)})"
+def _nearest(word: str, names: Sequence[str]) -> str:
+    return f"{did_you_mean(str(word), names)} (known: {', '.join(names)})"
 
 
 def _per_image(part: pd.DataFrame, image: str, columns: Sequence[str]) -> pd.DataFrame:
@@ -254,12 +316,51 @@ def _per_image(part: pd.DataFrame, image: str, columns: Sequence[str]) -> pd.Dat
     return numbers.groupby(part[image].to_numpy(), sort=True).mean()
 
 
-def _bootstrap(values: NDArray[np.float64], rounds: int, seed: int) -> tuple[float, float]:
-    """Percentile bootstrap of the mean; images without a score (NaN) are left out."""
-    values = values[np.isfinite(values)]
-    if len(values) < MIN_IMAGES:
-        return np.nan, np.nan
-    generator = np.random.default_rng(seed)
-    means = [values[generator.integers(0, len(values), len(values))].mean() for _ in range(rounds)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+def _thresholds(rows: pd.DataFrame) -> list[str]:
+    """Column endings of the thresholds that mAP is the mean over."""
+    if "thresholds" not in rows:
+        return ["50"]  # no counts either: the mean of one NaN
+    texts = list(dict.fromkeys(rows["thresholds"].astype(str)))
+    if len(texts) > 1:
+        raise InputError(
+            f"rows with IoU thresholds {texts[0]!r} and {texts[1]!r} cannot be pooled: "
+            "evaluate all images with the same ones"
+        )
+    return [percent(float(word)) for word in texts[0].split()]
+
+
+def _sums(rows: pd.DataFrame, *names: str) -> NDArray[np.float64]:
+    """Sum columns over the rows that have all of them; NaN if there is no such row."""
+    numbers = rows.reindex(columns=list(names)).apply(pd.to_numeric, errors="coerce").dropna()
+    if numbers.empty:
+        return np.full(len(names), np.nan)
+    return numbers.sum().to_numpy(dtype=float)
+
+
+def _quotient(top: float, low: float) -> float:
+    return float(top / low) if low > 0 else np.nan
+
+
+def _over(rows: pd.DataFrame, top: str, low: str) -> float:
+    return _quotient(*_sums(rows, top, low))
+
+
+def _ap(rows: pd.DataFrame, name: str) -> float:
+    tp, fp, fn = _sums(rows, f"tp{name}", f"fp{name}", f"fn{name}")
+    return _quotient(tp, tp + fp + fn)
+
+
+def _f1(rows: pd.DataFrame) -> float:
+    tp, fp, fn = _sums(rows, "tp50", "fp50", "fn50")
+    return _quotient(2 * tp, 2 * tp + fp + fn)
+
+
+def _pq(rows: pd.DataFrame) -> float:
+    iou, tp, fp, fn = _sums(rows, "matched_iou", "tp50", "fp50", "fn50")
+    return _quotient(iou, tp + (fp + fn) / 2)
+
+
+def _det(rows: pd.DataFrame) -> float:
+    cost, n_true = _sums(rows, "det_cost", "n_true")
+    worst = DET_WEIGHTS[1] * n_true
+    return 1 - _quotient(min(cost, worst), worst)

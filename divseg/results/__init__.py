@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from divseg.results.layout import RunLayout
+from divseg.results.marker import Marker, StageRecord
 from divseg.results.store import RunStore
-from divseg.results.writer import UnitWriter
+from divseg.results.writer import StageWriter
 
-__all__ = ["RunStore", "UnitWriter"]
+__all__ = ["Marker", "RunLayout", "RunStore", "StageRecord", "StageWriter"]

@@ -1,4 +1,4 @@
-"""Where everything lies in the folder of a run."""
+"""Where everything lies in a run folder."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from pathlib import Path
 
 from divseg.errors import InputError
 
-MAPS = ("sd", "foreground", "boundary", "low", "high", "mode")
+MAPS = ("std", "foreground", "boundary", "low", "high", "mode")
 TABLES = ("objects", "alternatives", "images", "scores", "summary", "failures")
 
 
 class RunLayout:
-    """Names of the files in a run's folder.
+    """Names of the files in a run folder.
 
     ::
 
         labels/<name>.tif      label images         objects.csv  images.csv  scores.csv  summary.csv
         denoised/<name>.tif    denoised images      failures.csv run.json    run.log     report.html
-        maps/<name>_sd.tif     and _foreground, _boundary; of divseg denoise _low, _high, _mode
-        samples/<name>.tif     a few samples        plots/  model/
-        objects/<name>.csv     objects of one image units/<name>.json  markers of finished images
-        alternatives/<name>.csv  hypotheses that lost to them    alternatives.csv
+        maps/<name>_std.tif    and _foreground, _boundary; of divseg denoise _low, _high, _mode
+        samples/<name>.tif     the first samples    plots/  model/
+        stacks/<name>.npz      label images of all samples
+        objects/<name>.csv     objects of one image units/<name>.json  which stages of an image are done
+        alternatives/<name>.csv  hypotheses that were not taken    alternatives.csv
 
     Parameters
     ----------
@@ -30,34 +31,15 @@ class RunLayout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-
-    @property
-    def run_json(self) -> Path:
-        """Record of the run: configuration, versions, device, seeds, timings."""
-        return self.folder / "run.json"
-
-    @property
-    def log(self) -> Path:
-        """Log of the run."""
-        return self.folder / "run.log"
-
-    @property
-    def report(self) -> Path:
-        """The report."""
-        return self.folder / "report.html"
-
-    @property
-    def plots(self) -> Path:
-        """Folder of plots."""
-        return self.folder / "plots"
-
-    @property
-    def model(self) -> Path:
-        """Folder of the model."""
-        return self.folder / "model"
+        self.run_json = folder / "run.json"
+        self.log = folder / "run.log"
+        self.report = folder / "report.html"
+        self.plots = folder / "plots"
+        self.model = folder / "model"
+        self.stages_json = folder / "stages.json"
 
     def labels(self, name: str) -> Path:
-        """Return the file of an image's consensus labels."""
+        """Return the file of the consensus labels of an image."""
         return self.folder / "labels" / f"{check_name(name)}.tif"
 
     def denoised(self, name: str) -> Path:
@@ -71,19 +53,23 @@ class RunLayout:
         return self.folder / "maps" / f"{check_name(name)}_{kind}.tif"
 
     def samples(self, name: str) -> Path:
-        """Return the file of an image's samples."""
+        """Return the file of the samples of an image."""
         return self.folder / "samples" / f"{check_name(name)}.tif"
+
+    def stack(self, name: str) -> Path:
+        """Return the file of the label images of all samples of an image."""
+        return self.folder / "stacks" / f"{check_name(name)}.npz"
 
     def objects(self, name: str) -> Path:
         """Return the file of the object table of one image."""
         return self.folder / "objects" / f"{check_name(name)}.csv"
 
     def alternatives(self, name: str) -> Path:
-        """Return the file of the table of one image's hypotheses that were not taken."""
+        """Return the file of the table of hypotheses of one image that were not taken."""
         return self.folder / "alternatives" / f"{check_name(name)}.csv"
 
     def marker(self, name: str) -> Path:
-        """Return the marker of an image."""
+        """Return the file that says which stages of an image are done."""
         return self.folder / "units" / f"{check_name(name)}.json"
 
     def table(self, name: str) -> Path:
@@ -91,12 +77,6 @@ class RunLayout:
         if name not in TABLES:
             raise InputError(f"there is no table {name!r}; choose one of {', '.join(TABLES)}")
         return self.folder / f"{name}.csv"
-
-    def unit_files(self, name: str) -> list[Path]:
-        """Return all result files that an image can have, its marker left out."""
-        maps = [self.map(name, kind) for kind in MAPS]
-        tables = [self.objects(name), self.alternatives(name)]
-        return [self.labels(name), self.denoised(name), self.samples(name), *tables, *maps]
 
 
 def check_name(name: str) -> str:

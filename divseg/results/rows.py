@@ -1,4 +1,4 @@
-"""Rows of the run's tables, and what the user is told at the end."""
+"""Rows of the tables of a run, and the text that ends it."""
 
 from __future__ import annotations
 
@@ -8,94 +8,109 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from divseg.io import Image, Problem
+from divseg.errors import Problem
+from divseg.io import PixelSize
 from divseg.metrics import summarize
 
 if TYPE_CHECKING:
+    from divseg.consensus import Consensus
     from divseg.metrics import Calibration
-    from divseg.workflow.image import ImageResult
 
-GAUSSIAN = "gaussian sd="
+GAUSSIAN, BEST_GAUSSIAN = "gaussian sigma=", "best gaussian (sigma={})"
+"""Inputs of the segmenter: a smoothed image, and in the summary the best of them."""
+
 SHOWN = ("map", "ap50", "ap75", "seg", "det", "f1", "pq")
+"""Scores that are shown to people; the tables hold more."""
 
 
 def failure_rows(problems: Iterable[Problem]) -> list[dict[str, str]]:
-    """Rows of failures.csv for files that the check found wanting."""
+    """Return rows of failures.csv for files that cannot be used."""
     return [
         {"image": Path(p.file).stem, "file": p.file, "stage": "check", "error": f"{p.problem}; {p.remedy}"}
         for p in problems
     ]
 
 
-def image_row(
-    image: Image, result: ImageResult, seconds: float, calibration: Calibration | None = None
-) -> dict[str, Any]:
-    """Row of images.csv: what is known of one image and its consensus."""
-    size, fused = image.pixel_size, result.consensus
-    counts = np.asarray(fused.counts, dtype=float)
-    objects = fused.objects
-    low, middle, high = np.quantile(counts, [0.05, 0.5, 0.95])
-    interval = None if calibration is None else calibration.count_interval(float(low), float(high))
+def pixel_columns(shape: tuple[int, ...], size: PixelSize | None) -> dict[str, Any]:
+    """Return the columns of images.csv that tell the shape, (Y, X) or (Z, Y, X), and the pixel size."""
     return {
-        "file": str(image.path),
-        "plane": " ".join(f"{axis}={index}" for axis, index in image.plane),
-        "height": image.shape[-2],
-        "width": image.shape[-1],
+        **({"depth": shape[0]} if len(shape) == 3 else {}),
+        "height": shape[-2],
+        "width": shape[-1],
         "pixel_size_y": None if size is None else size.y,
         "pixel_size_x": None if size is None else size.x,
         "pixel_unit": None if size is None else size.unit,
+    }
+
+
+def consensus_columns(
+    consensus: Consensus, calibration: Calibration | None = None, weights: NDArray[np.float64] | None = None
+) -> dict[str, Any]:
+    """Return the columns of images.csv that tell what a fusion found.
+
+    Parameters
+    ----------
+    consensus : Consensus
+        Fused label image.
+    calibration : Calibration, optional
+        Adds the calibrated interval of the count.
+    weights : float array, shape (K,), optional
+        Weights of the K label images in mean and quantiles of their counts; all the same by default.
+    """
+    counts, objects = np.asarray(consensus.counts, dtype=float), consensus.objects
+    if weights is None:
+        mean, quantiles = counts.mean(), np.quantile(counts, (0.05, 0.5, 0.95))
+    else:
+        from divseg.consensus.weights import weighted_quantiles
+
+        mean, quantiles = np.dot(counts, weights), weighted_quantiles(counts, weights, (0.05, 0.5, 0.95))
+    low, middle, high = quantiles.tolist()
+    interval = None if calibration is None else calibration.count_interval(low, high)
+    return {
         "n_objects": len(objects),
-        "count_mean": float(counts.mean()),
-        "count_q05": float(low),
-        "count_q50": float(middle),
-        "count_q95": float(high),
+        "count_mean": float(mean),
+        "count_q05": low,
+        "count_q50": middle,
+        "count_q95": high,
         **({} if interval is None else {"count_low": interval[0], "count_high": interval[1]}),
         "area_mean": float(objects["area"].mean()) if len(objects) else None,
         "existence_mean": float(objects["existence"].mean()) if len(objects) else None,
-        "sd_mean": float(result.sd.mean()),
-        **{f"expected_{name}": value for name, value in fused.expected.items()},
-        "noise_correlation_x": result.noise_correlation[0],
-        "noise_correlation_y": result.noise_correlation[1],
-        "warnings": "\n".join(result.warnings),
-        "seconds": round(seconds, 2),
+        **{f"expected_{name}": value for name, value in consensus.expected.items()},
     }
 
 
 def score_summary(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per input of the segmenter, over all images; of the Gaussian smoothings only the best.
+    """Return a row for each input of the segmenter, over all images; of the Gaussian smoothings only the best.
 
-    The width of the smoothing is chosen by the mean mAP over the images, with the truth: no user could
-    choose better, so the baseline is as strong as it can be.
+    The width of the smoothing is the one of the highest mean mAP over the images, so it is chosen with the ground
+    truth: nobody could choose better without it, and the baseline is as strong as it can be.
     """
     if scores.empty:
         return pd.DataFrame()
     table = summarize(scores, by="input")
-    order = list(dict.fromkeys(scores["input"]))
-    table = table.set_index("input").loc[order].reset_index()
     smooth = table["input"].str.startswith(GAUSSIAN)
     if smooth.any():
         best = int(np.argmax(np.where(smooth, table["map"].fillna(-1), -2)))
         width = str(table["input"].iloc[best]).removeprefix(GAUSSIAN)
         table = table[~smooth | (table.index == best)].copy()
-        table["input"] = table["input"].where(table.index != best, f"best gaussian (sd={width})")
+        table["input"] = table["input"].where(table.index != best, BEST_GAUSSIAN.format(width))
     return table.reset_index(drop=True)
 
 
-def summary_text(tables: Mapping[str, pd.DataFrame], summary: pd.DataFrame, page: Path, n_inputs: int) -> str:
-    """Return the lines that end a run: numbers, scores, where things are."""
-    images, failures = tables["images"], tables["failures"]
-    lines = [f"{len(images)} of {n_inputs} images done, {int(images['n_objects'].sum()) if len(images) else 0} objects"]
-    if len(failures):
-        lines.append(f"{len(failures)} failed: see {page.parent / 'failures.csv'}")
-    if len(summary):
-        lines += ["", score_table(summary), ""]
-    lines.append(f"report: {page}")
-    return "\n".join(lines)
+def summary_lines(tables: Mapping[str, pd.DataFrame], page: Path | None, n_inputs: int) -> list[str]:
+    """Return the lines that end a run: numbers, scores, where the report is."""
+    images = tables["images"]
+    n_objects = int(images["n_objects"].sum()) if len(images) else 0
+    lines = [f"{len(images)} of {n_inputs} images done, {n_objects} objects"]
+    if "summary" in tables:
+        lines += ["", score_table(tables["summary"]), ""]
+    return lines if page is None else [*lines, f"report: {page}"]
 
 
 def score_table(summary: pd.DataFrame) -> str:
-    """Scores of each input as aligned text."""
+    """Return the scores of each input as aligned text."""
     columns = [c for c in SHOWN if c in summary]
     width = max(len(str(v)) for v in ["input", *summary["input"]])
     head = "input".ljust(width) + "".join(c.rjust(8) for c in columns)

@@ -1,39 +1,39 @@
-"""The folder of a run: where everything goes, what is done already, and the tables."""
+"""The run folder as a whole: what it is of, which stages are done, and the tables."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from divseg.errors import OutputError
-from divseg.io.atomic import PART, output_error, write_csv, write_json
+from divseg.io import write_csv, write_json
+from divseg.io.atomic import PART, output_error
 from divseg.results.layout import RunLayout
-from divseg.results.writer import UnitWriter
+from divseg.results.marker import FORMAT, Marker
+from divseg.results.reader import read_table
+from divseg.results.writer import StageWriter
 
-SCHEMA = 1
-_IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}
-# From pandas 3.1 on this is how floats are always read, and asking for it is deprecated
-_NEW_PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2]) >= (3, 1)
-_EXACT_FLOATS: dict[str, Any] = {} if _NEW_PANDAS else {"float_precision": "round_trip"}
+_IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini", ".lock", "run.log"}
 
 
 class RunStore(RunLayout):
-    """The folder of a run; its files are named by :class:`RunLayout`.
+    """The run folder; its files are named by :class:`RunLayout`.
 
-    Each image is a unit. Its marker is written last and holds what the tables need, so a run that was killed
-    goes on where it stopped and loses nothing. Nothing is deleted that was not written by a run before.
+    Each image is a unit. The marker of a unit is written after the files that it speaks of and holds what the tables
+    need, so a run that was killed goes on where it stopped and loses nothing. Nothing is deleted that was not written
+    by an earlier run.
 
     Parameters
     ----------
     folder : path
-        Made where it is missing. An existing folder must be empty or of an earlier run of the same command.
+        Made if it is missing. An existing folder must be empty or of an earlier run of the same command.
     command : str
-        Which command of ``divseg`` keeps its results there.
+        The command of ``divseg`` that keeps its results there.
 
     Raises
     ------
@@ -46,6 +46,36 @@ class RunStore(RunLayout):
         self.command = command
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+        if not self.check():
+            self.write_run({})
+
+    @classmethod
+    def existing(cls, folder: str | os.PathLike[str], command: str = "run") -> RunStore | None:
+        """Open a run folder without writing anything; None if there is nothing yet.
+
+        Raises
+        ------
+        OutputError
+            As for :class:`RunStore`.
+        """
+        store = cls.__new__(cls)
+        RunLayout.__init__(store, Path(folder).expanduser())
+        store.command = command
+        if store.folder.exists() and not store.folder.is_dir():
+            raise OutputError(f"{store.folder}: the output is an existing file; give a folder with --out")
+        return store if store.folder.is_dir() and store.check() else None
+
+    def check(self) -> bool:
+        """Tell whether the folder holds a run; False if it is empty.
+
+        Raises
+        ------
+        OutputError
+            If it holds something else, or the run of another command or version.
+        """
+        try:
             # The list first, run.json after it: a process that starts beside this one writes run.json first
             present = [p.name for p in self.folder.iterdir() if p.name not in _IGNORED and p.suffix != PART]
         except OSError as error:
@@ -56,10 +86,16 @@ class RunStore(RunLayout):
                     f"{self.folder}: this folder is not empty and not of a divseg run (it has no run.json); "
                     "choose another --out"
                 )
-            self.write_run({})
-        earlier = self.read_run().get("command", "run")
-        if earlier != command:
+            return False
+        record = self.read_run()
+        if (version := record.get("format")) != FORMAT:
+            raise OutputError(
+                f"{self.folder}: this folder is of another version of divseg (format {version or 1}, not {FORMAT}); "
+                "choose another --out"
+            )
+        if (earlier := record.get("command")) != self.command:
             raise OutputError(f"{self.folder}: this folder holds the results of divseg {earlier}; choose another --out")
+        return True
 
     def write_run(self, record: Mapping[str, Any]) -> None:
         """Write run.json; the keys that mark the folder as a run's are added.
@@ -69,9 +105,7 @@ class RunStore(RunLayout):
         OutputError
             If it cannot be written.
         """
-        # folders of divseg run have never named their command
-        mark = {} if self.command == "run" else {"command": self.command}
-        write_json(self.run_json, {"divseg_run": SCHEMA, **mark, **record})
+        write_json(self.run_json, {**record, "format": FORMAT, "command": self.command})
 
     def read_run(self) -> dict[str, Any]:
         """Read run.json.
@@ -85,122 +119,95 @@ class RunStore(RunLayout):
             record = json.loads(self.run_json.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise OutputError(f"{self.run_json}: it cannot be read ({error}); choose another --out") from error
-        if not isinstance(record, dict) or record.get("divseg_run") != SCHEMA:
+        if not isinstance(record, dict) or not ("command" in record or "divseg_run" in record):
             raise OutputError(f"{self.run_json}: it is not that of a divseg run; choose another --out")
         return record
 
-    def read_marker(self, name: str) -> dict[str, Any] | None:
-        """Return what the marker of an image holds, None where there is no whole one."""
+    def read_stages(self) -> dict[str, dict[str, Any]]:
+        """Return `key` and `outcome` of the finished stages of the whole run; a damaged file says that none is."""
         try:
-            record = json.loads(self.marker(name).read_text(encoding="utf-8"))
+            record = json.loads(self.stages_json.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return None
-        whole = isinstance(record, dict) and record.get("name") == name and "status" in record
-        return record if whole else None
+            return {}
+        return record if isinstance(record, dict) else {}
 
-    def is_done(self, name: str, config_hash: str, fingerprint: str) -> bool:
-        """Tell whether an image was finished with this configuration and pixels, and its files are there."""
-        record = self.read_marker(name)
-        if record is None or record.get("status") != "done":
-            return False
-        if (record.get("config_hash"), record.get("fingerprint")) != (config_hash, fingerprint):
-            return False
-        return all((self.folder / file).is_file() for file in record["files"])
-
-    def start(self, name: str, config_hash: str, fingerprint: str) -> UnitWriter:
-        """Begin an image: forget what an earlier run made of it, and return what writes the new results.
-
-        Parameters
-        ----------
-        name : str
-            Name of the image.
-        config_hash, fingerprint : str
-            Of the configuration and of the pixels.
-
-        Returns
-        -------
-        UnitWriter
+    def write_stage(self, stage: str, key: str, outcome: Mapping[str, Any], seconds: float) -> None:
+        """Note that a stage of the whole run is done.
 
         Raises
         ------
-        InputError
-            If the name cannot be that of a file.
         OutputError
-            If earlier results cannot be removed.
+            If it cannot be written.
         """
-        earlier = self.read_marker(name)
-        try:
-            # The marker first: with it, results of two configurations could be taken for one
-            self.marker(name).unlink(missing_ok=True)
-            own = self.unit_files(name)
-            written = earlier.get("files", []) if earlier is not None else []
-            for path in own:
-                if path.relative_to(self.folder).as_posix() in written:
-                    path.unlink(missing_ok=True)
-            for path in [*own, self.marker(name)]:  # left by a run that was killed
-                for part in path.parent.glob(f".*{PART}"):
-                    if part.name.startswith(f".{path.name}."):
-                        part.unlink(missing_ok=True)
-        except OSError as error:
-            raise output_error(self.marker(name), error) from error
-        unit = UnitWriter(self, name, config_hash, fingerprint)
-        unit.begin()
-        return unit
+        done = {"key": key, "outcome": dict(outcome), "seconds": round(seconds, 3)}
+        write_json(self.stages_json, {**self.read_stages(), stage: done})
 
-    def collect(self, names: Iterable[str], config_hash: str | None = None) -> dict[str, pd.DataFrame]:
+    def read_marker(self, name: str) -> Marker:
+        """Return what is done of an image."""
+        return Marker.read(self.marker(name), name)
+
+    def is_done(self, marker: Marker, stage: str, key: str) -> bool:
+        """Tell whether a stage of an image was finished with this key, and its files are there."""
+        record = marker.stages.get(stage)
+        return record is not None and record.key == key and all((self.folder / f).is_file() for f in record.files)
+
+    def writer(self, marker: Marker, stage: str) -> StageWriter:
+        """Begin a stage of an image: return what writes its results."""
+        return StageWriter(self, marker, stage)
+
+    def collect(self, names: Iterable[str], stages: Sequence[str]) -> dict[str, pd.DataFrame]:
         """Build the tables of all images from their markers alone.
 
         Parameters
         ----------
         names : iterable of str
-            Images in the order the tables shall have; those without a marker are left out.
-        config_hash : str, optional
-            Take only images of this configuration.
+            Images in the order of the tables; those of which a stage is not done are left out.
+        stages : sequence of str
+            Stages in the order of their columns.
 
         Returns
         -------
         dict of DataFrame
             ``"images"`` (a row per image), ``"objects"`` (a row per object), ``"alternatives"`` (a row per
-            hypothesis that was not taken), ``"scores"`` and ``"failures"`` (columns image, error), all with the
-            column `image` first.
+            hypothesis that was not taken) and ``"scores"``, all with the column `image` first.
+
+        Raises
+        ------
+        OutputError
+            If the table of an image cannot be read.
         """
-        images, scores, failures = [], [], []
+        images, scores = [], []
         objects: list[pd.DataFrame] = []
         alternatives: list[pd.DataFrame] = []
         for name in names:
-            record = self.read_marker(name)
-            if record is None or (config_hash is not None and record.get("config_hash") != config_hash):
+            done = self.read_marker(name).stages
+            if any(stage not in done for stage in stages):
                 continue
-            if record["status"] == "failed":
-                failures.append({"image": name, "error": record["error"]})
-            if record["status"] != "done":
-                continue
-            images.append({"image": name, **record["image"]})
-            scores += [{"image": name, **row} for row in record["scores"]]
-            if record["objects"] is not None:
-                objects.append(_read_table(self.objects(name), name))
-            if record.get("alternatives") is not None:  # runs of earlier versions have none
-                alternatives.append(_read_table(self.alternatives(name), name))
+            records = [done[stage] for stage in stages]
+            row = {"image": name}
+            for record in records:
+                row |= record.row
+                scores += [{"image": name, **score} for score in record.scores]
+            warnings = list(dict.fromkeys(text for record in records for text in record.warnings))
+            seconds = round(sum(record.seconds for record in records), 2)
+            images.append({**row, "warnings": "\n".join(warnings), "seconds": seconds})
+            for path, tables in ((self.objects(name), objects), (self.alternatives(name), alternatives)):
+                if any(path.relative_to(self.folder).as_posix() in record.files for record in records):
+                    tables.append(_read_table(path, name))
         return {
             "images": pd.DataFrame(images, columns=None if images else ["image"]),
             "objects": _stack(objects),
             "alternatives": _stack(alternatives),
             "scores": pd.DataFrame(scores, columns=None if scores else ["image"]),
-            "failures": pd.DataFrame(failures, columns=["image", "error"]),
         }
 
-    def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
-        """Write tables as CSV.
+    def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Write tables as CSV; a table of an earlier run that is not among them is removed.
 
         Parameters
         ----------
         tables : mapping of str to DataFrame
             Of the names objects, alternatives, images, scores, summary, failures.
-
-        Returns
-        -------
-        list of Path
-            The files.
 
         Raises
         ------
@@ -209,20 +216,20 @@ class RunStore(RunLayout):
         OutputError
             If one cannot be written.
         """
-        paths = [self.table(name) for name in tables]
-        for path, table in zip(paths, tables.values(), strict=True):
-            write_csv(path, table)
-        return paths
+        for name, table in tables.items():
+            write_csv(self.table(name), table)
+        for name in {"scores", "summary"} - tables.keys():
+            try:
+                self.table(name).unlink(missing_ok=True)
+            except OSError as error:
+                raise output_error(self.table(name), error) from error
 
 
 def _read_table(path: Path, name: str) -> pd.DataFrame:
     """Read the table of one image."""
-    try:
-        table = pd.read_csv(path, **_EXACT_FLOATS)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: it cannot be read ({error}); run again to make it anew") from error
-    # by hand, because a name like 007 or NA would come back as something else
-    table = table.drop(columns="image", errors="ignore")
+    if not path.is_file():
+        raise OutputError(f"{path}: the table is missing; run again to make it anew")
+    table = read_table(path)
     table.insert(0, "image", pd.Series([name] * len(table), index=table.index, dtype=str))
     return table
 

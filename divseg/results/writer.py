@@ -1,9 +1,12 @@
-"""Results of one image, on their way to the folder of the run."""
+"""Results of one stage of one image, on their way to the run folder."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,131 +14,130 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from divseg.io.atomic import write_csv, write_json
-from divseg.io.image import PixelSize
-from divseg.io.labels import write_labels
-from divseg.io.write import write_image
+from divseg.io import PixelSize, write_csv, write_image, write_labels
+from divseg.io.atomic import output_error
 from divseg.results.layout import RunLayout
+from divseg.results.marker import Marker, StageRecord
 
 
-class UnitWriter:
-    """Writes the results of one image, and its marker last; made by :meth:`divseg.io.RunStore.start`.
+class StageWriter:
+    """Writes the results of one stage beside the earlier ones, and puts them in their place when all are there.
 
-    Attributes
+    Until :meth:`commit` the earlier results of the image stay as they are.
+
+    Parameters
     ----------
-    files : list of str
-        Written so far, relative to the run's folder.
+    layout : RunLayout
+        Names of the files.
+    marker : Marker
+        What is done of the image; changed and written by :meth:`commit`.
+    stage : str
+        Name of the stage.
     """
 
-    def __init__(self, layout: RunLayout, name: str, config_hash: str, fingerprint: str) -> None:
-        self.layout, self.name = layout, name
-        self.config_hash, self.fingerprint = config_hash, fingerprint
-        self.files: list[str] = []
+    def __init__(self, layout: RunLayout, marker: Marker, stage: str) -> None:
+        self.layout, self.marker, self.stage, self.name = layout, marker, stage, marker.name
+        self.row: dict[str, Any] = {}
+        self.scores: list[dict[str, Any]] = []
+        self.info: dict[str, Any] = {}
+        self._files: dict[str, Path] = {}
+        self._pending = layout.folder / "units" / f".{marker.name}.{stage}"
+        if self._pending.exists():  # left by a run that was killed
+            shutil.rmtree(self._pending, ignore_errors=True)
 
-    def begin(self) -> None:
-        """Write a marker that says which files may come, so that a later run can clear up after a crash."""
-        coming = [self._relative(path) for path in self.layout.unit_files(self.name) if not path.exists()]
-        self._mark({"status": "started", "files": coming})
+    def labels(self, labels: ArrayLike, pixel_size: PixelSize | None = None) -> None:
+        """Write the label image; errors as :func:`divseg.io.write_labels`."""
+        self._write(self.layout.labels(self.name), lambda path: write_labels(path, labels, pixel_size))
 
-    def labels(self, labels: ArrayLike, pixel_size: PixelSize | None = None) -> Path:
-        """Write the label image and return its file; errors as :func:`divseg.io.write_labels`."""
-        path = self.layout.labels(self.name)
-        write_labels(path, labels, pixel_size)
-        return self._written(path)
+    def denoised(self, image: ArrayLike, pixel_size: PixelSize | None = None) -> None:
+        """Write the denoised image, (Y, X) or (Z, Y, X)."""
+        self._image(self.layout.denoised(self.name), image, pixel_size)
 
-    def denoised(self, image: ArrayLike, pixel_size: PixelSize | None = None) -> Path:
-        """Write the denoised image, (Y, X) or (Z, Y, X), and return its file."""
-        path = self.layout.denoised(self.name)
-        write_image(path, image, pixel_size, _axes(image))
-        return self._written(path)
+    def map(self, kind: str, image: ArrayLike, pixel_size: PixelSize | None = None) -> None:
+        """Write a map, such as ``"std"`` or ``"foreground"``."""
+        self._image(self.layout.map(self.name, kind), image, pixel_size)
 
-    def map(self, kind: str, image: ArrayLike, pixel_size: PixelSize | None = None) -> Path:
-        """Write a map, such as ``"sd"`` or ``"foreground"``, and return its file."""
-        path = self.layout.map(self.name, kind)
-        write_image(path, image, pixel_size, _axes(image))
-        return self._written(path)
+    def samples(self, samples: ArrayLike, pixel_size: PixelSize | None = None) -> None:
+        """Write a few samples, (S, Y, X)."""
+        self._write(self.layout.samples(self.name), lambda path: write_image(path, samples, pixel_size, "SYX"))
 
-    def samples(self, samples: ArrayLike, pixel_size: PixelSize | None = None) -> Path:
-        """Write a few samples, (S, Y, X), and return their file."""
-        path = self.layout.samples(self.name)
-        write_image(path, samples, pixel_size, "SYX")
-        return self._written(path)
+    def stack(self, save: Callable[[Path], Any]) -> None:
+        """Write the label images of all samples; `save` writes them to the path that it is given."""
+        self._write(self.layout.stack(self.name), save)
+        self.info["stack_sha256"] = file_sha256(self._files[self._relative(self.layout.stack(self.name))])
 
-    def objects(self, table: pd.DataFrame, alternatives: pd.DataFrame | None = None) -> Path:
-        """Write the object table, a row per object, and return its file.
-
-        Parameters
-        ----------
-        table : DataFrame
-            A row per object.
-        alternatives : DataFrame, optional
-            A row per hypothesis that was not taken.
-        """
+    def objects(self, table: pd.DataFrame, alternatives: pd.DataFrame | None = None) -> None:
+        """Write the object table, a row per object, and a row for each hypothesis that was not taken."""
         if alternatives is not None:
-            beside = self.layout.alternatives(self.name)
-            write_csv(beside, alternatives)
-            self._written(beside)
-        path = self.layout.objects(self.name)
-        write_csv(path, table)
-        return self._written(path)
+            self._write(self.layout.alternatives(self.name), lambda path: write_csv(path, alternatives))
+        self._write(self.layout.objects(self.name), lambda path: write_csv(path, table))
 
-    def finish(self, image: Mapping[str, Any], scores: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Write the marker: from now on the image is done.
-
-        Parameters
-        ----------
-        image : mapping
-            The image's row of images.csv, without its name.
-        scores : sequence of mapping
-            The image's rows of scores.csv, without its name.
+    def commit(self, key: str, warnings: Sequence[str] = (), seconds: float = 0.0) -> None:
+        """Put the results in their place; from now on the stage is done.
 
         Raises
         ------
         OutputError
-            If it cannot be written.
+            If they cannot be written.
         """
-        tables = {"objects": self.layout.objects(self.name), "alternatives": self.layout.alternatives(self.name)}
-        places = {table: self._relative(path) for table, path in tables.items()}
-        self._mark(
-            {
-                "status": "done",
-                "files": self.files,
-                "image": dict(image),
-                **{table: place if place in self.files else None for table, place in places.items()},
-                "scores": [dict(row) for row in scores],
-            }
-        )
-
-    def fail(self, error: str | BaseException) -> None:
-        """Remove what was written and mark the image as failed; the next run tries it again.
-
-        Parameters
-        ----------
-        error : str or exception
-            Why.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
-        for file in self.files:
-            with contextlib.suppress(OSError):
+        path = self.layout.marker(self.name)
+        earlier = self.marker.stages.pop(self.stage, None)
+        gone = sorted(set(earlier.files) - self._files.keys()) if earlier is not None else []
+        if earlier is not None:  # with its record, files of two settings could be taken for one
+            self.marker.write(path)
+        try:
+            for file, new in self._files.items():
+                target = self.layout.folder / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(new, target)
+            for file in gone:
                 (self.layout.folder / file).unlink(missing_ok=True)
-        text = error if isinstance(error, str) else str(error) or type(error).__name__
-        self._mark({"status": "failed", "files": [], "error": " ".join(text.split())})
+            if self._files:
+                self._pending.rmdir()
+        except OSError as error:
+            raise output_error(self.layout.folder, error) from error
+        self.marker.stages[self.stage] = StageRecord(
+            key, list(self._files), self.row, self.scores, self.info, list(warnings), round(seconds, 3)
+        )
+        self.marker.failure = None
+        self.marker.write(path)
 
-    def _mark(self, record: dict[str, Any]) -> None:
-        known = {"name": self.name, "config_hash": self.config_hash, "fingerprint": self.fingerprint}
-        write_json(self.layout.marker(self.name), {**known, **record}, nan=True)
+    def discard(self) -> None:
+        """Remove what was written and not committed."""
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self._pending, ignore_errors=True)
 
-    def _written(self, path: Path) -> Path:
-        self.files.append(self._relative(path))
-        return path
+    def _image(self, target: Path, image: ArrayLike, pixel_size: PixelSize | None) -> None:
+        axes = "ZYX"[-np.ndim(image) :]
+        self._write(target, lambda path: write_image(path, image, pixel_size, axes))
+
+    def _write(self, target: Path, write: Callable[[Path], Any]) -> None:
+        file = self._relative(target)
+        new = self._pending / file.replace("/", "_")
+        write(new)
+        self._files[file] = new
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.layout.folder).as_posix()
 
 
-def _axes(image: ArrayLike) -> str:
-    return "ZYX" if np.ndim(image) == 3 else "YX"
+def forget(layout: RunLayout, marker: Marker, stages: Sequence[str], failure: Mapping[str, str] | None) -> None:
+    """Remove the results of some stages of an image, and note why: they are of other settings.
+
+    Raises
+    ------
+    OutputError
+        If the marker cannot be written.
+    """
+    files = [file for stage in stages if stage in marker.stages for file in marker.stages.pop(stage).files]
+    marker.failure = None if failure is None else dict(failure)
+    marker.write(layout.marker(marker.name))
+    for file in files:
+        with contextlib.suppress(OSError):
+            (layout.folder / file).unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

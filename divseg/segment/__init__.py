@@ -1,8 +1,7 @@
-"""Label images of samples: thresholding with division of touching objects, and the user's own functions."""
+"""From images to label images: thresholding with division of touching objects, StarDist, and functions of the user."""
 
 from __future__ import annotations
 
-from divseg.segment.protocol import Segmenter
-from divseg.segment.registry import segmenter
+from divseg.segment.protocol import Segmenter, segmenter
 
 __all__ = ["Segmenter", "segmenter"]

@@ -12,13 +12,14 @@ Result = TypeVar("Result")
 
 
 class ErrorLast(Iterator[Item]):
-    """An iterator that ends where another fails and keeps the error until it is asked for.
+    """An iterator that ends where another one fails, and keeps the error until :meth:`raise_error`.
 
-    Whoever takes items ahead can so give out what became of those before the failure.
+    A caller that takes items ahead can so deliver the results of those before the failure.
 
     Parameters
     ----------
     items : iterable
+        Items, of which the next one may raise.
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
@@ -37,7 +38,7 @@ class ErrorLast(Iterator[Item]):
             raise StopIteration from None
 
     def raise_error(self) -> None:
-        """Raise what the other iterator raised; nothing happens where it ended well."""
+        """Raise what the other iterator raised, if it did."""
         if self._error is not None:
             raise self._error
 
@@ -48,17 +49,18 @@ def map_ahead(
     threads: int,
     begin: Callable[[], object] | None = None,
 ) -> Iterator[Result]:
-    """Yield ``f(item)`` in order; `threads` of them are under way.
+    """Yield ``f(item)`` in order; `threads` of them are computed at once.
 
-    An error of `items` is raised where it belongs: after the results of the items before.
+    An error of `items` is raised after the results of the items before it.
 
     Parameters
     ----------
     f : callable
-        That may run in several threads at once.
+        Function that may run in several threads at once.
     items : iterable
-        Taken in the caller's thread, at most ``threads + 1`` ahead of what was yielded.
+        Items, taken in the caller's thread, at most ``threads + 1`` ahead of the results.
     threads : int
+        Number of threads.
     begin : callable, optional
         Called first in each thread.
     """

@@ -3,7 +3,8 @@
 Separable: the first axis by two sweeps, every further axis by the lower envelope of parabolas (Felzenszwalb and
 Huttenlocher, Theory of Computing 8, 2012, algorithm 1). A run of foreground pixels along an axis is bounded by
 background pixels, and no site behind those can be nearer: the envelope is built run by run, which makes the
-transform several times faster than one over all pixels where most of an image is background.
+transform several times faster than one over all pixels if most of an image is background.
+``scipy.ndimage.distance_transform_edt`` gives the same distances up to rounding in float32.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 
-def distance_to_background(mask: NDArray[np.bool_], steps: Sequence[float] | None = None) -> NDArray[np.float32]:
+def distance_to_background(mask: NDArray[np.bool_], spacing: Sequence[float] | None = None) -> NDArray[np.float32]:
     """Return the distance of every foreground pixel to the nearest background pixel.
 
     Parameters
     ----------
     mask : bool array, shape (Y, X) or (Z, Y, X)
-        Foreground. What lies outside the image counts as neither: an object cut by the edge is as deep as what
-        is seen of it tells.
-    steps : sequence of float, optional
+        Foreground. What lies outside the image counts as neither: an object cut by the edge is as deep as its visible
+        part.
+    spacing : sequence of float, optional
         Distance between neighbouring pixels along each axis; 1 by default.
 
     Returns
@@ -31,11 +32,11 @@ def distance_to_background(mask: NDArray[np.bool_], steps: Sequence[float] | Non
     float32 array, shape of `mask`
         0 in the background; infinite everywhere if there is no background at all.
     """
-    spacing = [1.0] * mask.ndim if steps is None else [float(s) for s in steps]
-    squared = _sweep(mask.reshape(mask.shape[0], -1), spacing[0] ** 2).reshape(mask.shape)
+    step = [1.0] * mask.ndim if spacing is None else [float(s) for s in spacing]
+    squared = _sweep(mask.reshape(mask.shape[0], -1), step[0] ** 2).reshape(mask.shape)
     for axis in range(1, mask.ndim):
         lines = np.ascontiguousarray(np.moveaxis(squared, axis, -1))
-        _envelopes(lines.reshape(-1, mask.shape[axis]), spacing[axis] ** 2)
+        _envelopes(lines.reshape(-1, mask.shape[axis]), step[axis] ** 2)
         squared = np.moveaxis(lines, -1, axis)
     return np.sqrt(np.ascontiguousarray(squared))
 
@@ -44,22 +45,22 @@ def distance_to_background(mask: NDArray[np.bool_], steps: Sequence[float] | Non
 def _sweep(mask: NDArray[np.bool_], weight: float) -> NDArray[np.float32]:  # pragma: no cover - compiled
     """Squared distances along the first axis of a (lines, pixels) array."""
     n, m = mask.shape
-    steps = np.empty((n, m), np.float32)
+    distance = np.empty((n, m), np.float32)
     for i in range(n):
         for j in range(m):
             if not mask[i, j]:
-                steps[i, j] = 0.0
+                distance[i, j] = 0.0
             elif i == 0:
-                steps[i, j] = np.inf
+                distance[i, j] = np.inf
             else:
-                steps[i, j] = steps[i - 1, j] + 1.0
+                distance[i, j] = distance[i - 1, j] + 1.0
     for i in range(n - 2, -1, -1):
         for j in range(m):
-            steps[i, j] = min(steps[i, j], steps[i + 1, j] + 1.0)
+            distance[i, j] = min(distance[i, j], distance[i + 1, j] + 1.0)
     for i in range(n):
         for j in range(m):
-            steps[i, j] = weight * steps[i, j] * steps[i, j]
-    return steps
+            distance[i, j] = weight * distance[i, j] * distance[i, j]
+    return distance
 
 
 @njit(cache=True, nogil=True)

@@ -14,19 +14,19 @@ _ALL = {
     "threshold": Option(
         Number(words=("sample", "image")),
         "sample",
-        "from each image, from the reference of fit(), or a fixed intensity",
+        "from each image (sample), from the reference of fit() (image), or a fixed intensity",
     ),
     "low": Option(Number(words=("auto",)), "auto", "hysteresis: intensity that ends an object"),
     "high": Option(Number(words=("auto",)), "auto", "hysteresis: intensity that an object must reach somewhere"),
     "band": Option(
         Number(0, 1),
         0.25,
-        "hysteresis: low and high lie this share of the way from Otsu's threshold to the class means",
+        "hysteresis: low and high lie this fraction of the way from Otsu's threshold to the class means",
     ),
-    "window": Option(Number(3, 9999, odd=True), 51, "side in pixels of the surroundings, larger than an object"),
+    "window": Option(Number(3, 9999, odd=True), 51, "side of the surroundings in pixels, larger than an object"),
     "offset": Option(Number(), 0.5, "local: margin above the local mean, in standard deviations"),
     "k": Option(Number(-1, 1), 0.05, "sauvola: weight of the local contrast"),
-    "smooth": Option(Number(0, 100), 0.0, "Gaussian smoothing before thresholding, sd in pixels; 0 = none"),
+    "smooth": Option(Number(0, 100), 0.0, "Gaussian smoothing before thresholding, sigma in pixels; 0 = none"),
     "background": Option(
         Number(0, 9999, whole=True), 0, "subtract the background: radius in pixels, above that of any object; 0 = no"
     ),
@@ -39,18 +39,20 @@ _ALL = {
     "h": Option(
         Number(0, words=("auto",)),
         "auto",
-        "dip between two peaks that divides: pixels of distance (0.5), or foreground sds with split=intensity (0.2)",
+        "dip between two peaks that divides: pixels of distance (0.5), or foreground stds with split=intensity (0.2)",
     ),
     "h_relative": Option(
-        Number(0, 1, words=("auto",)), "auto", "the same as a share of the higher peak (distance, combined: 0.04)"
+        Number(0, 1, words=("auto",)), "auto", "the same as a fraction of the higher peak (distance, combined: 0.04)"
     ),
     "split_smooth": Option(
-        Number(0, 100, words=("auto",)), "auto", "smoothing of what is divided, sd in pixels (distance 1, intensity 2)"
+        Number(0, 100, words=("auto",)),
+        "auto",
+        "smoothing before division, sigma in pixels (distance 1, intensity 2)",
     ),
     "min_distance": Option(Number(0), 0.0, "objects with centres nearer than this many pixels are not divided"),
     "connectivity": Option(Number(1, 3, whole=True), 1, "1: pixels of an object share a side; 2, 3: or a corner"),
     "ndim": Option(Number(2, 3, whole=True), 2, "2: planes (Y, X); 3: volumes (Z, Y, X)"),
-    "anisotropy": Option(Number(0.01, 100), 1.0, "distance of two planes in units of the pixel size (ndim=3)"),
+    "anisotropy": Option(Number(0.01, 100), 1.0, "distance between planes in units of the pixel size (ndim=3)"),
 }
 
 _SPECIAL = {
@@ -60,7 +62,7 @@ _SPECIAL = {
 }
 _GLOBAL = ("otsu", "li", "triangle", "yen", "isodata", "fixed")
 _OWN = {name for names in _SPECIAL.values() for name in names}
-_OF_SPLITTING = ("h", "h_relative", "split_smooth", "min_distance")
+_SPLITTING = ("h", "h_relative", "split_smooth", "min_distance")
 
 METHODS: dict[str, dict[str, Option]] = {
     method: {name: option for name, option in _ALL.items() if name not in _OWN or name in _SPECIAL.get(method, ())}
@@ -71,7 +73,7 @@ METHODS: dict[str, dict[str, Option]] = {
 
 @dataclass(frozen=True)
 class ThresholdOptions:
-    """Values of all options, by the names that strings use; options that a method does not have are idle."""
+    """Values of all options, by the names that strings use; options of other methods have their defaults."""
 
     threshold: str | float
     low: str | float
@@ -98,11 +100,11 @@ class ThresholdOptions:
 
     @property
     def fixed(self) -> bool:
-        """Whether the user gave the threshold, which then asks nothing of the image."""
+        """Whether the user gave the threshold, so that it does not depend on the image."""
         return isinstance(self.threshold, float) or isinstance(self.low, float)
 
     @property
-    def steps(self) -> tuple[float, ...]:
+    def spacing(self) -> tuple[float, ...]:
         """Distance between neighbouring pixels along each axis, in units of the pixel size in Y and X."""
         return (self.anisotropy, 1.0, 1.0) if self.ndim == 3 else (1.0, 1.0)
 
@@ -120,7 +122,7 @@ def threshold_options(method: str, pairs: Iterable[tuple[str, str]]) -> tuple[st
     Returns
     -------
     method : str
-        ``"fixed"`` where a number was given as threshold, otherwise as it came.
+        ``"fixed"`` if the threshold is a number, otherwise unchanged.
     options : ThresholdOptions
     name : str
         The canonical string.
@@ -145,8 +147,8 @@ def threshold_options(method: str, pairs: Iterable[tuple[str, str]]) -> tuple[st
         method = "fixed"
     if method == "hysteresis":
         _check_hysteresis(values, named)
-    if values["split"] == "none" and (lost := [name for name in _OF_SPLITTING if name in named]):
-        raise ConfigError(f"segmenter option {lost[0]} has no effect without split=distance, intensity or combined")
+    if values["split"] == "none" and (idle := [name for name in _SPLITTING if name in named]):
+        raise ConfigError(f"segmenter option {idle[0]} has no effect without split=distance, intensity or combined")
     if values["split"] == "intensity" and "h_relative" in named:
         raise ConfigError("segmenter option h_relative has no effect with split=intensity; use h")
     if "max_hole" in named and not values["fill_holes"]:
@@ -159,14 +161,14 @@ def threshold_options(method: str, pairs: Iterable[tuple[str, str]]) -> tuple[st
         raise ConfigError(
             f"segmenter options min_size={values['min_size']} and max_size={values['max_size']} leave no objects"
         )
-    idle = {name: option.default for name, option in _ALL.items()}
-    return method, ThresholdOptions(**{**idle, **values}), canonical(method, values, METHODS[method])
+    defaults = {name: option.default for name, option in _ALL.items()}
+    return method, ThresholdOptions(**{**defaults, **values}), canonical(method, values, METHODS[method])
 
 
 def _check_hysteresis(values: dict[str, object], named: set[str]) -> None:
     low, high = values["low"], values["high"]
     if isinstance(low, float) != isinstance(high, float):
-        raise ConfigError("segmenter 'hysteresis' needs both low= and high=, or neither (then both are found)")
+        raise ConfigError("segmenter 'hysteresis' needs both low= and high=, or neither (then both are chosen)")
     if isinstance(low, float) and isinstance(high, float):
         if low > high:
             raise ConfigError(f"segmenter options low={low:g} and high={high:g}: low must not be above high")

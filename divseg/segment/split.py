@@ -1,4 +1,4 @@
-"""Division of touching objects."""
+"""From foreground to objects: fill holes, divide what touches, drop objects by size and position."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from scipy import ndimage as ndi
 from divseg.segment.distance import distance_to_background
 from divseg.segment.flooding import flood
 from divseg.segment.options import ThresholdOptions
-from divseg.segment.prepare import smoothed
+from divseg.segment.prepare import smooth
 
 DIP = {"distance": 0.5, "combined": 0.5, "intensity": 0.2}
 """Default of ``h``: pixels, or standard deviations of the foreground."""
 
-DIP_SHARE = {"distance": 0.04, "combined": 0.04, "intensity": 0.0}
+RELATIVE_DIP = {"distance": 0.04, "combined": 0.04, "intensity": 0.0}
 """Default of ``h_relative``."""
 
 SMOOTHING = {"distance": 1.0, "combined": 1.0, "intensity": 2.0}
-"""Default of ``split_smooth`` in pixels."""
+"""Default of ``split_smooth``: sigma in pixels."""
 
 DIMMEST = 0.5
 """Combined: factor on the distance where a region is dimmest, against 1 where it is brightest."""
@@ -31,11 +31,10 @@ def split(mask: NDArray[np.bool_], image: NDArray[np.floating], options: Thresho
     above the pass to a higher one (dynamics; h-maxima):
 
     - ``distance``: distance to the background (Euclidean). Seen from the lower peak, the dip must be deeper than ``h``
-      pixels and than the share ``h_relative`` of the higher peak, which is about the radius of the larger object: a
-      lobe of a large object's rough outline is none of its own, but a small object of that size, alone or touching
-      its like, is.
+      pixels and than the fraction ``h_relative`` of the higher peak, which is about the radius of the larger object: a
+      lobe of a large object's rough outline stays part of it, but two touching objects of the lobe's size are divided.
     - ``intensity``: the image itself; the dip must be deeper than ``h`` standard deviations of the foreground.
-    - ``combined``: the distance, lessened where a connected region is dim; rules as for distance.
+    - ``combined``: the distance, reduced where a connected region is dim; rules as for ``distance``.
 
     Parameters
     ----------
@@ -54,25 +53,25 @@ def split(mask: NDArray[np.bool_], image: NDArray[np.floating], options: Thresho
     if options.split == "none" or not mask.any():
         return _regions(mask, options)[0]
     dip = _number(options.h, DIP[options.split])
-    share = _number(options.h_relative, DIP_SHARE[options.split])
-    sd = _number(options.split_smooth, SMOOTHING[options.split])
+    relative_dip = _number(options.h_relative, RELATIVE_DIP[options.split])
+    sigma = _number(options.split_smooth, SMOOTHING[options.split])
     if options.split == "intensity":
-        height = smoothed(image, sd, options.steps)
+        height = smooth(image, sigma, options.spacing)
         dip *= float(height[mask].std(dtype=np.float64))
     elif mask.all():
         return np.ones(mask.shape, np.int32)  # no background to measure a distance from
     else:
-        height = smoothed(distance_to_background(mask, options.steps), sd, options.steps)
+        height = smooth(distance_to_background(mask, options.spacing), sigma, options.spacing)
         if options.split == "combined":
-            height *= _brightness(mask, smoothed(image, sd, options.steps), options)
+            height *= _brightness(mask, smooth(image, sigma, options.spacing), options)
     return flood(
         height,
         mask,
         depth=dip,
-        share=share,
+        relative_depth=relative_dip,
         min_distance=options.min_distance,
         connectivity=options.connectivity,
-        steps=options.steps,
+        spacing=options.spacing,
     )
 
 
@@ -98,3 +97,61 @@ def _brightness(
     factor = np.zeros(mask.shape, np.float32)
     factor[mask] = DIMMEST + (1 - DIMMEST) * (values - low[region]) / width[region]
     return factor
+
+
+def fill_holes(mask: NDArray[np.bool_], max_hole: int = 0) -> NDArray[np.bool_]:
+    """Fill background that the foreground encloses.
+
+    Parameters
+    ----------
+    mask : bool array, shape (Y, X) or (Z, Y, X)
+        Foreground.
+    max_hole : int
+        Holes of more pixels stay open; 0 fills all. Background is enclosed if no path over the sides of pixels leads
+        from it to the edge of the image.
+
+    Returns
+    -------
+    bool array, same shape
+    """
+    gaps, n = ndi.label(~mask)
+    is_hole = np.ones(n + 1, bool)
+    is_hole[_labels_at_edge(gaps)] = False
+    is_hole[0] = False
+    if max_hole:
+        is_hole &= np.bincount(gaps.ravel(), minlength=n + 1) <= max_hole
+    return mask | is_hole[gaps]
+
+
+def drop_objects(
+    labels: NDArray[np.int32], *, min_size: int = 0, max_size: int = 0, clear_border: bool = False
+) -> NDArray[np.int32]:
+    """Drop objects by size and position, and number the others 1..n in the order of their labels.
+
+    Parameters
+    ----------
+    labels : int32 array, shape (Y, X) or (Z, Y, X)
+        0 is background.
+    min_size, max_size : int
+        Objects of fewer, or of more pixels are dropped; a `max_size` of 0 means no limit.
+    clear_border : bool
+        Drop objects with a pixel at the edge of the image.
+
+    Returns
+    -------
+    int32 array, same shape
+    """
+    sizes = np.bincount(labels.ravel())
+    keep = sizes >= max(min_size, 1)
+    if max_size:
+        keep &= sizes <= max_size
+    if clear_border:
+        keep[_labels_at_edge(labels)] = False
+    keep[0] = False
+    return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[labels]
+
+
+def _labels_at_edge(labels: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the distinct values at the edge of an image."""
+    edges = [labels.take(end, axis).ravel() for axis in range(labels.ndim) for end in (0, -1)]
+    return np.unique(np.concatenate(edges))

@@ -1,41 +1,44 @@
-"""The thresholding segmenter: prepare, threshold, fill, split, clean."""
+"""The thresholding segmenter: prepare, threshold, fill holes, split, drop objects."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numba import get_num_threads
 from numpy.typing import NDArray
 
 from divseg.errors import ConfigError, InputError
-from divseg.segment.clean import drop_objects, fill_holes
 from divseg.segment.options import ThresholdOptions, threshold_options
 from divseg.segment.prepare import context, prepare
-from divseg.segment.split import split
-from divseg.segment.stream import check_image, label_images
-from divseg.segment.threshold import Level, find_level, foreground
+from divseg.segment.split import drop_objects, fill_holes, split
+from divseg.segment.stream import ImageForm, check_pixels, label_images, read_reference
+from divseg.segment.thresholds import Level, find_level, foreground
+
+if TYPE_CHECKING:
+    from divseg.io import Image
+    from divseg.segment.protocol import Pixels
 
 
 @dataclass(frozen=True, eq=False)
 class ThresholdSegmenter:
     """Bright objects on a darker background, found by a threshold.
 
-    Made by :func:`divseg.segment.segmenter`. Smoothing and subtraction of the background come first; the threshold
-    acts on what they give, in the image's units.
+    Made by :func:`divseg.segmenter`. Smoothing and subtraction of the background come first; the threshold applies to
+    their result, in the image's units.
 
     Attributes
     ----------
     method : str
         A name of :data:`divseg.segment.options.METHODS`.
     options : ThresholdOptions
-        Their values.
+        Values of the method's options.
     name : str
         Canonical string.
     level : Level, optional
-        With ``threshold=image``: what :meth:`fit` found.
+        With ``threshold=image``: the result of :meth:`fit`.
     """
 
     method: str
@@ -62,8 +65,8 @@ class ThresholdSegmenter:
         """
         return context(self.method, self.options)
 
-    def fit(self, reference: Any) -> Self:
-        """Take the threshold from a reference image, with ``threshold=image``; otherwise nothing happens.
+    def fit(self, reference: Pixels | Image) -> Self:
+        """With ``threshold=image``, take the threshold from a reference image.
 
         Parameters
         ----------
@@ -73,36 +76,41 @@ class ThresholdSegmenter:
         Returns
         -------
         ThresholdSegmenter
-            With this threshold; methods ``local`` and ``sauvola`` then take images of the reference's shape only.
+            A segmenter with this threshold; methods ``local`` and ``sauvola`` then take images of the reference's shape
+            only. The segmenter itself if ``threshold`` is not ``image``.
 
         Raises
         ------
         InputError
-            If the reference is no image.
+            If the reference is not one image.
         """
         if self.options.threshold != "image":
             return self
-        image = check_image(reference, self.options.ndim, "the reference")
+        image = check_pixels(read_reference(reference, self._form), "the reference")
         return replace(self, level=self._level(image, prepare(image, self.options)))
 
     def __call__(self, images: Any) -> Any:
         """Segment one image, or many lazily; see :class:`divseg.segment.Segmenter`.
 
-        Images of a stack or batch are shared among as many threads as ``NUMBA_NUM_THREADS`` allows (all cores).
+        Images of a stack are shared among as many threads as ``NUMBA_NUM_THREADS`` allows (by default all cores).
 
         Raises
         ------
         ConfigError
             With ``threshold=image`` before :meth:`fit`.
         InputError
-            Nothing that holds images of the right dimensions, or pixels that are no finite numbers.
+            Nothing that holds images of the right dimensions, or pixels that are not finite numbers.
         """
         if self.options.threshold == "image" and self.level is None:
             raise ConfigError(
                 f"segmenter {self.name!r} takes its threshold from a reference image: "
                 "call fit(mmse) first and use what it returns"
             )
-        return label_images(images, self._segment, self.options.ndim, get_num_threads())
+        return label_images(images, self._segment, self._form, get_num_threads())
+
+    @property
+    def _form(self) -> ImageForm:
+        return ImageForm(self.options.ndim, f"this segmenter (ndim={self.options.ndim})")
 
     def _level(self, image: NDArray[np.floating], prepared: NDArray[np.floating]) -> Level:
         # rounding errors of the filters would give a constant image a histogram

@@ -1,8 +1,7 @@
-"""The user's own segmentation function: ``python:module:function``."""
+"""The user's own segmentation function, itself or by name: ``python:module:function``."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
@@ -10,14 +9,19 @@ import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from divseg.errors import ConfigError, InputError
-from divseg.segment.stream import AXES, label_images
-from divseg.specs import Number, Option, canonical, read_options
+from divseg.labels import check_labels
+from divseg.segment.stream import ImageForm, label_images
+from divseg.specs import Number, Option, canonical, did_you_mean, read_options
+
+if TYPE_CHECKING:
+    from divseg.io import Image
+    from divseg.segment.protocol import Pixels
 
 OPTIONS = {"ndim": Option(Number(2, 3, whole=True), 2, "2: planes (Y, X); 3: volumes (Z, Y, X)")}
 
@@ -25,21 +29,38 @@ OPTIONS = {"ndim": Option(Number(2, 3, whole=True), 2, "2: planes (Y, X); 3: vol
 class UserSegmenter:
     """A function of the user's that turns one image into its label image.
 
+    The function takes one float32 array (Y, X) and returns a label image: integers, 0 for background, or a mask of
+    bool (then each connected region is an object). It can be pickled if it is importable by name.
+
+    Parameters
+    ----------
+    function : callable
+        Its attribute ``halo``, if it has one, is the segmenter's.
+    where : str, optional
+        ``"module:function"`` as the user wrote it, for a function that was imported by that name.
+    ndim : int
+        3 if the function takes volumes (Z, Y, X).
+
     Attributes
     ----------
     name : str
-        Canonical string, for example ``"python:my_cells:segment"``.
+        ``"python:my_cells:segment"`` if made of such a string; ``"my_cells:segment"``, module and qualified name, if
+        made of the function itself.
     halo : int
-        The function's attribute ``halo`` where it has one, otherwise 0.
+        Pixels of context that the function needs, 0 by default.
     """
 
-    def __init__(self, where: str, function: Callable[[NDArray[np.float32]], Any], ndim: int = 2) -> None:
-        self.where, self.function, self.ndim = where, function, ndim
-        self.name = canonical(f"python:{where}", {"ndim": ndim}, OPTIONS)
+    def __init__(self, function: Callable[[NDArray[np.float32]], Any], where: str = "", ndim: int = 2) -> None:
+        self.function, self.where, self.ndim = function, where, ndim
+        qualname = getattr(function, "__qualname__", type(function).__qualname__)
+        method = f"python:{where}" if where else f"{function.__module__}:{qualname}"
+        self.name = canonical(method, {"ndim": ndim}, OPTIONS)
         self.halo = int(getattr(function, "halo", 0))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # by name: another process imports the function itself
+        if not self.where:
+            return (type(self), (self.function, "", self.ndim))
+        # by name: another process imports the module itself, which may be a file in a folder
         return (type(self).from_spec, (f"python:{self.where}", [("ndim", str(self.ndim))]))
 
     @classmethod
@@ -49,9 +70,8 @@ class UserSegmenter:
         Parameters
         ----------
         method : str
-            ``"python:module:function"``, where module is importable, or stands as ``module.py`` in the current
-            folder, or is the path of a ``.py`` file. The function takes one float32 array (Y, X) and returns a label
-            image: integers, 0 for background, or a mask of bool (then each connected region is an object).
+            ``"python:module:function"``, where module is importable, or the name of a file ``module.py`` in the
+            current folder, or the path of a ``.py`` file.
         pairs : iterable of (str, str)
             ``ndim=3`` if the function takes (Z, Y, X).
 
@@ -70,15 +90,14 @@ class UserSegmenter:
         module = _load(module_name, method)
         function = getattr(module, function_name, None)
         if function is None:
-            near = difflib.get_close_matches(function_name, [n for n in vars(module) if not n.startswith("_")], n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(function_name, [n for n in vars(module) if not n.startswith("_")])
             raise ConfigError(f"segmenter {method!r}: module {module_name!r} has no function {function_name!r}{hint}")
         if not callable(function):
-            raise ConfigError(f"segmenter {method!r}: {function_name!r} of {module_name!r} is no function")
-        return cls(where, function, values["ndim"])
+            raise ConfigError(f"segmenter {method!r}: {function_name!r} of {module_name!r} is not a function")
+        return cls(function, where, values["ndim"])
 
-    def fit(self, reference: Any) -> Self:
-        """Return the segmenter itself: it has no image-level parameters."""
+    def fit(self, reference: Pixels | Image) -> Self:
+        """Return the segmenter itself: a function has no image-level parameters."""
         return self
 
     def __call__(self, images: Any) -> Any:
@@ -89,35 +108,31 @@ class UserSegmenter:
         Raises
         ------
         InputError
-            If the function raises, or returns something that is no label image of the image's shape.
+            If the function raises, or does not return a label image of the image's shape.
         """
-        return label_images(images, self._segment, self.ndim)
+        return label_images(images, self._segment, ImageForm(self.ndim, f"this segmenter (ndim={self.ndim})"))
 
     def _segment(self, image: NDArray[np.floating]) -> NDArray[np.int32]:
-        # a copy: what the function does to its argument is not done to the caller's samples
+        # a copy: the function may change its argument, but not the caller's samples
         pixels = np.array(image, np.float32)
         try:
             result = self.function(pixels)
         except Exception as error:
             raise InputError(f"{self.name} failed on an image of shape {image.shape}: {error!r}") from error
-        return self._checked(result, image.shape)
-
-    def _checked(self, result: Any, shape: tuple[int, ...]) -> NDArray[np.int32]:
-        advice = f"return a label image: integers of the image's axes {AXES[self.ndim]}, 0 for background"
         if not isinstance(result, np.ndarray):
-            raise InputError(f"{self.name} returned a {type(result).__name__}, not a NumPy array; {advice}")
-        if result.shape != shape:
-            raise InputError(f"{self.name} returned shape {result.shape} for an image of shape {shape}; {advice}")
+            raise InputError(f"{self.name} returned a {type(result).__name__}; return a label image, a NumPy array")
+        labels = check_labels(result, f"what {self.name} returned", ndim=(self.ndim,))
+        if labels.shape != image.shape:
+            raise InputError(
+                f"{self.name} returned shape {labels.shape} for an image of shape {image.shape}; "
+                "return a label of each pixel"
+            )
         if result.dtype == np.bool_:
             from scipy import ndimage as ndi
 
             return ndi.label(result)[0].astype(np.int32, copy=False)
-        if result.dtype.kind not in "iu":
-            raise InputError(f"{self.name} returned dtype {result.dtype}; {advice}")
-        if result.dtype.kind == "i" and result.min() < 0:
-            raise InputError(f"{self.name} returned the negative label {result.min()}; {advice}")
-        found, index = np.unique(result, return_inverse=True)
-        return (index.reshape(shape) + (found[0] != 0)).astype(np.int32)
+        values, index = np.unique(labels, return_inverse=True)
+        return (index.reshape(labels.shape) + (values[0] != 0)).astype(np.int32)
 
 
 def _load(name: str, method: str) -> ModuleType:
@@ -135,7 +150,7 @@ def _load(name: str, method: str) -> ModuleType:
 
 
 def _beside(name: str) -> Path | None:
-    """Return the module's file in the current folder, where nothing importable has that name."""
+    """Return the module's file in the current folder, unless something importable has that name."""
     if not all(part.isidentifier() for part in name.split(".")):
         raise ModuleNotFoundError(name=name)
     top = name.partition(".")[0]
@@ -153,7 +168,7 @@ def _from_file(path: Path) -> ModuleType:
     name = f"divseg_user_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
+        raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

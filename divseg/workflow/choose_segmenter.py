@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from divseg.config import RunConfig
 from divseg.errors import ConfigError, DivsegError, InputError
-from divseg.io import config_hash, write_csv
+from divseg.io import write_csv
 from divseg.metrics import evaluate
-from divseg.results import RunStore
-from divseg.segment import Segmenter, segmenter
-from divseg.workflow.progress import Reporter
+from divseg.segment import segmenter
+from divseg.workflow.stage import RunContext, RunStage
 
 METHODS = ("otsu", "li", "isodata", "triangle", "yen", "local")
 SMOOTHS = (0.5, 1.0, 2.0, 4.0)
@@ -177,54 +177,51 @@ def _table(names: Sequence[str], rows: Sequence[NDArray[np.float64]]) -> pd.Data
     return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
 
-def choose_for_run(
-    store: RunStore, model: Any, refs: Sequence[Any], specs: Sequence[str], seed: int, model_key: str, tell: Reporter
-) -> Segmenter:
-    """Choose the segmenter of a run by a few of its images, spread over the folder, or take up its earlier choice.
+def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) -> RunStage:
+    """Return the stage that chooses the segmenter of a run by a few of its images, spread over the folder.
 
-    The ranking goes to ``segmenters.csv`` in the run folder, the choice to ``run.json``.
+    The ranking goes to ``segmenters.csv`` in the run folder. Images that cannot be read are passed over: they will be
+    rows of failures.csv.
 
     Parameters
     ----------
-    store : RunStore
-        Of the run.
-    model : DivNoising
-    refs : sequence of ImageRef
-        Images of the folder; those that cannot be read are passed over.
+    config : RunConfig
+        Settings of the run.
     specs : sequence of str
         Segmenters to choose among.
-    seed : int
-        Of the samples.
-    model_key : str
-        Tells one model from another.
-    tell : Reporter
-        Told what is chosen.
-
-    Raises
-    ------
-    InputError
-        If no image can be read.
+    names : sequence of str
+        Names of the images.
     """
-    from divseg.denoise.divnoising import plane
 
-    key = config_hash({"model": model_key, "seed": seed, "specs": list(specs), "images": [ref.name for ref in refs]})
-    known = store.read_run().get("segmenter_choice", {})
-    if known.get("key") == key:
-        tell.say(f"segmenter: {known['segmenter']}, chosen before")
-        return segmenter(known["segmenter"])
-    stacks = []
-    for i in np.unique(np.linspace(0, len(refs) - 1, min(IMAGES, len(refs))).round().astype(int)):
-        try:
-            batches = model.sample(_middle(plane(refs[i].load())), n=SAMPLES, seed=seed)
-            stacks.append(np.concatenate([b.cpu().numpy() for b in batches]))
-        except (DivsegError, OSError):
-            continue  # it will be a row of failures.csv
-    table = rank_segmenters(stacks, specs, step=lambda spec: tell.images(0, len(refs), f"choosing a segmenter: {spec}"))
-    write_csv(store.folder / "segmenters.csv", table)
-    best = str(table["segmenter"].iloc[0])
-    store.write_run({**store.read_run(), "segmenter_choice": {"key": key, "segmenter": best}})
-    tell.say(f"segmenter: {best}, the best of {len(table)} by the samples of {len(stacks)} images (segmenters.csv)")
-    return segmenter(best)
+    def choose(context: RunContext) -> dict[str, Any]:
+        from divseg.denoise import DivNoising
+        from divseg.denoise.validation import plane
+
+        model = DivNoising.load(context.store.model, device=config.sampling.device)
+        units, stacks = context.units, []
+        for i in np.unique(np.linspace(0, len(units) - 1, min(IMAGES, len(units))).round().astype(int)):
+            try:
+                batches = model.sample(_middle(plane(units[i].load())), n=SAMPLES, seed=config.sampling.seed)
+                stacks.append(np.concatenate([batch.cpu().numpy() for batch in batches]))
+            except (DivsegError, OSError):
+                continue
+        total = len(units)
+        table = rank_segmenters(
+            stacks, specs, step=lambda spec: context.reporter.images(0, total, f"choosing a segmenter: {spec}")
+        )
+        write_csv(context.store.folder / "segmenters.csv", table)
+        best = str(table["segmenter"].iloc[0])
+        context.reporter.say(
+            f"segmenter: {best}, the best of {len(table)} by the samples of {len(stacks)} images (segmenters.csv)"
+        )
+        return {"segmenter": best}
+
+    def recall(context: RunContext, outcome: Mapping[str, Any]) -> bool:
+        context.reporter.say(f"segmenter: {outcome['segmenter']}, chosen before")
+        return True
+
+    settings = {"specs": list(specs), "seed": config.sampling.seed, "images": list(names)}
+    return RunStage("segmenter", choose, settings, needs=("model",), recall=recall)
 
 
 def _middle(image: NDArray[Any]) -> NDArray[Any]:

@@ -1,25 +1,31 @@
-"""A folder of noisy images, denoised: mean and spread of posterior samples, intervals, mode, the samples themselves."""
+"""``divseg denoise``: mean and standard deviation of posterior samples, intervals, mode, the samples themselves."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from divseg.errors import ConfigError
-from divseg.io import Image, InputReport, check_inputs
+from divseg.io import check_inputs
 from divseg.results import RunStore
-from divseg.workflow.folder_job import FolderJob, FolderResult
+from divseg.results.rows import failure_rows
+from divseg.workflow.engine import Job, Options, Outcomes, Result, perform
+from divseg.workflow.plan import describe_plan
 from divseg.workflow.progress import LogReporter, Reporter
+from divseg.workflow.run import absolute
+from divseg.workflow.stage import Stage, UnitContext
+from divseg.workflow.units import ImageUnit
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from divseg.denoise import DivNoising
-    from divseg.results import UnitWriter
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,13 @@ class DenoiseSettings:
     keep: tuple[int, ...] = ()
     """Numbers of the samples that are written themselves, from 0."""
     interval: float | None = None
-    """Also write the bounds between which this share of the samples lies at each pixel, such as 0.9."""
+    """Also write the bounds between which this fraction of the samples lies at each pixel, such as 0.9."""
     mode: bool = False
     """Also write the maximum a posteriori, by mean shift."""
-    augment: bool = False
-    """Draw from turned and flipped views in turn."""
+    tta: bool = False
+    """Test-time augmentation: draw from turned and flipped images in turn."""
     seed: int = 0
+    """Seed of the samples."""
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -45,15 +52,36 @@ class DenoiseSettings:
             raise ConfigError(f"keep={list(self.keep)}: samples are counted from 0")
         if self.interval is not None and not 0 < self.interval < 1:
             raise ConfigError(f"interval={self.interval} must lie between 0 and 1")
-        if self.augment and (self.mode or self.interval is not None):
-            raise ConfigError("intervals and mode are made tile by tile, which turned views are not: leave augment off")
+        if self.tta and (self.mode or self.interval is not None):
+            raise ConfigError("intervals and mode are made tile by tile, turned images are not: leave tta off")
         if self.interval is not None and self.samples < 2:
             raise ConfigError("an interval needs at least 2 samples")
 
 
+@dataclass
+class DenoiseTools:
+    """Model and settings, shared by all images; the model is loaded in each process when it is first needed."""
+
+    model_folder: Path
+    settings: DenoiseSettings
+    device: str
+    tile: int | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the model out."""
+        return {name: value for name, value in self.__dict__.items() if name != "model"}
+
+    @cached_property
+    def model(self) -> DivNoising:
+        """The model."""
+        from divseg.denoise import DivNoising
+
+        return DivNoising.load(self.model_folder, device=self.device)
+
+
 def denoise_folder(
     source: Any,
-    model: str | Path,
+    model: str | os.PathLike[str],
     out: str | os.PathLike[str],
     settings: DenoiseSettings | None = None,
     *,
@@ -61,8 +89,10 @@ def denoise_folder(
     channel: int | None = None,
     device: str = "auto",
     tile: int | None = None,
+    options: Options | None = None,
+    dry_run: bool = False,
     reporter: Reporter | None = None,
-) -> FolderResult:
+) -> Result:
     """Denoise images with a trained model, without segmenting them.
 
     An image that cannot be denoised is a row of ``failures.csv`` and stops nothing. Images that are finished with the
@@ -75,90 +105,116 @@ def denoise_folder(
     model : path
         Model folder, of ``divseg train`` or in a run folder.
     out : path
-        Where results go: ``denoised/<name>.tif`` (the mean), ``maps/<name>_sd.tif`` and, where they are asked for,
+        Where results go: ``denoised/<name>.tif`` (the mean), ``maps/<name>_std.tif`` and, if they are asked for,
         ``_low``, ``_high`` and ``_mode``, ``samples/<name>.tif``; ``images.csv``, ``failures.csv``, ``run.json``.
     settings : DenoiseSettings, optional
+        What is drawn and written.
     device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     tile : int, optional
         Side of the network's tiles in pixels; results do not depend on it.
+    options : Options, optional
+        How the work is shared out.
+    dry_run : bool
+        Only check the input and say what would be done.
     reporter : Reporter, optional
         Told what is done; by default everything goes to the ``divseg`` logger.
 
     Returns
     -------
-    FolderResult
+    Result
 
     Raises
     ------
     DivsegError
-        Where nothing can be denoised, or results cannot be written.
+        If nothing can be denoised, or results cannot be written.
     """
     from divseg.denoise import DivNoising
+    from divseg.denoise.model_folder import fingerprint_model
 
-    tell, how = reporter or LogReporter(), settings or DenoiseSettings()
+    settings, reporter = settings or DenoiseSettings(), reporter or LogReporter()
+    model = Path(model)
     loaded = DivNoising.load(model, device=device)
     found = check_inputs(source, axes=axes, channel=channel, out=Path(out))
-    for line in found.lines():
-        tell.say(line)
-    tell.say(f"model: {model} ({loaded.noise.describe()})")
-    job = _Job(found, loaded, Path(model), RunStore(out, "denoise"), how, tile, tell)
-    return job.go(source)
+    stage = Stage(
+        "denoise",
+        denoise_image,
+        {**asdict(settings), "model": fingerprint_model(model), "axes": axes, "channel": channel},
+        reads=("image",),
+    )
+    n_files = len(found.images) + len(found.problems)
 
-
-class _Job(FolderJob):
-    """The images of one folder."""
-
-    stage = "denoise"
-
-    def __init__(
-        self,
-        found: InputReport,
-        model: DivNoising,
-        folder: Path,
-        store: RunStore,
-        how: DenoiseSettings,
-        tile: int | None,
-        tell: Reporter,
-    ) -> None:
-        from divseg.denoise.model_folder import fingerprint_model
-
-        super().__init__(found, store, {"how": vars(how), "model": fingerprint_model(folder)}, tell)
-        self.model, self.folder, self.how, self.tile = model, folder, how, tile
-
-    def work(self, image: Image, writer: UnitWriter) -> dict[str, Any]:
-        """Write what is asked for, and return the figures of the image's row."""
-        how, size = self.how, image.pixel_size
-        shared: dict[str, Any] = {"seed": how.seed, "tile": self.tile}
-        if how.interval is None and not how.mode:
-            moments = self.model.moments(image, n=how.samples, augment=how.augment, **shared)
-            mean, sd = moments.mean.cpu().numpy(), moments.sd.cpu().numpy()
-        else:
-            levels = () if how.interval is None else (0.5 - how.interval / 2, 0.5 + how.interval / 2)
-            found = self.model.estimate(image, n=how.samples, quantiles=levels, mode=how.mode, **shared)
-            mean, sd = found.mean, found.sd
-            for kind, bound in zip(("low", "high"), found.quantiles, strict=False):
-                writer.map(kind, bound, size)
-            if found.mode is not None:
-                writer.map("mode", found.mode, size)
-        writer.denoised(mean, size)
-        writer.map("sd", sd, size)
-        if how.keep:
-            writer.samples(self.model.draw(image, how.keep, augment=how.augment, **shared), size)
-        residual = image.data.astype(np.float64) - mean
+    def facts(store: RunStore, outcomes: Outcomes) -> dict[str, Any]:
         return {
-            "n_samples": how.samples,
-            "mean": float(mean.mean()),
-            "sd_mean": float(sd.mean()),
-            "residual_sd": float(residual.std()),
+            "config": asdict(settings),
+            "input": str(source),
+            "seed": settings.seed,
+            "device": str(loaded.device),
+            "model": str(model.resolve()),
+            "training": loaded.training,
         }
 
-    def facts(self) -> dict[str, Any]:
-        """Return settings and model."""
-        return {"config": vars(self.how), "model": str(self.folder.resolve()), "training": self.model.training}
+    def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+        return [f"{len(tables['images'])} of {n_files} images denoised, the mean of {settings.samples} samples each"]
 
-    def words(self, tables: dict[str, pd.DataFrame]) -> str:
-        """Return one line on what was done."""
-        return f"{len(self.done)} of {self.total} images denoised, the mean of {self.how.samples} samples each"
+    job = Job(
+        command="denoise",
+        units=[ImageUnit(ref) for ref in found.images.refs],
+        stages=lambda _: [stage],
+        tools=lambda *_: DenoiseTools(model, settings, device, tile),
+        failures=failure_rows(found.problems),
+        facts=facts,
+        lines=lines,
+        invocation={
+            "source": absolute(source),
+            "model": absolute(model),
+            "settings": asdict(settings),
+            "axes": axes,
+            "channel": channel,
+            "device": device,
+            "tile": tile,
+        },
+    )
+    if dry_run:
+        text, n_left_out = describe_plan(job, Path(out), options or Options(), found.lines())
+        return Result(None, len(found.images), n_left_out, text)
+    for line in found.lines():
+        reporter.say(line)
+    reporter.say(f"model: {model} ({loaded.noise.describe()})")
+    return perform(job, Path(out), options, reporter)
+
+
+def denoise_image(context: UnitContext) -> None:
+    """Write what is asked for of one image, and its row of images.csv."""
+    tools: DenoiseTools = context.tools
+    model, settings, write = tools.model, tools.settings, context.write
+    context.step("denoise")
+    image = context.load()
+    size = image.pixel_size
+    shared: dict[str, Any] = {"seed": settings.seed, "tile": tools.tile}
+    if settings.interval is None and not settings.mode:
+        moments = model.moments(image, n=settings.samples, tta=settings.tta, **shared)
+        mean, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
+    else:
+        half = None if settings.interval is None else settings.interval / 2
+        levels = () if half is None else (0.5 - half, 0.5 + half)
+        estimates = model.estimate(image, n=settings.samples, quantiles=levels, mode=settings.mode, **shared)
+        mean, std = estimates.mean, estimates.std
+        for kind, bound in zip(("low", "high"), estimates.quantiles, strict=False):
+            write.map(kind, bound, size)
+        if estimates.mode is not None:
+            write.map("mode", estimates.mode, size)
+    write.denoised(mean, size)
+    write.map("std", std, size)
+    if settings.keep:
+        write.samples(model.draw(image, settings.keep, tta=settings.tta, **shared), size)
+    write.row |= {
+        **context.unit.row(),
+        "n_samples": settings.samples,
+        "mean": float(mean.mean()),
+        "std_mean": float(std.mean()),
+        "residual_std": float((image.data.astype(np.float64) - mean).std()),
+    }
 
 
 def sample_numbers(text: str) -> tuple[int, ...]:
@@ -167,18 +223,18 @@ def sample_numbers(text: str) -> tuple[int, ...]:
     Raises
     ------
     ConfigError
-        Where it is something else.
+        If it is something else.
     """
-    found: list[int] = []
+    numbers: list[int] = []
     for part in filter(None, (word.strip() for word in text.split(","))):
         first, dash, last = part.partition("-")
         if not first.strip().isdigit() or (dash and not last.strip().isdigit()):
             raise ConfigError(f"samples to keep {text!r}: write numbers from 0, such as 0,3,7 or 0-4")
-        found += _between(int(first), int(last) if dash else int(first), text)
-    return tuple(dict.fromkeys(found))
+        numbers += _between(int(first), int(last) if dash else int(first), text)
+    return tuple(dict.fromkeys(numbers))
 
 
 def _between(first: int, last: int, text: str) -> Sequence[int]:
     if last < first or last - first >= 10_000:
-        raise ConfigError(f"samples to keep {text!r}: {first}-{last} is no range of fewer than 10,000 numbers")
+        raise ConfigError(f"samples to keep {text!r}: {first}-{last} is not a range of fewer than 10,000 numbers")
     return range(first, last + 1)

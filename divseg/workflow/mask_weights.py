@@ -35,6 +35,11 @@ class MaskWeights:
         Weights that cannot be read, are negative or all zero, are not one for each, or names that nothing has.
     """
 
+    @property
+    def given(self) -> dict[str, float] | list[float] | None:
+        """The weights as they were given: by name, or in order."""
+        return self.by_name or self.in_order
+
     def __init__(self, weights: Weights | None, found: MaskSets) -> None:
         self.raters = found.raters
         self.by_name: dict[str, float] | None = None

@@ -1,4 +1,4 @@
-"""Noise models as whole jobs: from calibration files to a noise model's file, and its plots."""
+"""Noise models from files of images to files: measure, bootstrap, and show with plots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from divseg.errors import ConfigError
 from divseg.io import read
 
 if TYPE_CHECKING:
-    from divseg.denoise.noise import PixelNoise
+    from divseg.denoise.noise import NoiseModel
     from divseg.report.noise import NoiseView
 
 _POINTS = 400
@@ -25,7 +25,7 @@ def measure_noise(
     axes: str | None = None,
     channel: int | None = None,
     **options: Any,
-) -> PixelNoise:
+) -> NoiseModel:
     """Measure noise from files of calibration frames and write the noise model.
 
     Parameters
@@ -33,11 +33,16 @@ def measure_noise(
     frames : path, glob or list of those
         Calibration frames.
     out : path
-        The noise model's file, .json, .npz or .npy.
+        File to write: .json, .npz or .npy.
     axes, channel
         As for :func:`divseg.read`.
     **options
         As for :func:`divseg.noise.measure`.
+
+    Returns
+    -------
+    NoiseModel
+        The model that was written.
     """
     from divseg.denoise import noise
 
@@ -56,21 +61,26 @@ def bootstrap_noise(
     channel: int | None = None,
     device: str = "auto",
     **options: Any,
-) -> PixelNoise:
-    """Measure noise from folders of noisy and denoised images, or with a model folder, and write the model.
+) -> NoiseModel:
+    """Measure noise from files of noisy and denoised images and write the noise model.
 
     Parameters
     ----------
     noisy, denoised : path, glob or list of those
-        As many images of both, in the same order. `denoised` may be a model folder of ours: then the noisy
-        images are denoised with it; or ``"n2v"``, ``"n2v,minutes=10"``: then CAREamics' Noise2Void is trained on the
-        noisy images (``pip install "divseg[n2v]"``).
+        One denoised image for each noisy one, in the same order. `denoised` may instead be the folder of a DivNoising
+        model, which then denoises the noisy images, or ``"n2v"`` or ``"n2v,minutes=10"``: Noise2Void by CAREamics is
+        trained on them (``pip install "divseg[n2v]"``).
     out, axes, channel
         As for :func:`measure_noise`.
     device : str
-        For a model folder or Noise2Void.
+        Device for the DivNoising model or Noise2Void.
     **options
         As for :func:`divseg.noise.bootstrap`.
+
+    Returns
+    -------
+    NoiseModel
+        The model that was written.
     """
     from divseg.denoise import DivNoising, noise
     from divseg.denoise.noise2void import denoise_n2v, parse_n2v
@@ -90,7 +100,7 @@ def bootstrap_noise(
     return model
 
 
-def show_noise(path: str | Path, out: str | Path | None = None) -> tuple[PixelNoise, list[Path]]:
+def show_noise(path: str | Path, out: str | Path | None = None) -> tuple[NoiseModel, list[Path]]:
     """Read a noise model's file and draw its plots.
 
     Parameters
@@ -98,11 +108,11 @@ def show_noise(path: str | Path, out: str | Path | None = None) -> tuple[PixelNo
     path : path
         .json, .npz or .npy.
     out : path, optional
-        Folder for the plots; beside the file where absent.
+        Folder for the plots; by default that of the file.
 
     Returns
     -------
-    model : PixelNoise
+    model : NoiseModel
         The noise model.
     plots : list of Path
         PNG files: photon transfer and likelihood.
@@ -116,8 +126,8 @@ def show_noise(path: str | Path, out: str | Path | None = None) -> tuple[PixelNo
     return model, write_noise_plots(noise_view(model), folder / path.stem)
 
 
-def noise_view(model: PixelNoise) -> NoiseView:
-    """Return what the plots show: the model's figures beside those it was fitted to."""
+def noise_view(model: NoiseModel) -> NoiseView:
+    """Return the values for the plots: the model's and those it was fitted to."""
     import torch
 
     from divseg.report.noise import LikelihoodSlice, NoiseView
@@ -131,17 +141,17 @@ def noise_view(model: PixelNoise) -> NoiseView:
         with torch.no_grad():
             return model.log_prob(grid, torch.full_like(grid, s)).double().exp().numpy()
 
-    evidence = model.evidence
+    data = model.fit_data
     low, high = model.signal_range()
-    level = np.array(evidence.signal if evidence else [], dtype=np.float64)
-    measured = np.array(evidence.variance if evidence else [], dtype=np.float64)
+    level = np.array(data.signal if data else [], dtype=np.float64)
+    measured = np.array(data.variance if data else [], dtype=np.float64)
     if level.size:
         low, high = min(low, float(level.min())), max(high, float(level.max()))
-    even = low <= 0 or high < 10 * low
-    signal = np.linspace(low, high, _POINTS) if even else np.geomspace(low, high, _POINTS)
+    linear = low <= 0 or high < 10 * low
+    signal = np.linspace(low, high, _POINTS) if linear else np.geomspace(low, high, _POINTS)
     slices = []
-    if evidence and evidence.slices:
-        for part in evidence.slices:
+    if data and data.slices:
+        for part in data.slices:
             edges = np.array(part.edges)
             x = _between(np.linspace(edges[0], edges[-1], _POINTS), model)
             slices.append(LikelihoodSlice(part.signal, x, density(x, part.signal), edges, np.array(part.density)))
@@ -153,8 +163,8 @@ def noise_view(model: PixelNoise) -> NoiseView:
     return NoiseView(signal, variance(signal), level, measured, variance(level), slices)
 
 
-def _between(x: np.ndarray, model: PixelNoise) -> np.ndarray:
-    """Values within the detector's limits, where the likelihood is a density."""
+def _between(x: np.ndarray, model: NoiseModel) -> np.ndarray:
+    """Return the values within the detector's limits, where the likelihood is a density."""
     inside = np.ones(x.shape, bool)
     if model.floor is not None:
         inside &= x > model.floor
@@ -164,8 +174,8 @@ def _between(x: np.ndarray, model: PixelNoise) -> np.ndarray:
 
 
 def _check_out(out: str | Path) -> None:
-    """Raise before the work is done where the file could not be written after it."""
-    from divseg.denoise.noise.choose import FILES
+    """Raise ConfigError for a name that no noise model can be written to, before the work begins."""
+    from divseg.denoise.noise.base import SUFFIXES
 
-    if Path(out).suffix.lower() not in FILES:
-        raise ConfigError(f"{out}: a noise model is written as {', '.join(FILES)}; choose such a name")
+    if Path(out).suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"{out}: a noise model is written as {', '.join(SUFFIXES)}; choose such a name")

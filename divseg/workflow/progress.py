@@ -1,15 +1,22 @@
-"""How long work tells its caller what it is doing; the command line shows it, notebooks may ignore it."""
+"""How work tells its caller what it is doing; the command line shows it, notebooks may ignore it."""
 
 from __future__ import annotations
 
 import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
+
+from divseg.errors import OutputError
 
 log = logging.getLogger("divseg")
 
 
 class Reporter(Protocol):
-    """Receives what a run has to say."""
+    """Receives what is done."""
 
     def say(self, text: str) -> None:
         """Show a line of text."""
@@ -22,7 +29,7 @@ class Reporter(Protocol):
 
 
 class LogReporter:
-    """Write what is said to the ``divseg`` logger; figures of training at most every 30 seconds."""
+    """Write progress to the ``divseg`` logger; figures of training at most every 30 seconds."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -42,11 +49,77 @@ class LogReporter:
         log.debug("%d of %d images done; %s", done, total, now)
 
 
+class _Both:
+    """A reporter that also writes to the log."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter, self.file = reporter, LogReporter()
+
+    def say(self, text: str) -> None:
+        self.reporter.say(text)
+        if not isinstance(self.reporter, LogReporter):
+            self.file.say(text)
+
+    def training(self, row: dict[str, Any]) -> None:
+        self.reporter.training(row)
+        if not isinstance(self.reporter, LogReporter):
+            self.file.training(row)
+
+    def images(self, done: int, total: int, now: str) -> None:
+        self.reporter.images(done, total, now)
+
+
+@contextmanager
+def logged(path: Path, reporter: Reporter) -> Iterator[Reporter]:
+    """Write what the reporter is told to a log file as well.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: it cannot be written ({error.strerror}); choose another --out") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield _Both(reporter)
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        handler.close()
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM), as cluster schedulers do; handled as Ctrl-C is."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Turn SIGTERM into :class:`Terminated`, in the main thread; elsewhere signals are not ours."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: Any) -> None:
+        raise Terminated
+
+    earlier = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
 def training_line(row: dict[str, Any]) -> str:
     """One line with step, loss, KL and the time left."""
-    share = max(float(row["progress"]), 1e-6)
-    text = f"training {100 * share:3.0f} %  step {row['step']}  loss {row['loss']:.3f}  KL {row['kl']:.4f} nats/px"
-    if share < 0.01:
+    fraction = max(float(row["progress"]), 1e-6)
+    text = f"training {100 * fraction:3.0f} %  step {row['step']}  loss {row['loss']:.3f}  KL {row['kl']:.4f} nats/px"
+    if fraction < 0.01:
         return text  # too early to tell how long it will take
-    left = float(row["seconds"]) * (1.0 - share) / share
+    left = float(row["seconds"]) * (1.0 - fraction) / fraction
     return f"{text}  {int(left) // 60}:{int(left) % 60:02d} left"

@@ -1,8 +1,11 @@
-"""A folder of images, segmented as they are: no samples, no consensus, no confidence."""
+"""``divseg segment``: images segmented as they are, without samples, consensus or confidence."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +13,36 @@ import numpy as np
 import pandas as pd
 
 from divseg.errors import ConfigError
-from divseg.io import Image, InputReport, check_inputs, check_plane
+from divseg.io import check_inputs, check_plane
 from divseg.results import RunStore
+from divseg.results.rows import failure_rows
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.choose_segmenter import asked_candidates
-from divseg.workflow.folder_job import FolderJob, FolderResult
+from divseg.workflow.engine import Job, Options, Result, perform
+from divseg.workflow.plan import describe_plan
 from divseg.workflow.progress import LogReporter, Reporter
+from divseg.workflow.run import absolute
+from divseg.workflow.stage import Stage, UnitContext
+from divseg.workflow.units import ImageUnit
 
 if TYPE_CHECKING:
-    from divseg.results import UnitWriter
+    from numpy.typing import NDArray
+
+
+@dataclass
+class SegmentTools:
+    """The segmenter, shared by all images; made in each process when it is first needed."""
+
+    name: str
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the segmenter out."""
+        return {"name": self.name}
+
+    @cached_property
+    def segment(self) -> Segmenter:
+        """The segmenter."""
+        return segmenter(self.name)
 
 
 def segment_folder(
@@ -28,8 +52,10 @@ def segment_folder(
     *,
     axes: str | None = None,
     channel: int | None = None,
+    options: Options | None = None,
+    dry_run: bool = False,
     reporter: Reporter | None = None,
-) -> FolderResult:
+) -> Result:
     """Segment images as they are: denoised ones, or noisy ones as a baseline of ``divseg run``.
 
     An image that cannot be segmented is a row of ``failures.csv`` and stops nothing. Images that are finished with the
@@ -44,57 +70,68 @@ def segment_folder(
         ``failures.csv``, ``run.json``.
     spec : str
         As for :func:`divseg.segmenter`.
+    options : Options, optional
+        How the work is shared out.
+    dry_run : bool
+        Only check the input and say what would be done.
     reporter : Reporter, optional
         Told what is done; by default everything goes to the ``divseg`` logger.
 
     Returns
     -------
-    FolderResult
+    Result
 
     Raises
     ------
     DivsegError
-        For an unknown segmenter, where there is no image, or where results cannot be written.
+        For an unknown segmenter, if there is no image, or if results cannot be written.
     """
     if asked_candidates(spec) is not None:
         raise ConfigError("segmenter auto needs posterior samples: use divseg run, or name a segmenter")
-    tell, chosen = reporter or LogReporter(), segmenter(spec)
+    reporter, name = reporter or LogReporter(), segmenter(spec).name
     found = check_inputs(source, axes=axes, channel=channel, out=Path(out))
+    stage = Stage("segment", segment_image, {"segmenter": name, "axes": axes, "channel": channel}, reads=("image",))
+    n_files = len(found.images) + len(found.problems)
+
+    def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+        images = tables["images"]
+        count = int(images["n_objects"].sum()) if len(images) else 0
+        return [f"{len(images)} of {n_files} images segmented by {name}, {count} objects"]
+
+    job = Job(
+        command="segment",
+        units=[ImageUnit(ref) for ref in found.images.refs],
+        stages=lambda _: [stage],
+        tools=lambda *_: SegmentTools(name),
+        failures=failure_rows(found.problems),
+        facts=lambda *_: {"config": {"segmentation": {"segmenter": name}}, "segmenter": name, "input": str(source)},
+        lines=lines,
+        invocation={"source": absolute(source), "spec": name, "axes": axes, "channel": channel},
+    )
+    if dry_run:
+        text, n_left_out = describe_plan(job, Path(out), options or Options(), found.lines())
+        return Result(None, len(found.images), n_left_out, text)
     for line in found.lines():
-        tell.say(line)
-    return _Job(found, RunStore(out, "segment"), chosen, tell).go(source)
+        reporter.say(line)
+    return perform(job, Path(out), options, reporter)
 
 
-class _Job(FolderJob):
-    """The images of one folder."""
-
-    stage = "segment"
-
-    def __init__(self, found: InputReport, store: RunStore, segment: Segmenter, tell: Reporter) -> None:
-        super().__init__(found, store, {"segmenter": segment.name}, tell)
-        self.segment = segment
-
-    def work(self, image: Image, writer: UnitWriter) -> dict[str, Any]:
-        """Segment one image, write labels and objects."""
-        pixels = check_plane(image, "divseg segment works on")
-        labels = np.asarray(self.segment.fit(pixels)(pixels))
-        objects = _objects(labels)
-        writer.objects(objects)
-        writer.labels(labels, image.pixel_size)
-        return {"n_objects": len(objects), "area_mean": float(objects["area"].mean()) if len(objects) else None}
-
-    def facts(self) -> dict[str, Any]:
-        """Return the settings."""
-        return {"config": {"segmenter": self.segment.name}}
-
-    def words(self, tables: dict[str, pd.DataFrame]) -> str:
-        """Return one line on what was done."""
-        count = int(tables["images"]["n_objects"].sum()) if len(tables["images"]) else 0
-        return f"{len(self.done)} of {self.total} images segmented by {self.segment.name}, {count} objects"
+def segment_image(context: UnitContext) -> None:
+    """Segment one image; write its labels, objects and row of images.csv."""
+    context.step("segment")
+    image = context.load()
+    pixels = check_plane(image, "divseg segment works on")
+    segment = context.tools.segment
+    labels = np.asarray(segment.fit(pixels)(pixels))
+    objects = object_table(labels)
+    context.write.objects(objects)
+    context.write.labels(labels, image.pixel_size)
+    area = float(objects["area"].mean()) if len(objects) else None
+    context.write.row |= {**context.unit.row(), "n_objects": len(objects), "area_mean": area}
 
 
-def _objects(labels: np.ndarray) -> pd.DataFrame:
-    """Label, centroid and area of every object."""
+def object_table(labels: NDArray[np.integer]) -> pd.DataFrame:
+    """Return label, centroid and area of every object of a label image."""
     y, x = np.nonzero(labels)
     ids = labels[y, x]
     area = np.bincount(ids)

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import divseg
 from divseg.cli.commands import app
 from divseg.io import write_labels
-from divseg.metrics import evaluate_folders, summarize
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def evaluate(*words):
 
 
 def test_csv_json_and_markdown_hold_the_scores(folders, tmp_path):
-    table = evaluate_folders(*folders)
-    summary = summarize(table.assign(input="pred")).iloc[0]
+    scores = divseg.evaluate(*folders)
+    table, summary = scores.images, scores.summary.iloc[0]
     for suffix in ("csv", "json", "md"):
         done = evaluate(*folders, "--out", tmp_path / f"s.{suffix}")
         assert done.exit_code == 0, done.stderr
@@ -66,14 +66,14 @@ def test_options_are_those_of_the_function(folders, tmp_path, words, options):
     done = evaluate(*folders, *words, "--out", tmp_path / "s.csv")
     assert done.exit_code == 0, done.stderr
     found = pd.read_csv(tmp_path / "s.csv").drop(columns="input")
-    pd.testing.assert_frame_equal(found, evaluate_folders(*folders, **options), check_dtype=False)
+    pd.testing.assert_frame_equal(found, divseg.evaluate(*folders, **options).images, check_dtype=False)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--out", "scores.xlsx"], "scores.xlsx: scores are written as .csv, .json, .md"),
-        (["--thresholds", "half"], "--thresholds half are no numbers"),
+        (["--thresholds", "half"], "--thresholds half are not numbers"),
         (["--thresholds", "1.5"], "1.5"),
     ],
 )

@@ -12,7 +12,7 @@ from divseg.errors import OutputError
 from divseg.workflow.progress import LogReporter
 from divseg.workflow.tasks import train_folder
 
-CONFIG = RunConfig(train_steps=12, device="cpu", noise="gaussian,sd=12")
+CONFIG = RunConfig(train_steps=12, device="cpu", noise="gaussian,std=12")
 
 
 class Killed(Exception):
@@ -34,7 +34,7 @@ def test_train_is_cut_off_and_goes_on(make_plate, tmp_path, monkeypatch):
         train_folder(images, out, CONFIG, reporter=Killer())
     assert sorted(p.name for p in out.iterdir()) == ["checkpoint.pt", "training.jsonl"]
     words = ["train", str(images), "--out", str(out), "--train-steps", "12", "--device", "cpu", "--resume", "-q"]
-    done = CliRunner().invoke(app, [*words, "--noise", "gaussian,sd=12"], catch_exceptions=False)
+    done = CliRunner().invoke(app, [*words, "--noise", "gaussian,std=12"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     model = DivNoising.load(out, device="cpu")
     assert model.training["steps"] == 12

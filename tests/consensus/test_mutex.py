@@ -4,7 +4,7 @@ import pytest
 from divseg import fuse
 from divseg.consensus.contraction import renumber
 from divseg.consensus.mutex import mutex_watershed
-from divseg.errors import InputError
+from divseg.errors import ConfigError
 
 
 def slow_watershed(n, edges):
@@ -53,8 +53,8 @@ def test_refined_segments_are_the_cells(cells):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"foreground": 1.0}, "foreground=1.0"), ({"offsets": (3, 1)}, "offsets"), ({"offsets": (2.5,)}, "offsets")],
+    [({"foreground": 1.0}, "foreground=1:"), ({"offsets": (3, 1)}, "offsets=3-1"), ({"offsets": (2.5,)}, "offsets")],
 )
 def test_impossible_options_are_refused(cells, options, words):
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(ConfigError, match=words):
         fuse(cells, method="mutex", **options)

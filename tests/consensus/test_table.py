@@ -1,14 +1,14 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from skimage.measure import regionprops
 
 from divseg import fuse
-from divseg.consensus.evidence import Evidence
-from divseg.consensus.overlaps import contacts
-from divseg.consensus.samples import encode, read_stack
+from divseg.consensus.evidence import ObjectEvidence
+from divseg.consensus.overlaps import overlaps
+from divseg.consensus.run_lengths import to_runs
+from divseg.consensus.stack import LabelStack
 from divseg.consensus.table import diameter, object_table, topology
+from divseg.labels import LabelImage
 
 
 def test_columns_are_the_documented_ones(cells):
@@ -33,15 +33,15 @@ def test_places_and_areas_are_those_of_the_labels(cells):
 
 
 def test_spread_is_that_of_the_members(cells):
-    stack = read_stack(cells)
-    evidence = Evidence(encode(fuse(cells).labels), stack)
+    stack = LabelStack.of(cells)
+    evidence = ObjectEvidence(to_runs(fuse(cells).labels), stack)
     table = object_table(evidence)
     for j, row in enumerate(table.to_dict("records")):
-        members = evidence.contacts.members[j]
+        members = evidence.overlaps.members[j]
         areas = stack.areas[members[members >= 0]]
         for name, values in (("area", areas), ("diameter", diameter(areas, 2))):
             assert row[f"{name}_mean"] == pytest.approx(values.mean())
-            assert row[f"{name}_sd"] == pytest.approx(values.std(ddof=1))
+            assert row[f"{name}_std"] == pytest.approx(values.std(ddof=1))
             quantiles = np.quantile(values, [0.05, 0.5, 0.95])
             assert [row[f"{name}_q{q}"] for q in ("05", "50", "95")] == pytest.approx(quantiles.tolist())
         assert row["existence"] == len(areas) / 12
@@ -51,11 +51,11 @@ def test_spread_is_that_of_the_members(cells):
 def test_few_members_have_no_spread():
     a, b = np.zeros((6, 6), int), np.zeros((6, 6), int)
     a[:3, :3] = 1
-    table = object_table(Evidence(encode(np.pad(a[:3, :3], ((0, 3), (0, 3)))), read_stack([a, b])))
+    table = object_table(ObjectEvidence(to_runs(np.pad(a[:3, :3], ((0, 3), (0, 3)))), LabelStack.of([a, b])))
     assert table["area_mean"].tolist() == [9]
-    assert table["area_sd"].isna().all()
+    assert table["area_std"].isna().all()
     b[3:, 3:] = 1
-    lonely = object_table(Evidence(encode(b), read_stack([a, a])))
+    lonely = object_table(ObjectEvidence(to_runs(b), LabelStack.of([a, a])))
     assert lonely[["mean_iou", "area_mean", "area_q50", "diameter_q95"]].isna().all(axis=None)
     assert lonely["existence"].tolist() == [0]
 
@@ -67,11 +67,11 @@ def test_diameters():
 
 def test_splits_and_merges_are_counted(pair):
     both, merged, left = pair
-    stack = read_stack([both, both, both, merged, left])
-    p_split, p_merge = topology(contacts(encode(both), stack))
+    stack = LabelStack.of([both, both, both, merged, left])
+    p_split, p_merge = topology(overlaps(to_runs(both), stack))
     assert p_split.tolist() == [0, 0]
     assert p_merge.tolist() == [0.2, 0.2]
-    p_split, p_merge = topology(contacts(encode(merged), stack))
+    p_split, p_merge = topology(overlaps(to_runs(merged), stack))
     assert p_split.tolist() == [0.6]
     assert p_merge.tolist() == [0]
 
@@ -80,7 +80,7 @@ def test_a_speck_is_no_split(pair):
     _, merged, _ = pair
     speck = merged.copy()
     speck[2:4, 2:4] = 2
-    p_split, _ = topology(contacts(encode(merged), read_stack([speck, speck])))
+    p_split, _ = topology(overlaps(to_runs(merged), LabelStack.of([speck, speck])))
     assert p_split.tolist() == [0]
 
 
@@ -103,20 +103,20 @@ def test_alternatives_say_what_they_are(pair):
 
 def test_probabilities_of_the_segmenter_are_averaged_over_the_members(pair):
     apart, merged, _ = pair
-    found = [
-        SimpleNamespace(labels=3 * apart, label=np.array([3, 6, 9]), prob=np.array([0.5, 0.9, 0.1], np.float32)),
-        SimpleNamespace(labels=apart[...], label=np.array([2, 1]), prob=np.array([0.7, 0.6])),
-        SimpleNamespace(labels=merged, label=np.array([1]), prob=np.array([1.0])),
+    masks = [
+        LabelImage(3 * apart, [0, 0, 0.5, 0, 0, 0.9, 0.1]),
+        LabelImage(apart, [0.6, 0.7]),
+        LabelImage(merged, [1.0]),
     ]
-    table = fuse(found).objects
+    table = fuse(masks).objects
     assert table["prob_mean"].tolist() == pytest.approx([0.55, 0.8])
-    assert list(fuse(f for f in found[::-1]).objects["prob_mean"]) == pytest.approx([0.55, 0.8])
-    heavy = fuse(found, weights=[3, 1, 1]).objects["prob_mean"]
+    assert list(fuse(f for f in masks[::-1]).objects["prob_mean"]) == pytest.approx([0.55, 0.8])
+    heavy = fuse(masks, weights=[3, 1, 1]).objects["prob_mean"]
     assert heavy.tolist() == pytest.approx([(3 * 0.5 + 0.6) / 4, (3 * 0.9 + 0.7) / 4])
-    assert fuse([found[0], apart, apart]).objects["prob_mean"].tolist() == pytest.approx([0.5, 0.9]), "known ones only"
+    assert fuse([masks[0], apart, apart]).objects["prob_mean"].tolist() == pytest.approx([0.5, 0.9]), "NaN is left out"
     assert "prob_mean" not in fuse([apart, apart]).objects
 
 
 def test_an_object_without_members_has_no_probability():
-    empty = SimpleNamespace(labels=np.zeros((4, 4), int), label=np.zeros(0, int), prob=np.zeros(0))
+    empty = LabelImage(np.zeros((4, 4), int), [])
     assert fuse([empty, empty]).objects["prob_mean"].tolist() == []

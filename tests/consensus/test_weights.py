@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from divseg import fuse
-from divseg.consensus import METHODS, TARGETS
-from divseg.consensus.evidence import Evidence
-from divseg.consensus.samples import encode, read_stack
+from divseg.consensus import METHODS, OBJECTIVES
+from divseg.consensus.evidence import ObjectEvidence
+from divseg.consensus.run_lengths import to_runs
+from divseg.consensus.stack import LabelStack
 from divseg.consensus.weights import UNIT, effective_number, weight_units, weighted_quantiles
 from divseg.errors import InputError
 from divseg.metrics import evaluate
@@ -17,7 +18,7 @@ from divseg.metrics import evaluate
 every_method = pytest.mark.parametrize("method", METHODS)
 small = hnp.arrays(np.uint8, (6, 7), elements=st.integers(0, 3))
 
-OF_THE_EFFECTIVE_NUMBER = ("n_members", "_sd", "_q05", "_q50", "_q95")
+OF_THE_EFFECTIVE_NUMBER = ("n_members", "_std", "_q05", "_q50", "_q95")
 """Columns that a weight does not change as copies would: a heavy sample is still one sample."""
 
 VARIANTS = [
@@ -27,9 +28,8 @@ VARIANTS = [
     {"method": "voting", "fail_safe": False, "scheme": "simple"},
     {"method": "voting", "fail_safe": False, "threshold": 2 / 3, "collisions": "drop"},
     {"method": "mutex", "refine": False},
-    {"exact_below": 20},
     {"existence": 0.4},
-    *({"target": t} for t in TARGETS),
+    *({"objective": t} for t in OBJECTIVES),
 ]
 
 
@@ -182,8 +182,8 @@ def test_evidence_is_the_weighted_mean_over_the_samples(make_cells):
     masks, weights = worlds(make_cells, 5, 5), np.array([3, 1, 0.5, 2, 7])
     weights = weights / weights.sum()
     labels = fuse(masks).labels
-    stack = read_stack(masks, weights)
-    evidence = Evidence(encode(labels), stack)
+    stack = LabelStack.of(masks, weights)
+    evidence = ObjectEvidence(to_runs(labels), stack)
     rows = [evaluate(labels, m, thresholds=[0.500001, *np.arange(0.55, 0.96, 0.05)]) for m in masks]
     for name, read in {"map": lambda r: r.map, "seg": lambda r: r.seg, "f1": lambda r: r.f1_at[0]}.items():
         assert evidence.expected()[name] == pytest.approx(np.dot(weights, [read(r) for r in rows])), name
@@ -240,6 +240,6 @@ def test_spread_of_nearly_equal_weights_is_that_of_equal_ones(cells):
         np.testing.assert_allclose(even[column], odd[column], rtol=1e-3, err_msg=column)
 
 
-def test_weights_of_the_wrong_number_are_told_of_a_stream(cells):
+def test_weights_of_the_wrong_number_are_reported_for_a_stream(cells):
     with pytest.raises(InputError, match=r"weights has shape \(3,\) but there are more masks"):
         fuse(iter(cells), weights=[1, 2, 3])

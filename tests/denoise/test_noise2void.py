@@ -5,7 +5,7 @@ import pytest
 import tifffile
 import torch
 
-from divseg.denoise.noise2void import MINUTES, denoise_n2v, parse_n2v
+from divseg.denoise.noise2void import OPTIONS, denoise_n2v, parse_n2v
 from divseg.errors import ConfigError, ExtraRequired, InputError
 from divseg.workflow.noise_model import bootstrap_noise
 
@@ -25,12 +25,25 @@ def folder(path, count, shape=(70, 90)):
 
 
 def test_words():
-    assert parse_n2v("n2v") == MINUTES
+    assert parse_n2v("n2v") == OPTIONS["minutes"].default
     assert parse_n2v("N2V, minutes=2.5") == 2.5
     assert parse_n2v("folder/of/images") is None
-    for text in ("n2v,minutes=0", "n2v,epochs=3", "n2v,minutes=soon", "n2v,minutes=nan"):
-        with pytest.raises(ConfigError, match="n2v,minutes=NUMBER"):
-            parse_n2v(text)
+    assert parse_n2v("n2v_results, first/*.tif") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("n2v,minutes=0", "not below 0.01"),
+        ("n2v,minutes=soon", "must be a number"),
+        ("n2v,minutes=nan", "must be a number"),
+        ("n2v,minuts=3", "did you mean 'minutes'"),
+        ("n2v,3", "write name=value, for example n2v,minutes=10"),
+    ],
+)
+def test_bad_options(text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_n2v(text)
 
 
 @pytest.mark.parametrize(
@@ -57,5 +70,5 @@ def test_bootstrap_by_noise2void(tmp_path):
     model = bootstrap_noise(folder(tmp_path / "noisy", 3, (200, 260)), "n2v,minutes=0.3", tmp_path / "camera.json")
     variance = float(model.variance(torch.tensor(100.0)))
     assert 30 < variance < 300  # the truth is 100, the training short
-    with pytest.raises(InputError, match="Noise2Void refuses the images"):
+    with pytest.raises(InputError, match="Noise2Void cannot be trained on the images"):
         denoise_n2v([noisy((64, 64))], minutes=0.1)

@@ -30,7 +30,7 @@ def test_planes_cover_the_file_once(axes, shape):
     data = np.arange(np.prod(shape)).reshape(shape)
     planes = plan_planes("f", "".join(axes), tuple(shape), channel=0)
     taken = [data[tuple(slice(None) if i is None else i for i in plane.index)] for plane in planes]
-    assert all(part.ndim == len(plane.kept) for part, plane in zip(taken, planes, strict=True))
+    assert all(part.ndim == len(plane.axes) for part, plane in zip(taken, planes, strict=True))
     want = np.take(data, 0, axis=axes.index("C"))
     np.testing.assert_array_equal(np.sort(np.concatenate([p.ravel() for p in taken])), np.sort(want.ravel()))
     names = [plane.suffix for plane in planes]

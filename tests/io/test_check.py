@@ -103,7 +103,7 @@ class TestTruth:
         assert report.lines()[5:] == [
             "ground truth: 6 of 7 images have a mask",
             "note: images without a mask, which get no scores: i6",
-            "note: masks of no image: other.tif",
+            "note: masks without an image: other.tif",
         ]
 
     def test_wrong_shape_colours_and_unreadable(self, save, tmp_path):
@@ -152,7 +152,7 @@ class TestTruth:
         report = check_inputs(path.parent, truth=path.parent)
         assert report.images.names == ["a"]
         assert report.truth["a"].path.name == "a_mask.tif"
-        assert any("taken for their masks" in line for line in report.warnings)
+        assert any("taken as their masks" in line for line in report.warnings)
 
     def test_two_masks_of_one_image(self, save, tmp_path):
         path, _ = save("a.tif")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from divseg.errors import InputError
-from divseg.io import Image, ImageList, PixelSize, as_images, read
+from divseg.io import Image, ImageList, PixelSize, as_images, fingerprint, read
 
 
 def test_image_is_an_array():
@@ -38,7 +38,7 @@ def test_big_endian_becomes_native():
     ("shape", "axes", "message"),
     [
         ((3, 4, 5), None, "not a 2-D image"),
-        ((3, 4), "XY", "none of"),
+        ((3, 4), "XY", "not one of"),
         ((3, 4), "ZYX", "do not fit"),
         ((0, 4), None, "no pixels"),
     ],
@@ -93,8 +93,8 @@ class TestAsImages:
             (np.ones(5), "neither an image"),
             (np.ones((2, 2, 2, 2)), "neither an image"),
             (np.ones((0, 2, 2)), "neither an image"),
-            ([], "no images"),
-            (3, "int is no image"),
+            ([], "there are no images"),
+            (3, "int is not an image"),
             ([np.ones((2, 2)), None], "item 1"),
             ([np.ones((2, 2, 2))], "not a 2-D image"),
             (Path("/nowhere/at/all"), "no such file"),
@@ -103,3 +103,11 @@ class TestAsImages:
     def test_what_is_no_image(self, given, message):
         with pytest.raises(InputError, match=message):
             as_images(given)
+
+
+def test_fingerprint_is_computed_once(monkeypatch):
+    image = Image.from_array(np.arange(6).reshape(2, 3))
+    first = image.fingerprint
+    assert first == fingerprint(image) == fingerprint(image.data)
+    monkeypatch.setattr("divseg.io.image.hash_array", None)
+    assert (image.fingerprint, fingerprint(image)) == (first, first)

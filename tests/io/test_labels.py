@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from divseg.errors import InputError, OutputError
 from divseg.io import PixelSize, read, read_labels, write_image, write_labels
+from divseg.io.labels import load_labels
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -63,8 +64,8 @@ def test_other_units_survive(tmp_path, dtype):
     ("labels", "message"),
     [
         (np.zeros((2, 3)), "float64"),
-        (np.array([[0, -3]]), "from -3 to 0"),
-        (np.array([[0, 2**32]]), "to 4294967296"),
+        (np.array([[0, -3]]), "label -3 is negative"),
+        (np.array([[0, 2**32]]), "label 4294967296 is larger"),
         (np.zeros(3, int), r"shape \(3,\)"),
         (np.zeros((0, 3), int), r"shape \(0, 3\)"),
     ],
@@ -138,3 +139,12 @@ def test_write_image_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="could not be written"):
         write_image(tmp_path / "file" / "a.tif", np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 5), (3, 1, 4, 5), (1, 4, 5), (1, 1, 4, 5)])
+def test_leading_axes_of_length_one_are_dropped(save, shape):
+    path, data = save("a.tif", shape, "uint8")
+    stack = data.squeeze()
+    np.testing.assert_array_equal(read_labels(path), stack)
+    if stack.ndim == 3:
+        np.testing.assert_array_equal(load_labels(path, shape, (2,)), stack[2])

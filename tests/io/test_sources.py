@@ -56,7 +56,7 @@ def test_nothing_found(tmp_path):
         (tmp_path / "none", "no such file or folder"),
         (tmp_path, "no images in this folder .looked for .tif, .tiff"),
         (str(tmp_path / "*.tif"), "this glob matches nothing"),
-        ([], "no images were given"),
+        ([], "there are no images"),
         ([3], "neither a path nor a glob"),
     ]:
         with pytest.raises(InputError, match=message):

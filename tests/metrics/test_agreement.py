@@ -48,3 +48,12 @@ def test_alone_empty_and_nothing(cells):
     for groups in ([], [[cells], []]):
         with pytest.raises(InputError, match="at least one label image"):
             agreement_weights(groups)
+
+
+def test_members_are_compared_over_the_whole_of_a_group(cells):
+    """The last members of a long group count as well as the first."""
+    wrong = np.zeros_like(cells)
+    wrong[:, 18:23] = 1
+    mixed = [cells] * 10 + [wrong] * 10
+    pure, half, bad = agreement_weights([[cells], mixed, [wrong]])
+    assert half > pure == pytest.approx(bad)

@@ -3,9 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage as ndi
 
 from divseg.errors import InputError
 from divseg.metrics import count_overlap, evaluate, iou_matrix
+from divseg.metrics.overlap import split_pieces
 
 SMALL = st.sampled_from([np.uint8, np.int16, np.int64])
 
@@ -108,21 +110,17 @@ def test_seventy_thousand_objects():
     assert scores.tp.tolist() == [69_998] * 10  # each of the two images has one object in the other's background
 
 
-def test_empty_arrays_hold_no_objects():
-    found = count_overlap(np.zeros((0, 5), int), np.zeros((0, 5), np.uint8))
-    assert (found.n_true, found.n_pred, len(found.shared)) == (0, 0, 0)
-
-
 @pytest.mark.parametrize(
     ("pred", "truth", "words"),
     [
-        (np.zeros((2, 3)), np.zeros((2, 3), int), r"pred has dtype float64"),
-        (np.zeros((2, 3), int), np.zeros((2, 3), complex), r"truth has dtype complex128"),
-        (np.array([[0, -3]]), np.array([[0, 1]]), r"pred holds the negative label -3"),
-        (np.array([[0, 1]]), np.array([[-1, 1]], np.int8), r"truth holds the negative label -1"),
+        (np.zeros((2, 3)), np.zeros((2, 3), int), "pred: .* holds integers, not float64"),
+        (np.zeros((2, 3), int), np.zeros((2, 3), complex), "truth: .* not complex128"),
+        (np.array([[0, -3]]), np.array([[0, 1]]), "pred: label -3 is negative"),
+        (np.array([[0, 1]]), np.array([[-1, 1]], np.int8), "truth: label -1 is negative"),
         (np.zeros((2, 3), int), np.zeros((3, 2), int), r"pred has shape \(2, 3\) but truth has shape \(3, 2\)"),
         (np.zeros((1, 2, 3), int), np.zeros((2, 3), int), r"\(1, 2, 3\).*\(2, 3\)"),
-        (3, np.zeros((2, 3), int), r"pred is the single value 3"),
+        (3, np.zeros((2, 3), int), r"pred: shape \(\); a label image has the axes"),
+        (np.zeros((0, 5), int), np.zeros((0, 5), int), r"pred: shape \(0, 5\) has no pixels"),
     ],
 )
 def test_what_is_no_pair_of_label_images_is_refused(pred, truth, words):
@@ -135,3 +133,31 @@ def test_iou_matrix_has_a_row_for_each_prediction():
     pred, truth = np.array([[1, 1, 0, 2]]), np.array([[4, 4, 4, 0]])
     matrix = iou_matrix(count_overlap(pred, truth))
     np.testing.assert_allclose(matrix.toarray(), [[2 / 3], [0]])
+
+
+def test_every_piece_of_every_label_gets_its_own():
+    labels = np.array([[3, 0, 3, 3], [0, 0, 5, 0], [9, 9, 0, 5]])
+    pieces, added = split_pieces(labels)
+    # the two fives touch by a corner and stay one object
+    assert pieces.tolist() == [[1, 0, 2, 2], [0, 0, 3, 0], [4, 4, 0, 3]]
+    assert added == 1
+
+
+def test_touching_labels_stay_apart():
+    pieces, added = split_pieces(np.array([[7, 7, 2], [7, 2, 2]], np.uint8))
+    assert pieces.tolist() == [[1, 1, 2], [1, 2, 2]]
+    assert added == 0
+
+
+def test_agrees_with_component_labelling_in_3d():
+    mask = np.random.default_rng(0).random((9, 20, 21)) < 0.06
+    expected, n = ndi.label(mask, np.ones((3, 3, 3)))
+    pieces, added = split_pieces(mask)
+    assert added == n - 1
+    np.testing.assert_array_equal(pieces, expected)
+
+
+def test_thin_and_empty_images():
+    assert split_pieces(np.array([[1, 0, 1]]))[1] == 1
+    assert split_pieces(np.array([2, 2, 0, 2]))[1] == 1
+    assert split_pieces(np.zeros((3, 4), int))[1] == 0

@@ -24,6 +24,16 @@ class StarDistModels:
     def spec(self, name, *options):
         return ",".join([f"stardist:{self.folder / name}", "device=cpu", *options])
 
+    def dense(self, net, x):
+        """Return probabilities and distances on the whole grid, as StarDist's ``predict``."""
+        import torch
+
+        from divseg.segment.stardist.predict import pad_to
+
+        with torch.inference_mode():
+            inside = tuple(slice(-(-n // g)) for n, g in zip(x.shape[2:], net.config.grid, strict=True))
+            return tuple(y[(slice(None), *inside)] for y in net(pad_to(x, net.config.divisor)))
+
 
 @pytest.fixture(scope="session")
 def models():

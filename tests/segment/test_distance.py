@@ -17,11 +17,11 @@ from divseg.segment.distance import distance_to_background
 def test_equals_scipy(shape, density, seed, step):
     mask = np.random.default_rng(seed).random(shape) < density
     mask.flat[seed % mask.size] = False
-    steps = (step, *[1.0] * (len(shape) - 1))
-    expected = ndi.distance_transform_edt(mask, sampling=steps)
-    found = distance_to_background(mask, steps)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    spacing = (step, *[1.0] * (len(shape) - 1))
+    expected = ndi.distance_transform_edt(mask, sampling=spacing)
+    distance = distance_to_background(mask, spacing)
+    assert distance.dtype == np.float32
+    np.testing.assert_allclose(distance, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (2, 3, 4)])

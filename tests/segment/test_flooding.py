@@ -30,18 +30,18 @@ def test_the_dip_decides():
     mask = height > -5
     assert flood(height, mask, depth=dip - 0.01).max() == 2
     assert flood(height, mask, depth=dip).max() == 1
-    assert flood(height, mask, depth=0, share=dip / 12 - 0.01).max() == 2
-    assert flood(height, mask, depth=0, share=dip / 12 + 0.01).max() == 1
+    assert flood(height, mask, depth=0, relative_depth=dip / 12 - 0.01).max() == 2
+    assert flood(height, mask, depth=0, relative_depth=dip / 12 + 0.01).max() == 1
 
 
 def test_near_peaks_are_one():
     height = hills((10, 20, 12), (10, 32, 12))
     assert flood(height, height > -5, depth=0, min_distance=12).max() == 2
     assert flood(height, height > -5, depth=0, min_distance=12.1).max() == 1
-    assert flood(height, height > -5, depth=0, min_distance=12.1, steps=(1, 2)).max() == 2
+    assert flood(height, height > -5, depth=0, min_distance=12.1, spacing=(1, 2)).max() == 2
 
 
-def test_plateaus_are_no_crowds():
+def test_a_plateau_is_one_basin():
     assert flood(np.ones((9, 9), np.float32), np.ones((9, 9), bool), depth=0).max() == 1
 
 

@@ -22,7 +22,7 @@ def test_defaults_do_nothing_that_was_not_asked_for():
         False,
     )
     assert o.ndim == 2
-    assert o.steps == (1, 1)
+    assert o.spacing == (1, 1)
 
 
 def test_a_number_makes_the_threshold_fixed():
@@ -68,5 +68,5 @@ def test_impossible_combinations(text, words):
     assert "\n" not in str(caught.value)
 
 
-def test_volumes_have_steps():
-    assert options("otsu,ndim=3,anisotropy=2.5")[1].steps == (2.5, 1, 1)
+def test_volumes_have_a_spacing():
+    assert options("otsu,ndim=3,anisotropy=2.5")[1].spacing == (2.5, 1, 1)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from divseg.segment.options import threshold_options
-from divseg.segment.prepare import background, context, prepare, smoothed
+from divseg.segment.prepare import background, context, prepare, smooth
 
 
 def options(**named):
@@ -14,7 +14,7 @@ def test_nothing_asked_nothing_done():
     assert prepare(image, options()) is image
 
 
-def test_the_caller_keeps_his_image():
+def test_the_image_of_the_caller_is_not_changed():
     image = np.random.default_rng(0).random((30, 30)).astype(np.float32)
     before = image.copy()
     out = prepare(image, options(smooth=1, background=5))
@@ -26,8 +26,8 @@ def test_background_is_subtracted_and_objects_stay():
     ramp = np.linspace(0, 50, 100)[None].repeat(80, 0)
     image = ramp.copy()
     image[30:40, 45:55] += 100
-    found = background(image, 12, (1, 1))
-    assert abs(found - ramp)[15:-15, 15:-15].max() < 8
+    estimate = background(image, 12, (1, 1))
+    assert abs(estimate - ramp)[15:-15, 15:-15].max() < 8
     clean = prepare(image, options(background=12))
     assert clean[35, 50] > 92
     assert abs(clean[5, 20:80]).max() < 8
@@ -36,14 +36,13 @@ def test_background_is_subtracted_and_objects_stay():
 @pytest.mark.parametrize("shape", [(3, 4), (1, 1), (2, 5, 6)])
 def test_windows_larger_than_the_image(shape):
     image = np.random.default_rng(0).random(shape)
-    steps = (1.0,) * len(shape)
-    assert np.isfinite(background(image, 50, steps)).all()
+    assert np.isfinite(background(image, 50, (1.0,) * len(shape))).all()
 
 
 def test_anisotropy_smooths_fewer_planes():
     volume = np.zeros((21, 21, 21))
     volume[10, 10, 10] = 1
-    out = smoothed(volume, 2.0, (4.0, 1.0, 1.0))
+    out = smooth(volume, 2.0, (4.0, 1.0, 1.0))
     assert out[10, 14, 10] == pytest.approx(out[10, 10, 14])
     assert out[11, 10, 10] == pytest.approx(out[10, 14, 10], rel=0.1)
 

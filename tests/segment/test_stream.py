@@ -6,11 +6,19 @@ import pytest
 
 from divseg.errors import InputError
 from divseg.io import Image
-from divseg.segment.stream import check_image, label_images
+from divseg.labels import LabelImage
+from divseg.segment.stream import ImageForm, check_pixels, read_reference
+from divseg.segment.stream import label_images as label_images_of
+
+FORMS = {ndim: ImageForm(ndim, f"this segmenter (ndim={ndim})") for ndim in (2, 3)}
+
+
+def label_images(images, segment, ndim, threads=1):
+    return label_images_of(images, segment, FORMS[ndim], threads)
 
 
 def count(image):
-    """Stand for a segmenter: tells the image apart by its mean."""
+    """Label all pixels with the mean of the image, which identifies it."""
     return np.full(image.shape, round(float(image.mean())), np.int32)
 
 
@@ -24,7 +32,8 @@ def numbers(result):
 
 def test_one_image_gives_one_label_image():
     labels = label_images(images(8)[7], count, 2)
-    assert isinstance(labels, np.ndarray)
+    assert isinstance(labels, LabelImage)
+    assert labels.prob is None
     assert labels.shape == (3, 4)
     assert (labels == 7).all()
 
@@ -32,7 +41,9 @@ def test_one_image_gives_one_label_image():
 def test_a_stack_gives_an_iterator():
     result = label_images(images(5), count, 2)
     assert iter(result) is result
-    assert numbers(result) == [0, 1, 2, 3, 4]
+    labels = list(result)
+    assert all(isinstance(one, LabelImage) for one in labels)
+    assert numbers(labels) == [0, 1, 2, 3, 4]
 
 
 def test_a_volume_is_one_image_for_a_volume_segmenter():
@@ -75,24 +86,47 @@ def test_torch_tensors():
     assert numbers(label_images(iter([a[:3].requires_grad_(), a[3].to(torch.bfloat16)]), count, 2)) == [0, 1, 2, 3]
 
 
+def test_arrays_that_are_read_on_demand(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        stack, one = file.create_dataset("stack", data=images(4)), file.create_dataset("one", data=images(3)[2])
+        assert numbers(label_images(stack, count, 2)) == [0, 1, 2, 3]
+        assert (label_images(one, count, 2) == 2).all()
+        assert numbers(label_images([one, stack], count, 2)) == [2, 0, 1, 2, 3]
+
+
+def test_a_stack_of_none_gives_none():
+    assert list(label_images(images(3)[:0], count, 2)) == []
+    assert numbers(label_images([images(3)[:0], images(2)], count, 2)) == [0, 1]
+
+
+def test_a_reference_is_one_image():
+    one = Image.from_array(images(3)[2])
+    assert np.array_equal(read_reference(one, FORMS[2]), images(3)[2])
+    for wrong, words in ((images(3), r"shape \(3, 3, 4\)"), ([images(3)[0]], "a list"), ("mmse.tif", "a str")):
+        with pytest.raises(InputError, match=f"the reference is {words}; give one image"):
+            read_reference(wrong, FORMS[2])
+
+
 def test_images_with_axes():
     image = Image.from_array(images(3)[2])
     assert (label_images(image, count, 2) == 2).all()
     assert numbers(label_images([image, image], count, 2)) == [2, 2]
     volume = Image.from_array(images(3), name="worm", axes="ZYX")
     assert label_images(volume, count, 3).shape == (3, 3, 4)
-    with pytest.raises(InputError, match="worm: axes ZYX; this segmenter takes YX"):
+    with pytest.raises(InputError, match=r"worm: axes ZYX; this segmenter \(ndim=2\) takes YX"):
         label_images(volume, count, 2)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.float16, np.float32])
 def test_small_dtypes_become_float32(dtype):
-    assert check_image(np.ones((2, 2), dtype), 2).dtype == np.float32
+    assert check_pixels(np.ones((2, 2), dtype), "image").dtype == np.float32
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint64, np.float64])
 def test_large_dtypes_keep_their_precision(dtype):
-    assert check_image(np.ones((2, 2), dtype), 2).dtype == np.float64
+    assert check_pixels(np.ones((2, 2), dtype), "image").dtype == np.float64
 
 
 @pytest.mark.parametrize(
@@ -102,8 +136,8 @@ def test_large_dtypes_keep_their_precision(dtype):
         (7, "cannot segment int"),
         ({"a": 1}, "cannot segment dict"),
         (None, "cannot segment NoneType"),
-        (np.ones(5), r"shape \(5,\) is neither one image"),
-        (np.ones((2, 2, 2, 2)), "neither one image"),
+        (np.ones(5), r"shape \(5,\); this segmenter \(ndim=2\) takes one image \(Y, X\) or a stack of them"),
+        (np.ones((2, 2, 2, 2)), "takes one image"),
         (np.ones((0, 4)), "no pixels"),
         (np.ones((2, 2), complex), "must be real numbers"),
         (np.array([["a"]]), "must be real numbers"),
@@ -111,7 +145,7 @@ def test_large_dtypes_keep_their_precision(dtype):
         (np.array([[np.inf, -np.inf]]), "2 pixels that are NaN or infinite"),
     ],
 )
-def test_what_is_no_image(bad, words):
+def test_what_is_not_an_image(bad, words):
     with pytest.raises(InputError, match=words):
         label_images(bad, count, 2)
 
@@ -122,7 +156,7 @@ def test_what_is_no_image(bad, words):
         ([images(2), "x"], r"image 2 \(counted from 0\) is a str"),
         ([[1, 2]], r"image 0 .* is a list"),
         ([images(3), np.full((3, 4), np.nan)], "image 3 .* NaN"),
-        ([images(3), np.ones(3)], "image 3 .*neither one image"),
+        ([images(3), np.ones(3)], "image 3 .*takes one image"),
         ([images(2), np.stack([images(1)[0], np.full((3, 4), np.inf)])], "image 3 .* infinite"),
         (np.stack([images(1)[0], np.full((3, 4), np.inf)]), "image 1 .* infinite"),
     ],

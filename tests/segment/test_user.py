@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from divseg.errors import ConfigError, InputError
+from divseg.labels import LabelImage
 from divseg.segment import Segmenter, segmenter
 
 SOURCE = """
@@ -27,6 +28,7 @@ def mask(image): return image > 5
 def fails(image): raise RuntimeError("no cells\\nat all")
 def floats(image): return image
 def other_shape(image): return np.zeros((2, 2), int)
+def other_axes(image): return np.zeros(len(image), int)
 def listed(image): return [[0]]
 def negative(image): return np.full(image.shape, -1)
 def spoils(image):
@@ -86,7 +88,7 @@ def test_a_mask_is_divided_into_regions(here):
     assert segmenter("python:my_cells:mask")(IMAGE).max() == 2
 
 
-def test_the_caller_keeps_his_image(here):
+def test_the_image_of_the_caller_is_not_changed(here):
     image = IMAGE.astype(np.float32)
     segmenter("python:my_cells:spoils")(image)
     assert np.array_equal(image, IMAGE)
@@ -107,6 +109,45 @@ def test_travels_by_name(here):
     assert again(IMAGE).max() == 1
 
 
+def above(image):
+    return np.where(image > 5, 7, 0)
+
+
+above.halo = 3
+
+
+class Above:
+    def __call__(self, image):
+        return above(image)
+
+
+def test_a_function_itself():
+    made = segmenter(above)
+    assert isinstance(made, Segmenter)
+    assert (made.name, made.halo) == (f"{__name__}:above", 3)
+    assert segmenter(made) is made
+    labels = made(IMAGE)
+    assert isinstance(labels, LabelImage)
+    assert np.array_equal(labels, IMAGE > 5)
+    assert [m.max() for m in made([IMAGE, np.zeros((2, 4, 4))])] == [1, 0, 0]
+    assert segmenter(lambda image: image > 5)(IMAGE).max() == 2  # a mask
+    assert segmenter(lambda image: image > 5).name == f"{__name__}:test_a_function_itself.<locals>.<lambda>"
+    assert segmenter(Above()).name == f"{__name__}:Above"
+    with pytest.raises(InputError, match=r"returned: a label image holds integers, not float32"):
+        segmenter(lambda image: image)(IMAGE)
+
+
+def test_a_function_itself_is_pickled_if_it_can_be(monkeypatch):
+    module = types.ModuleType("cells_to_pickle")
+    exec("def segment(image): return (image > 5).astype(int)", module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    again = pickle.loads(pickle.dumps(segmenter(module.segment)))
+    assert again.name == "cells_to_pickle:segment"
+    assert again(IMAGE).max() == 1
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pickle.dumps(segmenter(lambda image: image > 5))
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -118,7 +159,7 @@ def test_travels_by_name(here):
         ("python:not a name:f", "there is no module 'not a name'"),
         ("python:nowhere.py:f", "importing 'nowhere.py' failed: .*no such file"),
         ("python:my_cells:abve", "has no function 'abve'; did you mean 'above'"),
-        ("python:my_cells:number", "'number' of 'my_cells' is no function"),
+        ("python:my_cells:number", "'number' of 'my_cells' is not a function"),
         ("python:broken:f", "importing 'broken' failed: ZeroDivisionError"),
         ("python:lacks:f", "importing 'lacks' failed: ModuleNotFoundError.*no_such_library"),
         ("python:my_cells:above,smooth=1", r"has no option 'smooth' \(options: ndim\)"),
@@ -136,10 +177,11 @@ def test_what_cannot_be_imported(here, spec, words):
     ("function", "words"),
     [
         ("fails", r"python:my_cells:fails failed on an image of shape \(6, 9\): RuntimeError"),
-        ("floats", "returned dtype float32; return a label image: integers"),
+        ("floats", "what python:my_cells:floats returned: a label image holds integers, not float32"),
         ("other_shape", r"returned shape \(2, 2\) for an image of shape \(6, 9\)"),
-        ("listed", "returned a list, not a NumPy array"),
-        ("negative", "returned the negative label -1"),
+        ("other_axes", r"what python:my_cells:other_axes returned: shape \(6,\); a label image has the axes \(Y, X\)"),
+        ("listed", "returned a list; return a label image, a NumPy array"),
+        ("negative", "returned: label -1 is negative"),
     ],
 )
 def test_what_a_function_may_not_do(here, function, words):

@@ -13,7 +13,7 @@ from divseg.denoise.noise.limits import LimitFinder
 from divseg.errors import InputError
 
 BLOCK = 8
-"""Side of the blocks, in pixels, whose mean and noise variance make one point of the transfer curve."""
+"""Side in pixels of the blocks, of which each gives one mean and one variance of the noise."""
 
 _KERNEL = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6.0
 """Second difference along both axes with unit gain for independent noise: blind to constants and slopes."""
@@ -21,9 +21,22 @@ _KERNEL = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6.0
 
 @dataclass(frozen=True)
 class PhotonTransfer:
-    """Noise variance against signal, ``variance = a * signal + b``, with the points it was fitted to.
+    """Variance of the noise against the signal, ``variance = a * signal + b``, with the points it was fitted to.
 
-    All in intensity units; `signal` and `variance` have one entry a bin of the signal.
+    Attributes
+    ----------
+    a, b : float
+        Slope in intensity units, and variance at signal 0 in squared intensity units.
+    low, high : float
+        Range of the signals.
+    signal, variance, weight : array, shape (bins,)
+        Mean signal, variance and number of blocks or pixels of each bin of the signal.
+    floor, ceiling : float or None
+        Limits of the detector, None if the images do not reach them.
+    min_variance : float or None
+        Variance of the darkest pixels, if it was measured: that of the noise is not smaller.
+    notes : tuple of str
+        Warnings about the data.
     """
 
     a: float
@@ -35,24 +48,32 @@ class PhotonTransfer:
     weight: NDArray[np.float64]
     floor: float | None = None
     ceiling: float | None = None
-    """Limits of the detector, where the images reach them."""
-    least: float | None = None
-    """Variance of the darkest pixels, where it was measured: the noise does not fall below it."""
+    min_variance: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
-    def scatter(self) -> float:
-        """Root mean square of the relative deviation of the bins from the line: how far it can be trusted."""
+    def lower_bound(self) -> float:
+        """Smallest variance: that of the darkest pixels, or a tenth of the line's at `low`."""
+        return self.min_variance if self.min_variance is not None else 0.1 * (self.a * self.low + self.b)
+
+    def variance_at(self, signal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Variance on the line, but not below the lower bound."""
+        return np.maximum(self.a * signal + self.b, self.lower_bound)
+
+    @property
+    def deviation(self) -> float:
+        """Root mean square of the relative deviation of the bins from the line, a measure of its error."""
         model = np.maximum(self.a * self.signal + self.b, 1e-12)
         return float(np.sqrt(np.average(np.square(self.variance / model - 1.0), weights=self.weight)))
 
     @property
-    def sd(self) -> float:
-        """Standard deviation of the noise at the middle of most pixels: one number for Gaussian noise."""
+    def std(self) -> float:
+        """Standard deviation of the noise, from the weighted mean of the variances: one number for Gaussian noise."""
         return float(np.sqrt(np.average(self.variance, weights=self.weight)))
 
 
 def _block_points(image: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean, noise variance, smallest and largest pixel of the image's blocks, shape (4, blocks)."""
+    """Return mean, variance of the noise, smallest and largest pixel of the blocks, shape (4, blocks)."""
     image = image.astype(np.float64)
     rows, cols = (image.shape[0] - 2) // BLOCK, (image.shape[1] - 2) // BLOCK
     residual = ndi.convolve(image, _KERNEL, mode="reflect")[1:-1, 1:-1]
@@ -62,49 +83,49 @@ def _block_points(image: NDArray[np.float32]) -> NDArray[np.float64]:
     variance = np.square(residual[cut]).reshape(shape).mean(axis=(1, 3))
     if not variance.size:
         return np.empty((4, 0))
-    found = (blocks.mean(axis=(1, 3)), variance, blocks.min(axis=(1, 3)), blocks.max(axis=(1, 3)))
-    return np.stack([f.ravel() for f in found])
+    points = (blocks.mean(axis=(1, 3)), variance, blocks.min(axis=(1, 3)), blocks.max(axis=(1, 3)))
+    return np.stack([values.ravel() for values in points])
 
 
 def _median_bias() -> float:
-    """Median of a block's variance relative to its mean, for independent normal noise.
+    """Return the median of a block's variance relative to its mean, for independent normal noise.
 
-    A block's mean squared residual is close to chi-square with the degrees of freedom that give it the
-    right spread (the residuals of neighbours are correlated); Wilson and Hilferty give its median.
+    A block's mean squared residual is nearly chi-square distributed, with the degrees of freedom that give it the
+    right variance (the residuals of neighbours are correlated); Wilson and Hilferty give its median.
     """
     line = np.convolve([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6.0
     rho = np.square(np.outer(line, line))
     lags = np.arange(-2, 3)
-    share = np.outer(BLOCK - np.abs(lags), BLOCK - np.abs(lags)) / BLOCK**2
-    freedom = BLOCK**2 / float((rho * share).sum())
+    overlap = np.outer(BLOCK - np.abs(lags), BLOCK - np.abs(lags)) / BLOCK**2
+    freedom = BLOCK**2 / float((rho * overlap).sum())
     return (1.0 - 2.0 / (9.0 * freedom)) ** 3
 
 
 def photon_transfer(images: Iterable[NDArray[np.floating]], *, bins: int = 24) -> PhotonTransfer:
-    """Estimate signal-dependent noise from noisy images, with no clean image and no calibration.
+    """Estimate signal-dependent noise from noisy images, without clean images or calibration.
 
-    Blocks of 8x8 pixels give pairs of mean and noise variance (mean square of the second difference
-    along both axes, divided by its gain where the noise of neighbours alternates). In each bin of the
-    mean the median block is taken, so that blocks with structure, which can only add variance, do not count;
-    a line is fitted through the bins, weighted by their blocks and reweighted where a bin lies far above the
-    line. Blocks with pixels at a limit of the detector are left out where enough others remain.
+    Blocks of 8x8 pixels give pairs of mean and variance of the noise (mean square of the second difference along both
+    axes, divided by its gain if the noise of neighbours is negatively correlated). In each bin of the mean the median
+    block is taken, so that blocks with structure, which can only add variance, do not count; a line is fitted through
+    the bins, weighted by the number of blocks and less if a bin lies far above the line. Blocks with pixels at a
+    limit of the detector are left out if enough others remain.
 
     Parameters
     ----------
     images : iterable of array, each (Y, X)
-        Noisy images of one camera setting.
+        Noisy images taken with the same camera settings.
     bins : int
-        Bins of the signal, at equal numbers of blocks.
+        Number of bins of the signal, with about equal numbers of blocks.
 
     Returns
     -------
     PhotonTransfer
-        Slope and intercept, the range of signals seen, and the points.
+        Slope and intercept, the range of the signals, and the points.
 
     Raises
     ------
     InputError
-        If the images hold fewer than 16 blocks, or no noise at all.
+        If the images have fewer than 16 blocks, or no noise.
 
     References
     ----------
@@ -123,30 +144,29 @@ def photon_transfer(images: Iterable[NDArray[np.floating]], *, bins: int = 24) -
         sizes.append(array.size)
     mean, var, smallest, largest = np.concatenate(points, axis=1)
     floor, ceiling = limits.find()
-    whole = np.ones(mean.shape, bool)
-    whole &= smallest > (-np.inf if floor is None else floor)
-    whole &= largest < (np.inf if ceiling is None else ceiling)
-    if whole.sum() >= 16:
-        mean, var = mean[whole], var[whole]
+    unclipped = smallest > (-np.inf if floor is None else floor)
+    unclipped &= largest < (np.inf if ceiling is None else ceiling)
+    if unclipped.sum() >= 16:
+        mean, var = mean[unclipped], var[unclipped]
     if mean.size < 16:
         raise InputError(
             f"noise cannot be estimated from {mean.size} blocks of {BLOCK}x{BLOCK} pixels; "
-            "give larger or more images, or state the noise (for example --noise gaussian,sd=20)"
+            "give larger or more images, or state the noise (for example --noise gaussian,std=20)"
         )
     bins = int(max(1, min(bins, mean.size // 16)))
     x, y = np.average(correlations, axis=0, weights=sizes)
     var = var / kernel_gain(float(x), float(y), sum(sizes))
     order = np.argsort(mean, kind="stable")
-    # equal counts over most of the range, but the brightest blocks get finer bins: they steer the slope
-    share = 1.0 - np.geomspace(1.0, max(0.02, 16.0 / mean.size), bins + 1)[:-1] if bins > 1 else np.zeros(1)
-    starts = np.unique((share * mean.size).astype(int))
+    # equal counts over most of the range, but finer bins for the brightest blocks, which determine the slope
+    quantile = 1.0 - np.geomspace(1.0, max(0.02, 16.0 / mean.size), bins + 1)[:-1] if bins > 1 else np.zeros(1)
+    starts = np.unique((quantile * mean.size).astype(int))
     ends = np.append(starts[1:], mean.size)
     signal = np.array([mean[order[i:j]].mean() for i, j in zip(starts, ends, strict=True)])
     variance = np.array([np.median(var[order[i:j]]) for i, j in zip(starts, ends, strict=True)])
     variance /= _median_bias()
     weight = (ends - starts).astype(np.float64)
     if variance.max() <= 0:
-        raise InputError("the images hold no noise at all: there is nothing to denoise")
+        raise InputError("the images have no noise: there is nothing to denoise")
     variance = np.maximum(variance, 1e-6 * variance.max())
     a, b = _fit_line(signal, variance, weight)
     low, high = float(signal[0]), float(signal[-1])
@@ -157,7 +177,7 @@ def photon_transfer(images: Iterable[NDArray[np.floating]], *, bins: int = 24) -
 def _fit_line(
     signal: NDArray[np.float64], variance: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """Weighted line with slope >= 0 that stays above a tenth of the smallest variance."""
+    """Return slope and intercept of the weighted line, slope >= 0, at least a tenth of the smallest variance."""
     floor = 0.1 * float(variance.min())
     flat = float(np.average(variance, weights=weight / variance**2))
     if signal.size < 3 or np.ptp(signal) <= 1e-9 * (1 + np.abs(signal).max()):
@@ -165,7 +185,7 @@ def _fit_line(
     model = variance.copy()
     a, b = 0.0, flat
     for _ in range(10):
-        w = weight / model**2  # a block's variance scatters in proportion to itself
+        w = weight / model**2  # the error of a block's variance is proportional to the variance
         excess = variance / model - 1.0
         w = np.where(excess > 0.25, w * (0.25 / np.maximum(excess, 0.25)) ** 2, w)
         x0 = np.average(signal, weights=w)
@@ -179,13 +199,20 @@ def _fit_line(
 
 
 def kernel_gain(x: float, y: float, pixels: int) -> float:
-    """Return by what factor the second difference raises the variance of noise that alternates.
+    """Return the factor by which the second difference raises the variance of negatively correlated noise.
 
-    With correlation r of neighbours along an axis (and none further apart) it is ``1 - 4 r / 3``. Only
-    negative correlations count, those that can be told from chance: positive ones may be structure.
+    With correlation r of neighbours along an axis (and none further apart) it is ``1 - 4 r / 3``. Only significant
+    negative correlations count: positive ones may be structure.
+
+    Parameters
+    ----------
+    x, y : float
+        Correlation of the noise of horizontal and of vertical neighbours.
+    pixels : int
+        Number of pixels from which the correlations were measured.
     """
-    least = max(0.03, 5.0 / max(1, pixels) ** 0.5)
-    return float(np.prod([1.0 - 4.0 / 3.0 * r if r < -least else 1.0 for r in (x, y)]))
+    significant = max(0.03, 5.0 / max(1, pixels) ** 0.5)
+    return float(np.prod([1.0 - 4.0 / 3.0 * r if r < -significant else 1.0 for r in (x, y)]))
 
 
 def neighbour_correlation(image: NDArray[np.generic]) -> tuple[float, float]:
@@ -198,7 +225,7 @@ def neighbour_correlation(image: NDArray[np.generic]) -> tuple[float, float]:
     Parameters
     ----------
     image : array, shape (Y, X)
-        Noisy image, at least 10x10 pixels; of smaller ones nothing can be said (0, 0).
+        Noisy image; for one smaller than 10x10 pixels the result is (0, 0).
 
     Returns
     -------
@@ -217,8 +244,8 @@ def neighbour_correlation(image: NDArray[np.generic]) -> tuple[float, float]:
     if not noisy.any():
         return 0.0, 0.0
     blocks, power = blocks[noisy], power[noisy]
-    found = []
+    correlation = []
     for one, other in ((blocks[:, :, 1:], blocks[:, :, :-1]), (blocks[:, 1:], blocks[:, :-1])):
         q = float(np.median((one * other).mean(axis=(1, 2)) / power))
-        found.append(float(np.clip((4.0 + 6.0 * q) / (7.0 + 8.0 * q), -1.0, 1.0)) if q > -0.87 else -1.0)
-    return found[0], found[1]
+        correlation.append(float(np.clip((4.0 + 6.0 * q) / (7.0 + 8.0 * q), -1.0, 1.0)) if q > -0.87 else -1.0)
+    return correlation[0], correlation[1]

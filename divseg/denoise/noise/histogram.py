@@ -1,54 +1,51 @@
-"""The histogram noise model of PN2V: the noise as it was counted, without any formula."""
+"""The histogram noise model of PN2V: the noise as it was counted, without a formula."""
 
 from __future__ import annotations
 
 import base64
 import math
 import zlib
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
-from divseg.denoise.noise.base import PixelNoise
-from divseg.denoise.noise.mixture import log_normal
+from divseg.denoise.noise.base import NoiseModel, log_normal
 from divseg.errors import ConfigError
 
 OUTLIERS = 1e-3
-"""Share of a wide normal distribution that is mixed in: cells in which nothing was counted are not impossible."""
+"""Fraction of a wide normal distribution that is mixed in, so that cells without counts are not impossible."""
 
 _CHUNK = 65536
 _FLOOR = 1e-30
 
 
-class Histogram(PixelNoise):
+class Histogram(NoiseModel, kind="histogram"):
     """Noise given by the counts of observed values for every level of the clean signal.
 
-    Signal and observation share one range and one number of bins, as in PN2V. The density is constant in
+    Signal and observation have the same range and number of bins, as in PN2V. The density is constant in
     the observation within a bin and linear in the signal between the centres of two bins, so that its
     gradient with respect to the signal is exact. (PN2V interpolates between the lower edges of the bins,
-    which moves the signal by half a bin, and gives the mass of a bin instead of a density.) A small share of
-    a normal distribution of twice the standard deviation is mixed in, so that empty cells have a gradient
-    that leads back. For signals outside the range the noise is normal, with the variance of the last row.
+    which moves the signal by half a bin, and gives the mass of a bin instead of a density.) A small fraction of a
+    normal distribution of twice the standard deviation is mixed in, so that empty cells have a gradient that leads
+    back. For signals outside the range the noise is normal, with the variance of the nearest row.
 
     Parameters
     ----------
     table : array, shape (bins, bins)
         Counts or probabilities; row i is the distribution of the observation for signals in bin i. Rows
-        without counts take the nearest row's, moved along.
+        without counts are copies of the nearest row with counts, shifted to their signal.
     low, high : float
         Lower edge of the first bin and upper edge of the last.
     outliers : float
-        Share of the wide normal distribution.
+        Fraction of the wide normal distribution, from 0 to below 1.
 
     References
     ----------
     Krull et al., "Probabilistic Noise2Void", Frontiers in Computer Science 2:5 (2020), section 3.3.
     """
-
-    kind = "histogram"
 
     def __init__(self, table: ArrayLike, *, low: float, high: float, outliers: float = OUTLIERS) -> None:
         super().__init__()
@@ -56,17 +53,17 @@ class Histogram(PixelNoise):
         if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.shape[0] < 2:
             raise ConfigError(f"a noise histogram needs a square table of counts, got shape {counts.shape}")
         if not (np.isfinite(counts).all() and (counts >= 0).all()):
-            raise ConfigError("the noise histogram holds counts that are negative or no numbers")
+            raise ConfigError("the noise histogram holds counts that are negative or not finite")
         if not all(map(math.isfinite, (low, high))) or not low < high:
             raise ConfigError(f"a noise histogram needs low < high, got {low!r} and {high!r}")
         if not 0 <= outliers < 1:
-            raise ConfigError(f"outliers={outliers!r} must be a share from 0 to below 1")
+            raise ConfigError(f"outliers={outliers!r} must be a fraction from 0 to below 1")
         self.low, self.high, self.outliers = float(low), float(high), float(outliers)
         self.width = (self.high - self.low) / counts.shape[0]
         table32 = _filled(counts).astype(np.float32)
         centres = self.low + self.width * (np.arange(len(counts)) + 0.5)
-        spread = np.square(centres[None, :] - centres[:, None])
-        var = (table32 * spread).sum(1) + self.width**2 / 12.0
+        squares = np.square(centres[None, :] - centres[:, None])
+        var = (table32 * squares).sum(1) + self.width**2 / 12.0
         self.table: Tensor
         self._var: Tensor
         self.register_buffer("table", torch.from_numpy(table32))
@@ -78,49 +75,49 @@ class Histogram(PixelNoise):
         return self.table.shape[0]
 
     def _rows(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        """Index of the row below `s`, and how far it is to the next: 0 to 1, at the ends held."""
+        """Index of the row below `s`, and the position between it and the next: 0 to 1, clipped at the ends."""
         u = (s - self.low) / self.width - 0.5
         row = u.detach().floor().clamp(0, self.bins - 2)
         return row.long(), (u - row).clamp(0.0, 1.0)
 
     def variance(self, s: Tensor) -> Tensor:
-        """Variance of the observations around the clean values `s`, outliers left out."""
-        row, share = self._rows(s.float())
-        return self._var[row] * (1.0 - share) + self._var[row + 1] * share
+        """Variance of the observations around the clean values `s`, without the outliers."""
+        row, fraction = self._rows(s.float())
+        return self._var[row] * (1.0 - fraction) + self._var[row + 1] * fraction
 
     def _log_density(self, x: Tensor, s: Tensor) -> Tensor:
         column = ((x - self.low) / self.width).detach().floor().clamp(0, self.bins - 1).long()
-        row, share = self._rows(s)
-        mass = self.table[row, column] * (1.0 - share) + self.table[row + 1, column] * share
+        row, fraction = self._rows(s)
+        mass = self.table[row, column] * (1.0 - fraction) + self.table[row + 1, column] * fraction
         return self._with_outliers(mass / self.width, x, s)
 
     def _with_outliers(self, density: Tensor, x: Tensor, s: Tensor) -> Tensor:
         var = self.variance(s)
-        known = density.clamp_min(_FLOOR).log()
+        log_density = density.clamp_min(_FLOOR).log()
         if self.outliers:
             wide = log_normal(x - s, 4.0 * var) + math.log(self.outliers)
-            known = torch.logaddexp(known + math.log1p(-self.outliers), wide)
+            log_density = torch.logaddexp(log_density + math.log1p(-self.outliers), wide)
         outside = (s < self.low) | (s > self.high)
-        return torch.where(outside, log_normal(x - s, var), known)
+        return torch.where(outside, log_normal(x - s, var), log_density)
 
     def _log_tail(self, limit: float, s: Tensor, *, upper: bool) -> Tensor:
         column = min(max(int((limit - self.low) / self.width), 0), self.bins - 1)
         tail = self.table[:, column:].sum(1) if upper else self.table[:, : column + 1].sum(1)
-        row, share = self._rows(s)
-        mass = tail[row] * (1.0 - share) + tail[row + 1] * share
+        row, fraction = self._rows(s)
+        mass = tail[row] * (1.0 - fraction) + tail[row + 1] * fraction
         z = (s - limit) / self.variance(s).sqrt()
         z = z if upper else -z
-        known = mass.clamp_min(_FLOOR).log()
+        log_mass = mass.clamp_min(_FLOOR).log()
         if self.outliers:
             wide = torch.special.log_ndtr(0.5 * z) + math.log(self.outliers)
-            known = torch.logaddexp(known + math.log1p(-self.outliers), wide)
+            log_mass = torch.logaddexp(log_mass + math.log1p(-self.outliers), wide)
         outside = (s < self.low) | (s > self.high)
-        return torch.where(outside, torch.special.log_ndtr(z), known)
+        return torch.where(outside, torch.special.log_ndtr(z), log_mass)
 
     def _draw(self, s: Tensor, generator: Generator | None) -> Tensor:
-        row, share = self._rows(s)
-        pick, level, place = torch.rand((3, *s.shape), generator=generator, device=s.device).unbind()
-        row = (row + (pick < share)).ravel()
+        row, fraction = self._rows(s)
+        pick, level, within = torch.rand((3, *s.shape), generator=generator, device=s.device).unbind()
+        row = (row + (pick < fraction)).ravel()
         cumulative = self.table.double().cumsum(1)
         level = level.ravel().double() * cumulative[row, -1]
         columns = [
@@ -128,7 +125,7 @@ class Histogram(PixelNoise):
             for i in range(0, len(row), _CHUNK)
         ]
         column = torch.cat(columns).clamp_max(self.bins - 1).reshape(s.shape)
-        x = self.low + self.width * (column + place)
+        x = self.low + self.width * (column + within)
         noise = torch.randn(s.shape, generator=generator, device=s.device)
         normal = s + self.variance(s).sqrt() * noise
         if self.outliers:
@@ -140,22 +137,19 @@ class Histogram(PixelNoise):
         """Return `low` and `high`."""
         return self.low, self.high
 
-    def to_dict(self) -> dict[str, Any]:
-        """Kind and parameters; the table as base64 of its compressed float32 values."""
+    def _values(self) -> dict[str, Any]:
+        """Return the parameters, the table as base64 of its compressed float32 values."""
         packed = zlib.compress(self.table.cpu().numpy().astype("<f4").tobytes(), 9)
         return {
-            "kind": self.kind,
             "bins": self.bins,
             "low": self.low,
             "high": self.high,
             "outliers": self.outliers,
             "table": base64.b64encode(packed).decode("ascii"),
-            **self._limits(),
         }
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Histogram:
-        """Rebuild the model."""
+    def _from_values(cls, data: dict[str, Any]) -> Self:
         try:
             raw = zlib.decompress(base64.b64decode(data["table"], validate=True))
         except (ValueError, zlib.error) as error:
@@ -166,6 +160,15 @@ class Histogram(PixelNoise):
         table = np.frombuffer(raw, "<f4").reshape(bins, bins)
         return cls(table, low=data["low"], high=data["high"], outliers=data["outliers"])
 
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return PN2V's histogram (probabilities, lower and upper edges along the signal) and the outliers."""
+        edges = self.low + self.width * np.arange(self.bins + 1)
+        planes = np.empty((3, self.bins, self.bins))
+        planes[0] = self.table.cpu().numpy()
+        planes[1] = edges[:-1, None]
+        planes[2] = edges[1:, None]
+        return {"histogram": planes, "outliers": np.array(self.outliers)}
+
     def describe(self) -> str:
         """One line for logs and reports."""
         return (
@@ -175,17 +178,17 @@ class Histogram(PixelNoise):
 
 
 def _filled(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Normalise the rows; rows without counts take the nearest one's, moved by their distance."""
+    """Normalise the rows; rows without counts are the nearest one with counts, shifted by their distance."""
     total = counts.sum(1)
     total[np.abs(total - 1.0) < 1e-5] = 1.0  # normalised before: keep every bit
-    known = np.flatnonzero(total > 1e-20)
-    if not known.size:
+    filled = np.flatnonzero(total > 1e-20)
+    if not filled.size:
         raise ConfigError("the noise histogram is empty")
     out = np.zeros_like(counts)
-    out[known] = counts[known] / total[known, None]
+    out[filled] = counts[filled] / total[filled, None]
     bins = len(counts)
     for i in np.flatnonzero(total <= 1e-20):
-        nearest = int(known[np.abs(known - i).argmin()])
+        nearest = int(filled[np.abs(filled - i).argmin()])
         columns = np.clip(np.arange(bins) + i - nearest, 0, bins - 1)
         np.add.at(out[i], columns, out[nearest])
     return out

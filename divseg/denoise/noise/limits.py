@@ -1,4 +1,4 @@
-"""The detector's limits: intensities at which pixels pile up because nothing beyond can be written."""
+"""The detector's limits: intensities at which pixels pile up because it cannot record values beyond."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST = 16
-"""Pixels at one value below which nothing is concluded."""
+MIN_PIXELS = 16
+"""Number of pixels that must have a value for it to be a limit."""
 
-_WINDOW = 0.02
-_STEEP = 4.0
+_WINDOW = 0.02  # of the range of intensities
+_STEEP = 4.0  # times as many pixels as at the values next to it
 
 
 class LimitFinder:
     """Find the floor and the ceiling of a detector from all its images, one at a time.
 
-    The largest value that occurs is a ceiling where far more pixels have it than have the values just
-    below; the smallest is a floor likewise. Counts that fall off steadily from the first value on, as those
-    of single photons do, are no limit.
+    The largest value is a ceiling if far more pixels have it than have the values just below; the smallest is a floor
+    likewise. If the counts decrease steadily from the first value on, as those of single photons do, it is not a
+    limit.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class LimitFinder:
         self._bottom: Counter[float] = Counter()
 
     def add(self, image: NDArray[np.generic]) -> None:
-        """Take in an image of any shape."""
+        """Count the extreme values of an image of any shape."""
         flat = np.asarray(image).ravel()
         if not flat.size:
             return
@@ -41,7 +41,7 @@ class LimitFinder:
             counter.update(dict(zip(values[ends].tolist(), counts[ends].tolist(), strict=True)))
 
     def find(self) -> tuple[float | None, float | None]:
-        """Return floor and ceiling, None where the images do not reach one."""
+        """Return floor and ceiling, None for one that the images do not reach."""
         return _pile(self._bottom, upper=False), _pile(self._top, upper=True)
 
 
@@ -52,4 +52,4 @@ def _pile(counts: Counter[float], *, upper: bool) -> float | None:
         return None
     heights = [counts[v] for v in values]
     smooth = heights[1] < 2.0 * max(heights[2:4])
-    return values[0] if heights[0] >= LEAST and heights[0] > _STEEP * max(heights[1:]) and smooth else None
+    return values[0] if heights[0] >= MIN_PIXELS and heights[0] > _STEEP * max(heights[1:]) and smooth else None

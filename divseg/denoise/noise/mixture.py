@@ -5,38 +5,37 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
-from divseg.denoise.noise.base import PixelNoise
+from divseg.denoise.noise.base import NoiseModel, log_normal
 from divseg.errors import ConfigError
 
-_LOG_2PI = math.log(2.0 * math.pi)
 
-
-class GaussianMixture(PixelNoise):
+class GaussianMixture(NoiseModel, kind="mixture"):
     """Mixture of Gaussians whose means, variances and weights are polynomials in the clean signal.
 
     With ``t = (s - min_signal) / (max_signal - min_signal)`` and rows ``w`` of `weight`, component k has
 
-    * variance ``max(sum_i exp(w[K + k, i]) t^i, min_sigma)`` (`min_sigma`, so named in the files, is a floor
-      of the variance, as in the reference implementation),
-    * share ``softmax_k(sum_i w[2K + k, i] t^i)``,
-    * mean ``m_k(t) - sum_j share_j m_j(t) + s`` with ``m_k = sum_i w[k, i] t^i``: the mean of the whole is s.
+    * variance ``max(sum_i exp(w[K + k, i]) t^i, min_sigma)`` (`min_sigma`, so named in the files, is the smallest
+      variance, as in the reference implementation),
+    * mixing weight ``p_k = softmax_k(sum_i w[2K + k, i] t^i)``,
+    * mean ``m_k(t) - sum_j p_j m_j(t) + s`` with ``m_k = sum_i w[k, i] t^i``: the mean of the mixture is s.
 
-    Within the fitted range this is the published model. Outside it, the polynomials of means and shares are
-    held at the nearer end, and that of the variances below the range too: extrapolated they would leave one
-    component with a negative variance floor and wander off. Above the range the variance goes on growing.
+    Within the fitted range this is the published model. Outside it, the polynomials of means and mixing weights keep
+    their values at the nearer end, and so does that of the variances below the range: extrapolated, they would
+    diverge. Above the range the variance goes on growing.
 
     Parameters
     ----------
     weight : array, shape (3 K, C)
-        K Gaussians, C coefficients.
+        Coefficients w of the polynomials: K Gaussians, C coefficients.
     min_signal, max_signal : float
-        Range of clean signals the model was fitted to.
+        Range of clean signals that the model was fitted to.
     min_sigma : float
-        Floor of the variance of every Gaussian, in squared intensity units.
+        Smallest variance of every Gaussian, in squared intensity units.
 
     References
     ----------
@@ -44,15 +43,13 @@ class GaussianMixture(PixelNoise):
     "Fully unsupervised probabilistic Noise2Void", ISBI 2020, section 3.2.
     """
 
-    kind = "mixture"
-
     def __init__(self, weight: ArrayLike | Tensor, *, min_signal: float, max_signal: float, min_sigma: float) -> None:
         super().__init__()
         table = torch.as_tensor(weight, dtype=torch.float32).detach().clone()
         if table.ndim != 2 or table.shape[0] < 3 or table.shape[0] % 3 or not table.shape[1]:
             raise ConfigError(f"a mixture needs weights of shape (3 K, C), got {tuple(table.shape)}")
         if not bool(torch.isfinite(table).all()):
-            raise ConfigError("the weights of the mixture hold values that are no numbers")
+            raise ConfigError("the weights of the mixture hold values that are not finite numbers")
         if not all(map(math.isfinite, (min_signal, max_signal))) or not min_signal < max_signal:
             raise ConfigError(f"a mixture needs min_signal < max_signal, got {min_signal!r} and {max_signal!r}")
         if not (math.isfinite(min_sigma) and min_sigma > 0):
@@ -72,11 +69,11 @@ class GaussianMixture(PixelNoise):
         return self.weight.shape[1]
 
     def components(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log-shares, means and variances at the clean values `s`.
+        """Return log mixing weights, means and variances at the clean values `s`.
 
         Returns
         -------
-        log_share, mean, variance : Tensor, shape (K, *s.shape)
+        log_weight, mean, variance : Tensor, shape (K, *s.shape)
             The means are relative to s.
         """
         t = (s - self.min_signal) / (self.max_signal - self.min_signal)
@@ -84,22 +81,22 @@ class GaussianMixture(PixelNoise):
 
     def variance(self, s: Tensor) -> Tensor:
         """Variance of the mixture at the clean values `s`."""
-        log_share, mean, var = self.components(s.float())
-        return (log_share.exp() * (var + mean.square())).sum(0)
+        log_weight, mean, var = self.components(s.float())
+        return (log_weight.exp() * (var + mean.square())).sum(0)
 
     def _log_density(self, x: Tensor, s: Tensor) -> Tensor:
-        log_share, mean, var = self.components(s)
-        return torch.logsumexp(log_share + log_normal((x - s) - mean, var), dim=0)
+        log_weight, mean, var = self.components(s)
+        return torch.logsumexp(log_weight + log_normal((x - s) - mean, var), dim=0)
 
     def _log_tail(self, limit: float, s: Tensor, *, upper: bool) -> Tensor:
-        log_share, mean, var = self.components(s)
+        log_weight, mean, var = self.components(s)
         z = ((s - limit) + mean) / var.sqrt()
-        return torch.logsumexp(log_share + torch.special.log_ndtr(z if upper else -z), dim=0)
+        return torch.logsumexp(log_weight + torch.special.log_ndtr(z if upper else -z), dim=0)
 
     def _draw(self, s: Tensor, generator: Generator | None) -> Tensor:
-        log_share, mean, var = self.components(s)
+        log_weight, mean, var = self.components(s)
         pick = torch.rand(s.shape, generator=generator, device=s.device)
-        edges = log_share.exp().cumsum(0)[:-1]
+        edges = log_weight.exp().cumsum(0)[:-1]
         k = (pick >= edges).sum(0, keepdim=True)
         noise = torch.randn(s.shape, generator=generator, device=s.device)
         return s + mean.gather(0, k)[0] + var.gather(0, k)[0].sqrt() * noise
@@ -108,50 +105,41 @@ class GaussianMixture(PixelNoise):
         """Return `min_signal` and `max_signal`."""
         return self.min_signal, self.max_signal
 
-    def to_dict(self) -> dict[str, Any]:
-        """Kind and parameters as plain numbers."""
+    def _values(self) -> dict[str, Any]:
         return {
-            "kind": self.kind,
             "weight": self.weight.tolist(),
             "min_signal": self.min_signal,
             "max_signal": self.max_signal,
             "min_sigma": self.min_sigma,
-            **self._limits(),
         }
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> GaussianMixture:
-        """Rebuild the model."""
-        return cls(
-            data["weight"],
-            min_signal=data["min_signal"],
-            max_signal=data["max_signal"],
-            min_sigma=data["min_sigma"],
-        )
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of the .npz files of PN2V, DivNoising and CAREamics."""
+        return {
+            "trained_weight": self.weight.cpu().numpy(),
+            "min_signal": np.array([self.min_signal], np.float32),
+            "max_signal": np.array([self.max_signal], np.float32),
+            "min_sigma": np.array(self.min_sigma, np.float32),
+        }
 
     def describe(self) -> str:
         """One line for logs and reports."""
         ends = torch.tensor([self.min_signal, self.max_signal], device=self.weight.device)
         low, high = self.variance(ends).sqrt().tolist()
         return (
-            f"mixture of {self.n_gaussian} Gaussians with {self.n_coeff} coefficients, sd {low:.4g} at signal "
+            f"mixture of {self.n_gaussian} Gaussians with {self.n_coeff} coefficients, std {low:.4g} at signal "
             f"{self.min_signal:.4g} to {high:.4g} at {self.max_signal:.4g}{self._limit_words()}"
         )
 
 
 def components(weight: Tensor, t: Tensor, min_sigma: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-shares, means (relative to the signal) and variances of a mixture at relative signals `t`."""
+    """Log mixing weights, means (relative to the signal) and variances of a mixture at relative signals `t`."""
     k = weight.shape[0] // 3
-    held = t.clamp(0.0, 1.0)
-    mean = _polynomial(weight[:k], held)
+    within = t.clamp(0.0, 1.0)
+    mean = _polynomial(weight[:k], within)
     var = _polynomial(weight[k : 2 * k].exp(), t.clamp_min(0.0)).clamp_min(min_sigma)
-    log_share = torch.log_softmax(_polynomial(weight[2 * k :], held), dim=0)
-    return log_share, mean - (log_share.exp() * mean).sum(0), var
-
-
-def log_normal(deviation: Tensor, variance: Tensor) -> Tensor:
-    """Log-density of a centred normal distribution."""
-    return -0.5 * (_LOG_2PI + variance.log() + deviation.square() / variance)
+    log_weight = torch.log_softmax(_polynomial(weight[2 * k :], within), dim=0)
+    return log_weight, mean - (log_weight.exp() * mean).sum(0), var
 
 
 def _polynomial(rows: Tensor, t: Tensor) -> Tensor:

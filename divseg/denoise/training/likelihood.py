@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor, nn
 
-from divseg.denoise.noise import Gaussian, NoiseModel, PhotonTransfer, choose_noise, from_dict
-from divseg.errors import ConfigError, ModelError
+from divseg.denoise.noise import Gaussian, NoiseModel, PhotonTransfer, choose_noise
+from divseg.errors import ConfigError
 
 NoiseChoice = str | NoiseModel | Sequence[str | NoiseModel]
-"""The user's word for the noise: for all channels, or for one channel after the other."""
+"""Name or model of the noise: one for all channels, or one for each."""
 
 
-class NoNoiseModel(Gaussian):
+class NoNoiseModel(Gaussian, kind="none"):
     """Squared error in place of a noise model: an ordinary variational autoencoder, kept as a baseline.
 
     The decoder's likelihood is normal with the standard deviation of the training images, so the loss is
-    half the squared error of normalised images plus the KL divergence. Samples show the latents' spread
-    alone; how much noise there is, the model is never told.
+    half the squared error of normalized images plus the KL divergence. Samples show the latents' spread
+    alone: the model is not informed about the amount of noise.
     """
-
-    kind = "none"
 
     def describe(self) -> str:
         """One line for logs and reports."""
         return "no noise model (squared error): an ordinary variational autoencoder"
 
 
-class ChannelNoise(nn.Module):
+class ChannelNoise(NoiseModel, kind="channels"):
     """A noise model for each channel, independent of one another.
 
     Parameters
@@ -39,12 +37,10 @@ class ChannelNoise(nn.Module):
         In the order of the channels, which are axis 1 of all tensors (B, C, (Z), Y, X).
     """
 
-    kind = "channels"
-
     def __init__(self, models: Sequence[NoiseModel]) -> None:
         super().__init__()
         self.models = list(models)
-        self.held = nn.ModuleList(model.as_module() for model in models)
+        self.held = nn.ModuleList(models)
 
     def _each(self, x: Tensor) -> list[Tensor]:
         if x.ndim < 2 or x.shape[1] != len(self.models):
@@ -70,21 +66,22 @@ class ChannelNoise(nn.Module):
         """Mean of the channels' penalties: like the loss, per pixel of all channels."""
         return sum(model.penalty() for model in self.models) / len(self.models)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Kind and parameters as plain numbers."""
-        return {"kind": self.kind, "channels": [model.to_dict() for model in self.models]}
+    def _values(self) -> dict[str, Any]:
+        return {"channels": [model.to_dict() for model in self.models]}
+
+    @classmethod
+    def _from_values(cls, data: dict[str, Any]) -> Self:
+        return cls([NoiseModel.from_dict(part) for part in data["channels"]])
 
     def describe(self) -> str:
         """One line for logs and reports."""
         return "; ".join(f"channel {c}: {model.describe()}" for c, model in enumerate(self.models))
 
-    def as_module(self) -> nn.Module:
-        """Return the model itself, which is a torch module."""
-        return self
 
-
-def choose_likelihood(noise: NoiseChoice, transfer: Callable[[int], PhotonTransfer], sd: Sequence[float]) -> NoiseModel:
-    """Return the noise model of all channels that the user's word stands for.
+def choose_likelihood(
+    noise: NoiseChoice, transfer: Callable[[int], PhotonTransfer], std: Sequence[float]
+) -> NoiseModel:
+    """Return the noise model of all channels that the user asked for.
 
     Parameters
     ----------
@@ -92,8 +89,8 @@ def choose_likelihood(noise: NoiseChoice, transfer: Callable[[int], PhotonTransf
         One for all channels (each gets its own), or one for each channel. ``"none"`` is the baseline without
         a noise model.
     transfer : callable
-        Gives the photon-transfer estimate of a channel; called where it is needed.
-    sd : sequence of float
+        Returns the photon-transfer estimate of a channel; called only if it is needed.
+    std : sequence of float
         Standard deviation of each channel's pixels.
 
     Raises
@@ -101,7 +98,7 @@ def choose_likelihood(noise: NoiseChoice, transfer: Callable[[int], PhotonTransf
     ConfigError
         If a ready noise model, or a list of another length, is given for several channels.
     """
-    channels = len(sd)
+    channels = len(std)
     if isinstance(noise, ChannelNoise):
         noise = noise.models
     if isinstance(noise, str):
@@ -114,29 +111,11 @@ def choose_likelihood(noise: NoiseChoice, transfer: Callable[[int], PhotonTransf
         raise ConfigError(
             f"{len(words)} noise model(s) for images of {channels} channel(s): give one for each channel, or a name"
         )
-    models = [_choose(word, c, transfer, sd[c]) for c, word in enumerate(words)]
+    models = [_choose(word, c, transfer, std[c]) for c, word in enumerate(words)]
     return models[0] if channels == 1 else ChannelNoise(models)
 
 
-def _choose(word: str | NoiseModel, channel: int, transfer: Callable[[int], PhotonTransfer], sd: float) -> NoiseModel:
+def _choose(word: str | NoiseModel, channel: int, transfer: Callable[[int], PhotonTransfer], std: float) -> NoiseModel:
     if isinstance(word, str) and word.strip().lower() == NoNoiseModel.kind:
-        return NoNoiseModel(sd)
+        return NoNoiseModel(std)
     return choose_noise(word, lambda: transfer(channel))
-
-
-def likelihood_from_dict(data: dict[str, Any]) -> NoiseModel:
-    """Rebuild the noise model of all channels from its ``to_dict``.
-
-    Raises
-    ------
-    ModelError
-        If the kind is unknown or a number is missing.
-    """
-    try:
-        if data["kind"] == ChannelNoise.kind:
-            return ChannelNoise([likelihood_from_dict(part) for part in data["channels"]])
-        if data["kind"] == NoNoiseModel.kind:
-            return NoNoiseModel(data["sd"])
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"damaged noise model {data!r}: {error}") from error
-    return from_dict(data)

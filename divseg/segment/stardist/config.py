@@ -1,4 +1,4 @@
-"""What a StarDist model folder says about its network: ``config.json`` and ``thresholds.json``."""
+"""Architecture and thresholds in a StarDist model folder: ``config.json`` and ``thresholds.json``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _RAYS = ("Rays_GoldenSpiral", "Rays_Cartesian", "Rays_Tetra", "Rays_Octo", "Rays
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Architecture of a StarDist network, with StarDist's defaults where a file is silent.
+    """Architecture of a StarDist network, with StarDist's defaults for what a file leaves out.
 
     Attributes
     ----------
@@ -47,6 +47,7 @@ class ModelConfig:
     n_channels : int
         Channels of an input image; above 1 the channel axis is the last.
     n_rays : int
+        Directions in which the distance to the boundary is predicted.
     grid : tuple of int
         Input pixels per output pixel, along each axis; powers of 2.
     backbone : str
@@ -64,10 +65,11 @@ class ModelConfig:
     activation, last_activation : str
         Keras names.
     batch_norm : bool
+        Whether a batch normalisation follows each convolution.
     expansion : float
         Growth of the number of filters per level.
     prefix : str
-        Begins the names of the U-Net's layers.
+        Prefix of the names of the U-Net's layers.
     features : int
         Filters of the convolution before the heads, 0 for none.
     rays : mapping, optional
@@ -95,13 +97,13 @@ class ModelConfig:
 
     @property
     def divisor(self) -> tuple[int, ...]:
-        """What the length of an image must be divisible by, along each axis."""
+        """Number by which the length of an image must be divisible, along each axis."""
         poolings = self.depth if self.backbone == "unet" else 0
         return tuple(p**poolings * g for p, g in zip(self.pool, self.grid, strict=True))
 
     @property
     def halo(self) -> tuple[int, ...]:
-        """Farthest pixel that an output pixel depends on, along each axis, in input pixels.
+        """Distance of the farthest pixel that an output pixel depends on, along each axis, in input pixels.
 
         Output pixels stand on a grid, and U-Net levels on coarser ones: the reach is counted from any pixel of
         the coarse pixel that holds the output pixel.
@@ -148,16 +150,16 @@ def read_config(folder: Path) -> ModelConfig:
     Raises
     ------
     ModelError
-        No such file, no JSON, or a network that divseg does not know.
+        No such file, not JSON, or a network that divseg does not know.
     """
     path = folder / "config.json"
-    said = _read_json(path, "a StarDist model folder has config.json, thresholds.json and weights_best.h5")
+    data = _read_json(path, "a StarDist model folder has config.json, thresholds.json and weights_best.h5")
     try:
-        return _config(said, path)
+        return _config(data, path)
     except ModelError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path} is no StarDist configuration ({error!r}); copy the model folder again") from error
+        raise ModelError(f"{path} is not a StarDist configuration ({error!r}); copy the model folder again") from error
 
 
 def read_thresholds(folder: Path) -> Thresholds:
@@ -166,7 +168,7 @@ def read_thresholds(folder: Path) -> Thresholds:
     Raises
     ------
     ModelError
-        If the file is no JSON.
+        If the file is not JSON.
     """
     path = folder / "thresholds.json"
     if not path.is_file():
@@ -177,10 +179,10 @@ def read_thresholds(folder: Path) -> Thresholds:
             stacklevel=2,
         )
         return Thresholds(PROB, NMS)
-    said = _read_json(path, "delete it to take StarDist's defaults")
+    data = _read_json(path, "delete it to take StarDist's defaults")
     values = {}
     for name, default in (("prob", PROB), ("nms", NMS)):
-        value = said.get(name)
+        value = data.get(name)
         if not isinstance(value, int | float) or not 0 < value < 1:
             warnings.warn(
                 f"{path}: {name} is {value!r}, not a number between 0 and 1; taking StarDist's default {default}",
@@ -198,43 +200,45 @@ def _read_json(path: Path, advice: str) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"{path.parent} has no {path.name}; {advice}")
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelError(f"{path} cannot be read as JSON ({error}); {advice}") from error
-    if not isinstance(said, dict):
-        raise ModelError(f"{path} holds a {type(said).__name__}, not an object; {advice}")
-    return said
+    if not isinstance(data, dict):
+        raise ModelError(f"{path} holds a {type(data).__name__}, not an object; {advice}")
+    return data
 
 
-def _config(said: dict[str, Any], path: Path) -> ModelConfig:
-    axes = str(said.get("axes", "")).upper()
+def _config(data: dict[str, Any], path: Path) -> ModelConfig:
+    axes = str(data.get("axes", "")).upper()
     if axes.rstrip("C") not in ("YX", "ZYX"):
-        raise ModelError(f"{path}: axes {said.get('axes')!r}; divseg knows StarDist models of axes YXC and ZYXC")
+        raise ModelError(f"{path}: axes {data.get('axes')!r}; divseg knows StarDist models of axes YXC and ZYXC")
     ndim = len(axes.rstrip("C"))
-    backbone = str(said.get("backbone", "unet")).lower()
-    known = {2: ("unet",), 3: ("unet", "resnet")}[ndim]
-    if backbone not in known:
-        raise ModelError(f"{path}: backbone {backbone!r} is unknown; StarDist {ndim}D models have {' or '.join(known)}")
-    grid = tuple(int(g) for g in said.get("grid", (1,) * ndim))
+    backbone = str(data.get("backbone", "unet")).lower()
+    backbones = {2: ("unet",), 3: ("unet", "resnet")}[ndim]
+    if backbone not in backbones:
+        raise ModelError(
+            f"{path}: backbone {backbone!r} is unknown; StarDist {ndim}-D models have {' or '.join(backbones)}"
+        )
+    grid = tuple(int(g) for g in data.get("grid", (1,) * ndim))
     if len(grid) != ndim or any(g < 1 or g & (g - 1) for g in grid):
         raise ModelError(f"{path}: grid {list(grid)} must have {ndim} powers of 2")
-    rays = _rays(said, path) if ndim == 3 else None
-    n_rays = int(said.get("n_rays", 32 if ndim == 2 else 96))
-    n_classes = said.get("n_classes")
+    rays = _rays(data, path) if ndim == 3 else None
+    n_rays = int(data.get("n_rays", 32 if ndim == 2 else 96))
+    n_classes = data.get("n_classes")
     common: dict[str, Any] = {
         "ndim": ndim,
-        "n_channels": int(said.get("n_channel_in", 1)),
+        "n_channels": int(data.get("n_channel_in", 1)),
         "n_rays": n_rays,
         "grid": grid,
         "backbone": backbone,
         "n_classes": None if n_classes is None else int(n_classes),
         "rays": rays,
     }
-    return ModelConfig(**common, **(_unet if backbone == "unet" else _resnet)(said, ndim, path))
+    return ModelConfig(**common, **(_unet if backbone == "unet" else _resnet)(data, ndim, path))
 
 
-def _unet(said: dict[str, Any], ndim: int, path: Path) -> dict[str, Any]:
-    values = {**_UNET, "unet_n_depth": 3 if ndim == 2 else 2, **said}
+def _unet(data: dict[str, Any], ndim: int, path: Path) -> dict[str, Any]:
+    values = {**_UNET, "unet_n_depth": 3 if ndim == 2 else 2, **data}
     activation = values["unet_activation"]
     return {
         "depth": int(values["unet_n_depth"]),
@@ -251,8 +255,8 @@ def _unet(said: dict[str, Any], ndim: int, path: Path) -> dict[str, Any]:
     }
 
 
-def _resnet(said: dict[str, Any], ndim: int, path: Path) -> dict[str, Any]:
-    values = {**_RESNET, **said}
+def _resnet(data: dict[str, Any], ndim: int, path: Path) -> dict[str, Any]:
+    values = {**_RESNET, **data}
     return {
         "depth": int(values["resnet_n_blocks"]),
         "filters": int(values["resnet_n_filter_base"]),
@@ -268,19 +272,19 @@ def _resnet(said: dict[str, Any], ndim: int, path: Path) -> dict[str, Any]:
     }
 
 
-def _sizes(given: Any, ndim: int, path: Path, name: str) -> tuple[int, ...]:
-    sizes = tuple(int(s) for s in given)
+def _sizes(value: Any, ndim: int, path: Path, name: str) -> tuple[int, ...]:
+    sizes = tuple(int(s) for s in value)
     if len(sizes) != ndim or min(sizes) < 1:
         raise ModelError(f"{path}: {name} {list(sizes)} must have {ndim} positive numbers")
     return sizes
 
 
-def _rays(said: dict[str, Any], path: Path) -> dict[str, Any]:
-    rays = said.get("rays_json") or {"name": "Rays_GoldenSpiral", "kwargs": {"n": int(said.get("n_rays", 96))}}
+def _rays(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    rays = data.get("rays_json") or {"name": "Rays_GoldenSpiral", "kwargs": {"n": int(data.get("n_rays", 96))}}
     name, arguments = rays["name"], dict(rays["kwargs"])
     if name not in _RAYS:
         # StarDist evaluates the name as code; here it must be one of its classes
         raise ModelError(f"{path}: rays {name!r} are unknown; StarDist has {', '.join(_RAYS)}")
-    if "anisotropy" in arguments and arguments["anisotropy"] is None and said.get("anisotropy") is not None:
-        arguments["anisotropy"] = tuple(said["anisotropy"])
+    if "anisotropy" in arguments and arguments["anisotropy"] is None and data.get("anisotropy") is not None:
+        arguments["anisotropy"] = tuple(data["anisotropy"])
     return {"name": name, "kwargs": arguments}

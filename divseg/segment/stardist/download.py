@@ -24,16 +24,16 @@ RECORD = "divseg.json"
 """File in an unpacked model that holds the SHA-256 of the archive and of each file."""
 TIMEOUT_S = 30.0
 MAX_BYTES = 1 << 29
-"""No model is that large; an archive that claims to be is not one."""
+"""Larger than any model; larger archives are refused."""
 _CHUNK = 1 << 18
-_TURNS = 20  # tries to put a model in its place while other processes do the same
+_ATTEMPTS = 20  # at putting a model in its place while other processes do the same
 
 
 def cache_folder() -> Path:
     """Return the folder for files that can be fetched again; it need not exist.
 
-    The environment variable DIVSEG_CACHE where it is set, else ``divseg`` in XDG_CACHE_HOME where that is set (and
-    absolute), else in the platform's place: ``~/.cache``, ``~/Library/Caches`` or ``%LOCALAPPDATA%``.
+    The environment variable DIVSEG_CACHE if it is set, else ``divseg`` in XDG_CACHE_HOME if that is set (and
+    absolute), else in the platform's cache folder: ``~/.cache``, ``~/Library/Caches`` or ``%LOCALAPPDATA%``.
     """
     if own := os.environ.get("DIVSEG_CACHE"):
         return Path(own).expanduser().absolute()
@@ -51,18 +51,18 @@ def fetch(url: str, sha256: str, folder: Path) -> None:
     Parameters
     ----------
     url : str
-        Where the zip archive is.
+        Address of the zip archive.
     sha256 : str
-        Its SHA-256, 64 hexadecimal digits.
+        SHA-256 of the archive, 64 hexadecimal digits.
     folder : Path
-        Model folder to make; what is there now is replaced. An archive of the right SHA-256 that lies beside it
+        Model folder to make; an existing one is replaced. An archive of the right SHA-256 beside it
         (``<folder>.zip``) is used instead of the network.
 
     Raises
     ------
     ModelError
         If the download fails or the archive is not the registered one; the message names the address, and the
-        path where a copy fetched by hand is found.
+        path for a copy fetched by hand.
     OutputError
         If the cache cannot be written to.
     """
@@ -78,8 +78,8 @@ def fetch(url: str, sha256: str, folder: Path) -> None:
             received = _sha256(part)
             if received != sha256:
                 raise ModelError(
-                    f"{url}: what arrived is not the registered archive (SHA-256 {received[:12]}..., not "
-                    f"{sha256[:12]}...): something on the way changed it; {_advice(by_hand)}"
+                    f"{url}: the download is not the registered archive (SHA-256 {received[:12]}..., not "
+                    f"{sha256[:12]}...): it was changed on the way; {_advice(by_hand)}"
                 )
             _install(part, sha256, folder)
         finally:
@@ -88,15 +88,15 @@ def fetch(url: str, sha256: str, folder: Path) -> None:
         raise output_error(folder, error) from error
 
 
-def damage(folder: Path, sha256: str) -> str | None:
-    """Say what is wrong with an unpacked model, or None if it is as it was unpacked.
+def verify(folder: Path, sha256: str) -> str | None:
+    """Return what is wrong with an unpacked model, or None if its files are those of the archive.
 
     Parameters
     ----------
     folder : Path
         Model folder made by :func:`fetch`.
     sha256 : str
-        SHA-256 of the archive that it ought to come from.
+        Expected SHA-256 of the archive.
     """
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ def damage(folder: Path, sha256: str) -> str | None:
 
 
 def _advice(by_hand: Path) -> str:
-    there = " (what lies there now is another file)" if by_hand.exists() else ""
+    there = " (the file that is there now is another one)" if by_hand.exists() else ""
     return (
         f"try again, or download it on any computer, put the file at {by_hand}{there}, and run the same command again"
     )
@@ -127,12 +127,12 @@ def _download(url: str, target: Path, by_hand: Path) -> None:
         for chunk in _chunks(url, by_hand):
             received += len(chunk)
             if received > MAX_BYTES:
-                raise ModelError(f"{url}: more than {MAX_BYTES >> 20} MB arrived; that is no model")
+                raise ModelError(f"{url}: more than {MAX_BYTES >> 20} MB arrived; that is not a model")
             file.write(chunk)
 
 
 def _chunks(url: str, by_hand: Path) -> Iterator[bytes]:
-    """Yield what the server sends; only the network's errors can arise here, not the disk's."""
+    """Yield the bytes from the server; only the network's errors can occur here, not the disk's."""
     try:
         with urlopen(Request(url, headers={"User-Agent": "divseg"}), timeout=TIMEOUT_S) as answer:
             missing = int(answer.headers.get("Content-Length", 0))
@@ -175,10 +175,10 @@ def _install(archive: Path, sha256: str, folder: Path) -> None:
 
 def _exchange(staging: Path, folder: Path, sha256: str) -> None:
     """Put an unpacked model in its place, unless a good one is or arrives there meanwhile."""
-    for turn in range(_TURNS):
-        if damage(folder, sha256) is None:  # another process was first
+    for attempt in range(_ATTEMPTS):
+        if verify(folder, sha256) is None:  # another process was first
             return
-        old = staging.with_suffix(f".old{turn}")
+        old = staging.with_suffix(f".old{attempt}")
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.replace(folder, old)
@@ -186,7 +186,7 @@ def _exchange(staging: Path, folder: Path, sha256: str) -> None:
             return
         except OSError:
             # another process put its model there between the two steps; look at it
-            if turn == _TURNS - 1:
+            if attempt == _ATTEMPTS - 1:
                 raise
         finally:
             shutil.rmtree(old, ignore_errors=True)
@@ -200,11 +200,11 @@ def _model_files(archive: Path) -> Iterator[tuple[str, bytes]]:
             for member in members:
                 _check_member(archive, member)
             if sum(member.file_size for member in members) > MAX_BYTES:
-                raise ModelError(f"{archive}: it would unpack to more than {MAX_BYTES >> 20} MB; that is no model")
+                raise ModelError(f"{archive}: it would unpack to more than {MAX_BYTES >> 20} MB; that is not a model")
             homes = {PurePosixPath(m.filename).parent for m in members if _base(m) == "config.json"}
             if len(homes) != 1:
-                found = "several" if homes else "no"
-                raise ModelError(f"{archive}: the archive holds {found} config.json; it is not one StarDist model")
+                count = "several" if homes else "no"
+                raise ModelError(f"{archive}: the archive holds {count} config.json; it is not one StarDist model")
             (home,) = homes
             for member in members:
                 if PurePosixPath(member.filename).parent == home and _base(member).endswith((".json", ".h5")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import warnings
 from collections.abc import Iterable
@@ -10,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from divseg.errors import DivsegWarning, ModelError
-from divseg.segment.stardist.download import cache_folder, damage, fetch
+from divseg.segment.stardist.download import cache_folder, fetch, verify
+from divseg.specs import did_you_mean
 
 _RELEASES = "https://github.com/stardist/stardist-models/releases/download/v0.1"
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A model that can be had by name.
+    """A model that is known by name.
 
     Attributes
     ----------
@@ -95,22 +95,22 @@ def model_folder(
     registry: Iterable[Registered] = REGISTRY,
     cache: Path | None = None,
 ) -> Path:
-    """Return the folder of a StarDist model, fetching it first where that is needed.
+    """Return the folder of a StarDist model, fetching it first if needed.
 
     Parameters
     ----------
     name_or_path : str or path
-        Name of a registered model, or a folder of your own. A name goes before a folder of the same name in the
-        current directory; write ``./nuclei`` for the folder.
+        Name of a registered model, or a folder of your own. A name takes precedence over a folder of the same name in
+        the current directory; write ``./nuclei`` for the folder.
     registry : iterable of Registered
         Models known by name.
     cache : Path, optional
-        Where fetched models are kept; default: ``stardist`` in :func:`~divseg.segment.stardist.download.cache_folder`.
+        Folder of the fetched models; default: ``stardist`` in :func:`~divseg.segment.stardist.download.cache_folder`.
 
     Returns
     -------
     Path
-        The folder; a fetched one is as it was unpacked.
+        The folder; a fetched one is verified.
 
     Raises
     ------
@@ -125,17 +125,17 @@ def model_folder(
     DivsegWarning
         If a model is downloaded, or the fetched one is damaged and is fetched again.
     """
-    known = {entry.name: entry for entry in registry}
+    entries = {entry.name: entry for entry in registry}
     text = os.fspath(name_or_path)
-    if text not in known:
-        return _own_folder(text, known)
-    entry, folder = known[text], _place(known[text], cache)
+    if text not in entries:
+        return _own_folder(text, entries)
+    entry, folder = entries[text], _folder(entries[text], cache)
     if entry.url is None or entry.sha256 is None:
         if not (folder / "config.json").is_file():
             raise ModelError(f"{folder}: the model that ships with divseg is missing; install divseg again")
         return folder
     if folder.is_dir():
-        problem = damage(folder, entry.sha256)
+        problem = verify(folder, entry.sha256)
         if problem is None:
             return folder
         note = f"{folder}: the fetched model is damaged ({problem}); fetching it again from {entry.url}"
@@ -166,41 +166,40 @@ def local_folder(
     """
     for entry in registry:
         if entry.name == os.fspath(name_or_path) and entry.sha256 is not None:
-            folder = _place(entry, cache)
-            problem = damage(folder, entry.sha256) if folder.is_dir() else "it is not fetched yet"
+            folder = _folder(entry, cache)
+            problem = verify(folder, entry.sha256) if folder.is_dir() else "it is not fetched yet"
             if problem is not None:
                 raise ModelError(f"{folder}: {problem}; run `divseg models fetch {entry.name}` with a network")
             return folder
     return model_folder(name_or_path, registry=registry, cache=cache)
 
 
-def whereabouts(entry: Registered, cache: Path | None = None) -> str:
-    """Say where a registered model is: a folder, or that it is not fetched yet or damaged."""
-    folder = _place(entry, cache)
+def location(entry: Registered, cache: Path | None = None) -> str:
+    """Return where a registered model is: its folder, or that it is not fetched yet or damaged."""
+    folder = _folder(entry, cache)
     if entry.sha256 is None:
         return str(folder)
     if not folder.is_dir():
         return "not fetched yet"
-    problem = damage(folder, entry.sha256)
+    problem = verify(folder, entry.sha256)
     return str(folder) if problem is None else f"{folder} (damaged: {problem})"
 
 
-def _place(entry: Registered, cache: Path | None) -> Path:
+def _folder(entry: Registered, cache: Path | None) -> Path:
     if entry.url is None:
         return Path(__file__).parent / entry.name
     return (cache_folder() / "stardist" if cache is None else cache) / entry.name
 
 
-def _own_folder(text: str, known: Iterable[str]) -> Path:
+def _own_folder(text: str, names: Iterable[str]) -> Path:
     path = Path(os.path.expanduser(text))
     if path.is_dir():
         return path
-    names = ", ".join(known)
+    names = list(names)
+    listed = ", ".join(names)
     if path.exists():
         raise ModelError(f"{text}: a StarDist model is a folder with config.json in it, and this is a file")
     if path.name != text:
-        raise ModelError(f"{text}: there is no such folder; correct the path, or use one of {names}")
-    lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(text.lower(), lower, n=1)
-    hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
-    raise ModelError(f"no StarDist model and no folder {text!r}{hint} (models: {names}, or a path)")
+        raise ModelError(f"{text}: there is no such folder; correct the path, or use one of {listed}")
+    hint = did_you_mean(text, names)
+    raise ModelError(f"no StarDist model and no folder {text!r}{hint} (models: {listed}, or a path)")

@@ -7,6 +7,7 @@ Weigert et al., Star-convex Polyhedra for 3D Object Detection, WACV 2020 (ResNet
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ class Conv(nn.Module):
     Attributes
     ----------
     name : str, optional
-        Keras name where StarDist gives one.
+        Keras name if StarDist gives one.
     normed : bool
         Whether a batch normalisation follows.
     """
@@ -97,7 +98,7 @@ def with_empty_channel(x: Tensor) -> Tensor:
 
 
 class MaxPool(nn.Module):
-    """Maximum over blocks; by halves where a CPU is faster so."""
+    """Maximum over blocks; on a CPU axis by axis, which is faster."""
 
     def __init__(self, size: tuple[int, ...]) -> None:
         super().__init__()
@@ -116,7 +117,7 @@ class MaxPool(nn.Module):
 
 
 class Residual(nn.Module):
-    """Block of convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
+    """Block of convolutions beside a shortcut, which is a 1x1 convolution if the shape changes."""
 
     def __init__(self, config: ModelConfig, inputs: int, outputs: int, stride: tuple[int, ...]) -> None:
         super().__init__()
@@ -132,7 +133,7 @@ class Residual(nn.Module):
         self.activation = ACTIVATIONS[act]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add what the convolutions find to the input."""
+        """Add the convolutions to the input."""
         return self.activation(self.convs(x) + (x if self.shortcut is None else self.shortcut(x)))
 
 
@@ -247,8 +248,24 @@ class StarDistNet(nn.Module):
         return F.linear(x, weight, torch.cat([self.prob.bias, self.dist.bias])).movedim(-1, 1)
 
 
+@dataclass(frozen=True)
+class Span:
+    """Pixels from start to stop that a tile yields, and from low to high that it looks at."""
+
+    start: int
+    stop: int
+    low: int
+    high: int
+
+
+def spans(length: int, step: int, halo: int) -> list[Span]:
+    """Cut an axis into pieces of `step` pixels, which look `halo` pixels beyond their ends."""
+    stops = [(start, min(start + step, length)) for start in range(0, length, step)]
+    return [Span(start, stop, max(start - halo, 0), min(start + step + halo, length)) for start, stop in stops]
+
+
 def in_strips(f: Callable[[Tensor], Tensor], x: Tensor, reach: int, factor: int, width: int) -> Tensor:
-    """Apply local layers strip by strip along the first axis, where a CPU gains by it.
+    """Apply local layers strip by strip along the first axis, if a CPU gains by it.
 
     An activation of a whole image leaves the cache, and the allocator gets fresh pages from the system for it each
     time; both cost as much as the arithmetic of the layers with many pixels.
@@ -258,6 +275,7 @@ def in_strips(f: Callable[[Tensor], Tensor], x: Tensor, reach: int, factor: int,
     f : callable
         Layers whose output row r depends on the input rows from ``factor*r - reach`` to ``factor*(r+1) + reach``.
     x : tensor, shape (B, C, rows, ...)
+        Input of the layers.
     reach, factor : int
         See `f`; `reach` is a multiple of `factor`.
     width : int
@@ -269,11 +287,10 @@ def in_strips(f: Callable[[Tensor], Tensor], x: Tensor, reach: int, factor: int,
     if x.device.type != "cpu" or step >= rows or step < 2 * reach:
         return f(x)
     pieces = []
-    for start in range(0, rows, step):
-        low, high = max(0, start - reach), min(rows, start + step + reach)
-        piece = f(x[:, :, low:high])
-        first = (start - low) // factor
-        pieces.append(piece[:, :, first : first + (min(rows, start + step) - start) // factor])
+    for s in spans(rows, step, reach):
+        piece = f(x[:, :, s.low : s.high])
+        first = (s.start - s.low) // factor
+        pieces.append(piece[:, :, first : first + (s.stop - s.start) // factor])
     return torch.cat(pieces, 2)
 
 
@@ -283,7 +300,7 @@ def build_network(config: ModelConfig, weights: WeightFile) -> StarDistNet:
     Raises
     ------
     ModelError
-        Unknown activation, or weights that are not those of this network.
+        Unknown activation, or weights of another network.
     """
     for activation in (config.activation, config.last_activation):
         if activation not in ACTIVATIONS:
@@ -295,10 +312,10 @@ def build_network(config: ModelConfig, weights: WeightFile) -> StarDistNet:
     kernels = [layer for layer in weights.layers if not layer.is_norm]
     norms = sorted((layer for layer in weights.layers if layer.is_norm), key=lambda layer: layer.number)
     if weights.named:
-        given = {layer.name: layer for layer in kernels}
+        by_name = {layer.name: layer for layer in kernels}
         names = {conv.name for conv in convs if conv.name} | {"features_class", "prob_class"}
         unnamed = iter(sorted((k for k in kernels if k.name not in names), key=lambda layer: layer.number))
-        chosen = [given.get(conv.name) if conv.name else next(unnamed, None) for conv in convs]
+        chosen = [by_name.get(conv.name) if conv.name else next(unnamed, None) for conv in convs]
         left = len(list(unnamed))
     else:
         convs = list(_layer_order(net))
@@ -308,7 +325,7 @@ def build_network(config: ModelConfig, weights: WeightFile) -> StarDistNet:
         left = max(len(wanted) - len(convs), 0)
     normed = [conv for conv in _creation_order(net) if conv.normed]
     if left or len(norms) != len(normed):
-        raise _misfit(weights, f"{left} layers too many, {len(norms)} of {len(normed)} normalisations")
+        raise _misfit(weights, f"{left} layers too many, {len(norms)} of {len(normed)} batch normalisations")
     norm_of = dict(zip(normed, norms, strict=True))
     for conv, layer in zip(convs, chosen, strict=True):
         _fill(conv, layer, norm_of.get(conv), weights)
@@ -361,7 +378,7 @@ def _shortcuts(net: StarDistNet) -> list[nn.Module]:
 
 
 def _without_classes(layers: list[LayerWeights], config: ModelConfig) -> list[LayerWeights]:
-    """Drop the layers of a multi-class head: it is made of the last ones, each behind its single-class twin."""
+    """Drop the layers of a multi-class head: among the last ones, each behind its single-class counterpart."""
     if config.n_classes is None:
         return layers
     heads = 3
@@ -371,4 +388,4 @@ def _without_classes(layers: list[LayerWeights], config: ModelConfig) -> list[La
 
 
 def _misfit(file: WeightFile, why: str) -> ModelError:
-    return ModelError(f"{file.path} has not the weights of the network in config.json beside it: {why}")
+    return ModelError(f"{file.path} does not hold the weights of the network in config.json beside it: {why}")

@@ -1,4 +1,4 @@
-"""Percentile normalisation, as StarDist's users do it before prediction.
+"""Percentile normalisation, as it is usual before StarDist's prediction.
 
 StarDist's networks are trained on images scaled so that their 1st percentile becomes 0 and their 99.8th becomes 1
 (``csbdeep.utils.normalize``). Percentiles are those of NumPy, to the last bit on the CPU.
@@ -23,7 +23,7 @@ class Limits:
     Attributes
     ----------
     low, high : float32 array
-        One for each channel, or one for all.
+        One value for each channel, or one for all.
     """
 
     low: NDArray[np.float32]
@@ -31,7 +31,7 @@ class Limits:
 
     @property
     def flat(self) -> bool:
-        """Whether the two are equal somewhere, so that there is nothing to scale by."""
+        """Whether the two are equal in a channel, so that there is no range to scale by."""
         return bool((self.high <= self.low).any())
 
 
@@ -45,17 +45,17 @@ def find_limits(image: Tensor, percentiles: tuple[float, float], joint: bool) ->
     percentiles : (float, float)
         From 0 to 100.
     joint : bool
-        One pair for all channels.
+        Whether all channels share one pair.
     """
     flat = image.reshape(1 if joint else image.shape[0], -1)
     if not flat.is_floating_point():
         flat = flat.double()  # NumPy's percentiles of integers are float64
     if flat.device.type == "cpu":
         # a C-ordered copy: a strided view would be copied once per percentile
-        found = np.percentile(np.ascontiguousarray(flat.numpy()), percentiles, axis=1)
+        values = np.percentile(np.ascontiguousarray(flat.numpy()), percentiles, axis=1)
     else:
-        found = _percentiles(flat, percentiles)
-    low, high = found.astype(np.float32)
+        values = _percentiles(flat, percentiles)
+    low, high = values.astype(np.float32)
     return Limits(low, high)
 
 
@@ -76,6 +76,6 @@ def _percentiles(flat: Tensor, percentiles: tuple[float, float]) -> NDArray[np.f
         above = min(below + 1, flat.shape[1] - 1)
         a, b = (ordered[:, i].cpu().numpy() for i in (below, above))
         # the difference is taken in the type of the data, and from the nearer end, as NumPy does
-        share, difference = position - below, (b - a).astype(np.float64)
-        rows.append(a + difference * share if share < 0.5 else b - difference * (1 - share))
+        fraction, difference = position - below, (b - a).astype(np.float64)
+        rows.append(a + difference * fraction if fraction < 0.5 else b - difference * (1 - fraction))
     return np.stack(rows)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import pandas as pd
+from divseg.labels import LabelImage
 
 
 @dataclass(frozen=True)
@@ -22,14 +21,14 @@ class Job:
     prob, dist, points : array
         See :class:`divseg.segment.stardist.predict.Candidates`.
     shape : tuple of int
-        Of the image that the network saw.
+        Shape of the image that the network saw.
     nms : float
-        Overlap above which the less probable of two candidates is suppressed: the intersection's share of the
-        smaller one.
+        Overlap above which the less probable of two candidates is suppressed: area (volume) of the intersection as a
+        fraction of that of the smaller one.
     rays : mapping, optional
         3D: class and arguments of the rays.
-    full : tuple of int, optional
-        2D: of the label image, where the network saw a resized one; otherwise `shape`.
+    label_shape : tuple of int, optional
+        2D: shape of the label image if the network saw a resized image; otherwise `shape`.
     """
 
     prob: NDArray[np.float32]
@@ -38,86 +37,62 @@ class Job:
     shape: tuple[int, ...]
     nms: float
     rays: Mapping[str, Any] | None = None
-    full: tuple[int, int] | None = None
+    label_shape: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
-class StarDistObjects:
-    """What StarDist found in one image.
+def find_objects(job: Job) -> LabelImage:
+    """Suppress overlapping candidates and paint the others, as StarDist's ``predict_instances`` does.
 
-    Attributes
-    ----------
-    labels : int32 array, shape (Y, X) or (Z, Y, X)
-        Label image.
-    label : int array, shape (n,)
-        Label of each object, 0 for one that others hide wholly (3D). A 2D object that is hidden keeps its label, but
-        no pixel has it.
-    prob : float32 array, shape (n,)
-        Object probability, falling.
-    points : int array, shape (n, ndim)
-        Pixel that the distances are counted from, not the centroid.
-    dist : float32 array, shape (n, n_rays)
-        Distance to the boundary along each ray, in pixels.
+    Returns
+    -------
+    LabelImage
+        int32 labels in the order of falling object probability, and these probabilities. A polygon that others hide
+        keeps its label, although no pixel has it; a hidden polyhedron has neither label nor probability.
     """
-
-    labels: NDArray[np.int32]
-    label: NDArray[np.int64]
-    prob: NDArray[np.float32]
-    points: NDArray[np.int64]
-    dist: NDArray[np.float32]
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """One row for each object: label, prob, and the point's coordinates (z,) y, x."""
-        import pandas as pd
-
-        axes = ("z", "y", "x")[-self.points.shape[1] :]
-        columns = {name: self.points[:, i] for i, name in enumerate(axes)}
-        return pd.DataFrame({"label": self.label, "prob": self.prob, **columns})
+    objects = suppress(job)
+    return _paint_polygons(objects) if len(job.shape) == 2 else _paint_polyhedra(objects)
 
 
-def find_objects(job: Job) -> StarDistObjects:
-    """Suppress overlapping candidates and paint the others, as StarDist's ``predict_instances`` does."""
-    return _polygons(job) if len(job.shape) == 2 else _polyhedra(job)
+def suppress(job: Job) -> Job:
+    """Drop each candidate that overlaps a more probable one by more than ``nms``; the others in falling order."""
+    if not len(job.points):
+        return job
+    from stardist import nms
+
+    if len(job.shape) == 2:
+        points, prob, dist, _ = nms.non_maximum_suppression_sparse(job.dist, job.prob, job.points, nms_thresh=job.nms)
+    else:
+        points, prob, dist, _ = nms.non_maximum_suppression_3d_sparse(
+            job.dist, job.prob, job.points, make_rays(job.rays or {}), nms_thresh=job.nms
+        )
+    return replace(job, prob=prob, dist=dist, points=points)
 
 
-def _polygons(job: Job) -> StarDistObjects:
-    from stardist.nms import non_maximum_suppression_sparse
-
+def _paint_polygons(job: Job) -> LabelImage:
     from divseg.segment.stardist.render import paint_polygons
 
-    points, prob, dist = job.points, job.prob, job.dist
-    if len(points):
-        points, prob, dist, _ = non_maximum_suppression_sparse(dist, prob, points, nms_thresh=job.nms)
-    full = job.full or (job.shape[0], job.shape[1])
-    centres: NDArray[Any] = points
-    if full != job.shape:
-        # suppressed where they were found, as in StarDist, painted where they belong; the distances of all rays grow
+    dist, centres = job.dist, job.points
+    shape = job.label_shape or (job.shape[0], job.shape[1])
+    if shape != job.shape:
+        # suppressed in the resized image, as in StarDist, painted in the original one; the distances of all rays grow
         # alike, up to the rounding of the resized lengths
-        factor = np.array(full) / np.array(job.shape)
+        factor = np.array(shape) / np.array(job.shape)
         dist = (dist * factor.mean()).astype(np.float32)
-        centres = (points + 0.5) * factor - 0.5
-        points = np.clip(np.rint(centres), 0, np.array(full) - 1).astype(np.int64)
-    labels = paint_polygons(dist, centres, prob, full)
-    return StarDistObjects(labels, np.arange(1, len(points) + 1), prob, points, dist)
+        centres = (centres + 0.5) * factor - 0.5
+    return LabelImage(paint_polygons(dist, centres, job.prob, shape), job.prob)
 
 
-def _polyhedra(job: Job) -> StarDistObjects:
+def _paint_polyhedra(job: Job) -> LabelImage:
     from skimage.segmentation import relabel_sequential
     from stardist.geometry import polyhedron_to_label
-    from stardist.nms import non_maximum_suppression_3d_sparse
 
-    points, prob, dist = job.points, job.prob, job.dist
-    if not len(points):
-        return StarDistObjects(np.zeros(job.shape, np.int32), np.zeros(0, np.int64), prob, points, dist)
-    rays = make_rays(job.rays or {})
-    points, prob, dist, _ = non_maximum_suppression_3d_sparse(dist, prob, points, rays, nms_thresh=job.nms)
-    painted = polyhedron_to_label(dist, points, rays=rays, prob=prob, shape=job.shape, verbose=False)
-    labels, new, _ = relabel_sequential(np.asarray(painted))
-    wide = np.zeros(len(points) + 1, np.int64)
-    known = np.asarray(new)[: len(wide)]
-    wide[: len(known)] = known
-    return StarDistObjects(labels.astype(np.int32, copy=False), wide[1:], prob, points, dist)
+    if not len(job.points):
+        return LabelImage(np.zeros(job.shape, np.int32), job.prob)
+    painted = polyhedron_to_label(
+        job.dist, job.points, rays=make_rays(job.rays or {}), prob=job.prob, shape=job.shape, verbose=False
+    )
+    labels, _, painted_label = relabel_sequential(np.asarray(painted))
+    return LabelImage(labels.astype(np.int32, copy=False), job.prob[np.asarray(painted_label)[1:] - 1])
 
 
 def make_rays(rays: Mapping[str, Any]) -> Any:

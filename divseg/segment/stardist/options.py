@@ -26,11 +26,11 @@ class Device:
         return value
 
 
-_SHARE = Number(1e-6, 1 - 1e-6, words=("model",))
+_UNIT = Number(1e-6, 1 - 1e-6, words=("model",))
 
 OPTIONS: Mapping[str, Option] = {
-    "prob": Option(_SHARE, "model", "object probability above which a pixel is a candidate (model: thresholds.json)"),
-    "nms": Option(_SHARE, "model", "overlap above which the less probable of two candidates goes (model: its own)"),
+    "prob": Option(_UNIT, "model", "object probability above which a pixel is a candidate; model: the model's own"),
+    "nms": Option(_UNIT, "model", "overlap above which the less probable of two candidates is dropped; model: its own"),
     "normalize": Option(
         Choice(("sample", "image", "none")), "sample", "percentiles of each image, of the reference of fit(), or none"
     ),
@@ -40,8 +40,8 @@ OPTIONS: Mapping[str, Option] = {
     "scale": Option(
         Number(0.05, 20.0, words=("auto",)),
         1.0,
-        "factor by which images are resized for the network: 0.5 where objects are twice too large; auto: of 0.25 to 2 "
-        "that at which the network is surest of what it finds in the reference of fit()",
+        "factor by which images are resized for the network: use 0.5 if objects are twice as large as in training; "
+        "auto: the factor from 0.25 to 2 with the highest mean object probability in the reference of fit()",
     ),
     "tile": Option(
         Number(64, whole=True, words=("auto",)), "auto", "longest side in pixels predicted at once (2048; 3D 192)"
@@ -50,7 +50,7 @@ OPTIONS: Mapping[str, Option] = {
         Number(1, whole=True, words=("auto",)), "auto", "images predicted at once (CPU: 1, GPU: by their size)"
     ),
     "max_candidates": Option(
-        Number(1, whole=True, words=("auto",)), "auto", "of more, the most probable are kept, with a warning"
+        Number(1, whole=True, words=("auto",)), "auto", "of more, the least probable are dropped, with a warning"
     ),
     "device": Option(Device(), "auto", "auto, cpu, cuda, cuda:N or mps"),
     "processes": Option(

@@ -1,9 +1,11 @@
-"""From a batch of images to object candidates, on the device."""
+"""From a batch of images to object candidates, on the device, and no more of them than suppression can take."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,13 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from divseg.segment.stardist.network import StarDistNet
+from divseg.errors import DivsegWarning
+from divseg.segment.stardist.network import Span, StarDistNet, spans
 
 BORDER = 2
 """Grid pixels along the edge of the padded image that give no candidates, as in StarDist."""
 
-SHORTEST = 1e-3
-"""Least distance to a boundary, as in StarDist: objects have an area."""
+MIN_DISTANCE = 1e-3
+"""Smallest distance to a boundary, as in StarDist: objects have an area."""
+
+_COMPARISONS = {2: 2e9, 3: 2e8}
+"""Comparisons of candidates that take about half a minute on one core if none is suppressed early; 3D is slower."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Candidates:
     dist : float32 array, shape (n, n_rays)
         Distance to the boundary along each ray, in pixels.
     points : int64 array, shape (n, ndim)
-        Pixels.
+        Position of each candidate in pixels.
     """
 
     prob: NDArray[np.float32]
@@ -45,7 +51,7 @@ class Candidates:
 
 @contextlib.contextmanager
 def exact(device: torch.device) -> Iterator[None]:
-    """Without autograd, and without TF32: ten bits of mantissa would not give StarDist's labels."""
+    """Compute without autograd and without TF32: ten bits of mantissa would not give StarDist's labels."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         if device.type == "cuda":
@@ -69,27 +75,13 @@ def resized(x: Tensor, scale: float) -> Tensor:
     return torch.nn.functional.interpolate(x, size, mode="bilinear", antialias=scale < 1.0, align_corners=False)
 
 
-def predict_dense(net: StarDistNet, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return probabilities (B, ...) and distances (B, ..., n_rays) on the grid, as StarDist's ``predict``.
-
-    Parameters
-    ----------
-    net : StarDistNet
-    x : tensor, shape (B, C, Y, X) or (B, C, Z, Y, X)
-        Normalised images on the network's device.
-    """
-    with exact(x.device):
-        prob, dist = net(_layout(pad_to(x, net.config.divisor)))
-        inside = tuple(slice(-(-n // g)) for n, g in zip(x.shape[2:], net.config.grid, strict=True))
-        return prob[(slice(None), *inside)], dist[(slice(None), *inside)].clamp_min(SHORTEST)
-
-
 def predict_candidates(net: StarDistNet, x: Tensor, threshold: float, tile: int) -> list[Candidates]:
     """Predict a batch and keep the pixels above a probability.
 
     Parameters
     ----------
     net : StarDistNet
+        The model's network.
     x : tensor, shape (B, C, Y, X) or (B, C, Z, Y, X)
         Normalised images on the network's device.
     threshold : float
@@ -104,26 +96,16 @@ def predict_candidates(net: StarDistNet, x: Tensor, threshold: float, tile: int)
         padded = pad_to(x, c.divisor)
         full = padded.shape[2:]
         found = []
-        for spans in tiles(tuple(full), tile, c.divisor, c.halo):
-            outer = tuple(slice(s.low, s.high) for s in spans)
+        for tile_spans in tiles(tuple(full), tile, c.divisor, c.halo):
+            outer = tuple(slice(s.low, s.high) for s in tile_spans)
             prob, dist = net(_layout(padded[(slice(None), slice(None), *outer)]))
             inner = tuple(
-                slice((s.start - s.low) // g, (s.stop - s.low) // g) for s, g in zip(spans, c.grid, strict=True)
+                slice((s.start - s.low) // g, (s.stop - s.low) // g) for s, g in zip(tile_spans, c.grid, strict=True)
             )
             prob, dist = prob[(slice(None), *inner)], dist[(slice(None), *inner)]
-            offset = [s.start // g for s, g in zip(spans, c.grid, strict=True)]
+            offset = [s.start // g for s, g in zip(tile_spans, c.grid, strict=True)]
             found.append(_above(prob, dist, threshold, offset, full, shape, c.grid))
         return _by_image(found, len(x), c.grid, tiled=len(found) > 1)
-
-
-@dataclass(frozen=True)
-class Span:
-    """Pixels from start to stop that a tile answers for, and from low to high that it looks at."""
-
-    start: int
-    stop: int
-    low: int
-    high: int
 
 
 def tiles(
@@ -138,19 +120,14 @@ def tiles(
     tile : int
         Longest side of what a tile answers for.
     divisor, halo : tuple of int
-        Of the network.
+        Divisor and halo of the network.
     """
     axes = []
     for length, div, reach in zip(shape, divisor, halo, strict=True):
         margin = -(-reach // div) * div
         count = -(-length // max(tile // div * div, div))
         step = -(-length // (count * div)) * div
-        axes.append(
-            [
-                Span(a, min(a + step, length), max(a - margin, 0), min(a + step + margin, length))
-                for a in range(0, length, step)
-            ]
-        )
+        axes.append(spans(length, step, margin))
     yield from itertools.product(*axes)
 
 
@@ -176,7 +153,7 @@ def _above(
         keep = (at >= BORDER) & (at < whole // g - BORDER) & (at * g < length)
         mask &= keep.reshape([-1 if a == axis else 1 for a in range(mask.ndim)])
     index = mask.nonzero()
-    rows = dist[tuple(index.T)].clamp_min(SHORTEST)
+    rows = dist[tuple(index.T)].clamp_min(MIN_DISTANCE)
     finite = torch.isfinite(rows).all(1)
     if not bool(finite.all()):  # intensities far outside the percentiles overflow; StarDist's NMS would not end
         index, rows = index[finite], rows[finite]
@@ -198,3 +175,57 @@ def _by_image(
         Candidates(prob[a:b].astype(np.float32, copy=False), dist[a:b], points[a:b])
         for a, b in itertools.pairwise(ends)
     ]
+
+
+def max_candidates(candidates: Candidates, shape: tuple[int, ...]) -> int:
+    """Return how many candidates of such sizes suppression can compare in about half a minute.
+
+    Suppression compares each candidate with all near it. On an image unlike the training data (a white background)
+    every pixel can become a candidate, and StarDist's suppression, which is quick on nuclei, then takes hours: the
+    comparisons grow with the square of the density. Candidates are compared if their discs (balls) meet: n candidates
+    of radius r in an area A make about ``n * n * pi * (2 r)**2 / A`` comparisons.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Candidates of one image.
+    shape : tuple of int
+        Shape of the image.
+    """
+    if not len(candidates):
+        return 0
+    ndim = len(shape)
+    reach = 2 * float(np.percentile(candidates.dist.max(1), 99))
+    near = min({2: math.pi, 3: 4 / 3 * math.pi}[ndim] * reach**ndim / math.prod(shape), 1.0)
+    return max(int(math.sqrt(_COMPARISONS[ndim] / max(near, 1e-12))), 1)
+
+
+def limit_candidates(
+    candidates: Candidates, limit: int | None, shape: tuple[int, ...], grid: tuple[int, ...], what: str
+) -> Candidates:
+    """Drop the least probable candidates if there are too many, with a warning.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Candidates of one image.
+    limit : int, optional
+        Largest number of candidates; by default :func:`max_candidates`.
+    shape, grid : tuple of int
+        Shape of the image, grid of the network.
+    what : str
+        Name of the image for the warning.
+    """
+    limit = max_candidates(candidates, shape) if limit is None else limit
+    if len(candidates) <= limit:
+        return candidates
+    best = np.sort(np.argsort(-candidates.prob, kind="stable")[:limit])
+    pixels = math.prod(-(-n // g) for n, g in zip(shape, grid, strict=True))
+    warnings.warn(
+        f"{what}: {len(candidates):,} of {pixels:,} grid pixels are object candidates, more than can be compared in "
+        f"reasonable time; kept the {limit:,} most probable (probability above {candidates.prob[best].min():.3f}); if "
+        "the background is bright, invert the image, otherwise raise prob or max_candidates",
+        DivsegWarning,
+        stacklevel=2,
+    )
+    return Candidates(candidates.prob[best], candidates.dist[best], candidates.points[best])

@@ -25,11 +25,13 @@ def paint_polygons(
     Parameters
     ----------
     dist : float32 array, shape (n, n_rays)
+        Distances to the boundary in pixels.
     points : int or float array, shape (n, 2)
-        Centres.
+        Centres in pixels.
     prob : float32 array, shape (n,)
+        Object probabilities.
     shape : (int, int)
-        Of the image.
+        Shape of the image.
 
     Returns
     -------
@@ -66,12 +68,12 @@ def _paint(labels: NDArray[np.int32], coord: NDArray[np.float64], order: NDArray
             if crossing == 0:
                 continue
             for column in range(left, right + 1):
-                if _holds(ys, xs, edge[:crossing], row, column):
+                if _inside(ys, xs, edge[:crossing], row, column):
                     labels[row, column] = order[n] + 1
 
 
 @njit(cache=True)
-def _holds(ys: NDArray[np.float64], xs: NDArray[np.float64], edges: NDArray[np.int64], row: int, column: int) -> bool:
+def _inside(ys: NDArray[np.float64], xs: NDArray[np.float64], edges: NDArray[np.int64], row: int, column: int) -> bool:
     on_right = on_left = False
     for i in edges:
         x0, y0 = xs[i] - column, ys[i] - row
@@ -80,7 +82,7 @@ def _holds(ys: NDArray[np.float64], xs: NDArray[np.float64], edges: NDArray[np.i
             return True
         above, below = (y0 > 0) != (y1 > 0), (y0 < 0) != (y1 < 0)
         if above or below:
-            where = (x0 * y1 - x1 * y0) / (y1 - y0)
-            on_right ^= above and where > 0
-            on_left ^= below and where < 0
+            crossing = (x0 * y1 - x1 * y0) / (y1 - y0)
+            on_right ^= above and crossing > 0
+            on_left ^= below and crossing < 0
     return on_right or on_left

@@ -7,47 +7,58 @@ import math
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from divseg.errors import ConfigError, DivsegWarning
-from divseg.segment.ahead import ErrorLast
+from divseg.labels import LabelImage
+from divseg.segment.ahead import ErrorLast, map_ahead
 from divseg.segment.stardist.config import ModelConfig, Thresholds, read_config, read_thresholds
-from divseg.segment.stardist.objects import Job, StarDistObjects, find_objects
+from divseg.segment.stardist.objects import Job, find_objects
 from divseg.segment.stardist.options import StarDistOptions, stardist_options
-from divseg.segment.stardist.scale import SCALES, surest_scale
 from divseg.segment.stardist.weights import find_weights
+from divseg.segment.stream import ImageForm, Source, image_name, read_images, read_reference
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from divseg.io import Image
+    from divseg.segment.protocol import Pixels
     from divseg.segment.stardist.network import StarDistNet
     from divseg.segment.stardist.normalise import Limits
     from divseg.segment.stardist.pool import Pool
 
+SCALES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+"""Factors that ``scale=auto`` tries, about a square root of 2 apart."""
+
 _TILE = {2: 2048, 3: 192}
-_GPU_PIXELS = 2**23  # of a batch; activations take about 0.5 kB a pixel
-_SHARED_PIXELS = 2**22  # of an image, above which a CPU works on one at a time
-_PATIENCE = 8  # images from which on it is worth starting processes
+_GPU_PIXELS = 2**23  # largest batch; activations take about 0.5 kB a pixel
+_SHARED_PIXELS = 2**22  # of larger images a CPU works on one at a time
+_MIN_IMAGES = 8  # shorter streams are not worth starting processes
 
 
 class StarDistSegmenter:
-    """Star-convex objects, found by a StarDist network; made by :func:`divseg.segment.segmenter`.
+    """Star-convex objects, found by a StarDist network; made by :func:`divseg.segmenter`.
 
     The labels are those of StarDist's ``predict_instances`` with ``csbdeep.utils.normalize(image, 1, 99.8)``. They
-    are numbered by falling object probability. In 2D an object that others cover wholly keeps its number, so
-    that a label can be missing.
+    are numbered by falling object probability, which is in ``prob``. In 2D an object that others hide wholly keeps its
+    number, so that a label can be missing.
 
     Attributes
     ----------
     folder : Path
-        Of the model.
+        Folder of the model.
     config : ModelConfig
+        Its architecture.
     thresholds : Thresholds
-        Those of the options, otherwise of the model.
+        Thresholds of the options, otherwise of the model.
     options : StarDistOptions
+        Values of the options.
     name : str
         Canonical string.
     """
@@ -56,11 +67,11 @@ class StarDistSegmenter:
         self.folder, self.options, self.name = folder, options, name
         self.config: ModelConfig = read_config(folder)
         self._weights = find_weights(folder)
-        self.thresholds = _chosen(folder, options)
+        self.thresholds = _thresholds(folder, options)
         if self.config.n_classes is not None:
             warnings.warn(
-                f"{folder} tells {self.config.n_classes} classes of objects; divseg finds the objects and leaves "
-                "their classes out",
+                f"{folder} is a model with {self.config.n_classes} classes of objects; divseg finds the objects, but "
+                "not their classes",
                 DivsegWarning,
                 stacklevel=2,
             )
@@ -117,8 +128,8 @@ class StarDistSegmenter:
         """
         return math.ceil(max(self.config.halo) / (self._scale or SCALES[0]))
 
-    def fit(self, reference: Any) -> Self:
-        """Take percentiles (``normalize=image``) and scale (``scale=auto``) from a reference image, if asked to.
+    def fit(self, reference: Pixels | Image) -> Self:
+        """Take the percentiles (``normalize=image``) and the scale (``scale=auto``) from a reference image.
 
         Parameters
         ----------
@@ -128,19 +139,23 @@ class StarDistSegmenter:
         Returns
         -------
         StarDistSegmenter
-            With these values; otherwise the segmenter itself.
+            A segmenter with these values; the segmenter itself if the options ask for neither.
 
         Raises
         ------
         InputError
-            If the reference is no image of the model's dimensions and channels.
+            If the reference is not one image of the model's dimensions and channels.
         """
+        if self.options.normalize != "image" and self.options.scale != "auto":
+            return self
+        pixels = read_reference(reference, self._form)
         fitted = self
         if self.options.normalize == "image":
-            limits = self._find_limits(next(self._batches(reference))[0], "the reference")
+            _, batch = next(self._batches(iter([(0, pixels[None])])))
+            limits = self._find_limits(batch[0], "the reference")
             fitted = fitted._changed(_limits=limits)
         if self.options.scale == "auto":
-            scale = surest_scale(lambda scale: fitted._changed(_scale=scale).details(reference).prob)
+            scale = best_scale(lambda scale: fitted._changed(_scale=scale)(pixels).prob)
             fitted = fitted._changed(_scale=scale)
         return fitted
 
@@ -154,42 +169,19 @@ class StarDistSegmenter:
     def __call__(self, images: Any) -> Any:
         """Segment one image, or many lazily; see :class:`divseg.segment.Segmenter`.
 
-        Images of a model with several channels have these as their last axis. Unless
-        ``processes=0``, the next elements of a stream are taken while the ones before are still being worked on:
-        at most three for each core.
+        Images of a model with several channels have these as their last axis. Unless ``processes=0``, the next
+        elements of a stream are taken while those before are still being worked on: at most three for each core.
+        Tensors stay on their device if it is the network's.
 
         Raises
         ------
         InputError
-            Nothing that holds images of the model's dimensions and channels, or pixels that are no finite numbers.
+            Nothing that holds images of the model's dimensions and channels, or pixels that are not finite numbers.
         ConfigError
-            With ``normalize=image`` or ``scale=auto`` before :meth:`fit`, or a device that this machine has not.
+            With ``normalize=image`` or ``scale=auto`` before :meth:`fit`, or a device that this machine does not have.
         ModelError
             Weights that do not fit the configuration.
         """
-        found = self.details(images)
-        return found.labels if isinstance(found, StarDistObjects) else (one.labels for one in found)
-
-    def details(self, images: Any) -> Any:
-        """Find the objects of one image, or of many lazily, with their probabilities and shapes.
-
-        Parameters
-        ----------
-        images : array, tensor or iterable
-            As for a call.
-
-        Returns
-        -------
-        StarDistObjects, or iterator of StarDistObjects
-            One for each image.
-
-        Raises
-        ------
-        InputError, ConfigError, ModelError
-            As a call.
-        """
-        from divseg.segment.stardist.batches import Form, read_images
-
         for what, lacking in (
             ("percentiles", self.options.normalize == "image" and self._limits is None),
             ("scale", self._scale is None),
@@ -199,23 +191,23 @@ class StarDistSegmenter:
                     f"segmenter {self.name!r} takes its {what} from a reference image: "
                     "call fit(mmse) first and use what it returns"
                 )
-        one, held = read_images(images, Form(self.config.ndim, self.config.n_channels))
-        if one:
-            return self._find_here(self._predict((0, next(self._batches(held))))[0])
-        return self._stream(held)
+        source = read_images(images, self._form)
+        if source.single:
+            return self._find_here(self._predict(next(self._batches(source.stacks)))[0])
+        return self._stream(source)
 
-    def _stream(self, held: Any) -> Iterator[StarDistObjects]:
-        futures: deque[Future[StarDistObjects]] = deque()
-        jobs = ErrorLast(self._jobs(held))  # a bad image does not cost the results of those before it
+    def _stream(self, source: Source) -> Iterator[LabelImage]:
+        futures: deque[Future[LabelImage]] = deque()
+        jobs = ErrorLast(self._jobs(source))  # a bad image does not cost the results of those before it
         try:
             for number, job in enumerate(jobs):
-                pool = self._workers() if number >= _PATIENCE or self.options.processes != "auto" else None
+                pool = self._workers() if number >= _MIN_IMAGES or self.options.processes != "auto" else None
                 if pool is None:
                     yield from self._finished(futures, wait=True)
                     yield self._find_here(job)
                     continue
                 futures.append(pool.submit(job))
-                # what is done goes out at once; the queue is long enough to keep all busy, and no longer
+                # results go out as soon as they are ready; the queue is just long enough to keep all workers busy
                 yield from self._finished(futures, room=3 * pool.count)
             yield from self._finished(futures, wait=True)
             jobs.raise_error()
@@ -223,16 +215,14 @@ class StarDistSegmenter:
             for future in futures:
                 future.cancel()
 
-    def _finished(
-        self, futures: deque[Future[StarDistObjects]], wait: bool = False, room: int = 0
-    ) -> Iterator[StarDistObjects]:
+    def _finished(self, futures: deque[Future[LabelImage]], wait: bool = False, room: int = 0) -> Iterator[LabelImage]:
         while futures and (wait or futures[0].done() or len(futures) > room):
             yield futures.popleft().result()
 
-    def _find_here(self, job: Job) -> StarDistObjects:
+    def _find_here(self, job: Job) -> LabelImage:
         import torch
 
-        if self.config.ndim == 3:  # polyhedra are worth several threads
+        if self.config.ndim == 3:  # polyhedra gain by several threads
             return find_objects(job)
         # StarDist starts its OpenMP threads anew for each candidate, which costs more than they save in 2D; they
         # are torch's, whose library is loaded first
@@ -244,7 +234,7 @@ class StarDistSegmenter:
             torch.set_num_threads(threads)
 
     def _workers(self) -> Pool | None:
-        """Return the pool when it is ready; until then there is no reason to wait for it."""
+        """Return the pool if it is ready; nobody waits for it to start."""
         count = self.options.processes
         if self._pool is None and count != 0:
             from divseg.segment.stardist.pool import Pool
@@ -253,8 +243,8 @@ class StarDistSegmenter:
         return self._pool if self._pool is not None and self._pool.ready else None
 
     def _cores(self) -> int:
-        known = getattr(os, "sched_getaffinity", None)
-        cores = len(known(0)) if known else os.cpu_count() or 1
+        affinity = getattr(os, "sched_getaffinity", None)
+        cores = len(affinity(0)) if affinity else os.cpu_count() or 1
         # on the CPU the network itself takes most of the time
         on_cpu = self._network().prob.weight.device.type == "cpu"
         return max(1, cores // 2 if on_cpu else min(cores - 1, 16))
@@ -269,74 +259,80 @@ class StarDistSegmenter:
             self._net = net.to(choose_device(self.options.device))
         return self._net
 
-    def _batches(self, held: Any) -> Iterator[Tensor]:
-        from divseg.segment.stardist.batches import Form, in_batches
+    @property
+    def _form(self) -> ImageForm:
+        c = self.config
+        channels = f"{c.n_channels} channels" if c.n_channels > 1 else "1 channel"
+        return ImageForm(c.ndim, f"this {c.ndim}-D StarDist model of {channels}", c.n_channels)
+
+    def _batches(self, stacks: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Tensor]]:
+        from divseg.segment.stardist.batches import in_batches
 
         device = self._network().prob.weight.device
         size = self.options.batch if isinstance(self.options.batch, int) else None
         # one image fits a CPU's caches better than several
-        pixels = 1 if device.type == "cpu" else _GPU_PIXELS
-        return in_batches(held, Form(self.config.ndim, self.config.n_channels), size, device, pixels)
+        max_pixels = 1 if device.type == "cpu" else _GPU_PIXELS
+        return in_batches(stacks, self._form, size, device, max_pixels)
 
-    def _jobs(self, held: Any) -> Iterator[Job]:
+    def _jobs(self, source: Source) -> Iterator[Job]:
         """Yield what is left to do for each of many images once the network has seen it."""
-        batches = self._numbered(self._batches(held))
+        import torch
+
+        batches = self._batches(source.stacks)
         first = next(batches, None)
         if first is None:
             return
         batches = itertools.chain([first], batches)
-        threads = self._threads(first[1], stream=not hasattr(held, "shape"))
+        threads = self._threads(first[1], source.streamed)
         if threads == 1:
             for batch in batches:
                 yield from self._predict(batch)
             return
-        from divseg.segment.stardist.ahead import map_ahead
+        # Two threads on two images beat two threads on one: no thread waits at the end of each layer for the other,
+        # which matters most if worker processes take turns on the same cores. torch lets go of the interpreter lock
+        # in its operators, and threads share the weights. Each thread has its own number of torch threads, but a new
+        # one begins with what was set last: it is restored in the end.
+        before = torch.get_num_threads()
+        try:
+            for jobs in map_ahead(self._predict, batches, threads, lambda: torch.set_num_threads(1)):
+                yield from jobs
+        finally:
+            torch.set_num_threads(before)
 
-        for jobs in map_ahead(self._predict, batches, threads):
-            yield from jobs
-
-    def _threads(self, batch: Tensor, stream: bool) -> int:
-        """Return how many batches the network may work on at once; of a stream only where looking ahead is allowed."""
+    def _threads(self, batch: Tensor, streamed: bool) -> int:
+        """Return how many batches the network may work on at once; 1 if it may not look ahead in a stream."""
         import torch
 
         small = batch[:, 0].numel() <= _SHARED_PIXELS
-        apart = small and batch.device.type == "cpu" and not (stream and self.options.processes == 0)
-        return torch.get_num_threads() if apart else 1
-
-    @staticmethod
-    def _numbered(batches: Iterable[Tensor]) -> Iterator[tuple[int, Tensor]]:
-        done = 0
-        for batch in batches:
-            yield done, batch
-            done += len(batch)
+        ahead = not (streamed and self.options.processes == 0)
+        return torch.get_num_threads() if small and batch.device.type == "cpu" and ahead else 1
 
     def _predict(self, numbered: tuple[int, Tensor]) -> list[Job]:
         """Normalise a batch and run the network; the number is that of its first image."""
         import torch
 
-        from divseg.segment.stardist.cap import keep_best
         from divseg.segment.stardist.normalise import normalise
-        from divseg.segment.stardist.predict import predict_candidates, resized
+        from divseg.segment.stardist.predict import limit_candidates, predict_candidates, resized
 
         net = self._network()
         tile = self.options.tile if isinstance(self.options.tile, int) else _TILE[self.config.ndim]
-        most = self.options.max_candidates if isinstance(self.options.max_candidates, int) else None
+        limit = self.options.max_candidates if isinstance(self.options.max_candidates, int) else None
         first, batch = numbered
-        what = [f"image {first + i} (counted from 0)" for i in range(len(batch))]
+        what = [image_name(first + i) for i in range(len(batch))]
         if self.options.normalize == "none":
             x = batch.to(torch.float32)
         else:
             limits = [self._limits or self._find_limits(image, w) for image, w in zip(batch, what, strict=True)]
             x = torch.stack([normalise(image, lim) for image, lim in zip(batch, limits, strict=True)])
-        scale = self._scale or 1.0  # no caller comes here without one
+        scale = self._scale or 1.0  # it is set: __call__ checks
         full = (x.shape[-2], x.shape[-1]) if scale != 1.0 else None
         if full is not None:
             x = resized(x, scale)
         shape = tuple(x.shape[2:])
         jobs = []
-        for found, w in zip(predict_candidates(net, x, self.thresholds.prob, tile), what, strict=True):
-            kept = keep_best(found, most, shape, self.config.grid, w)
-            jobs.append(Job(kept.prob, kept.dist, kept.points, shape, self.thresholds.nms, self.config.rays, full))
+        for candidates, w in zip(predict_candidates(net, x, self.thresholds.prob, tile), what, strict=True):
+            c = limit_candidates(candidates, limit, shape, self.config.grid, w)
+            jobs.append(Job(c.prob, c.dist, c.points, shape, self.thresholds.nms, self.config.rays, full))
         return jobs
 
     def _find_limits(self, image: Tensor, what: str) -> Limits:
@@ -347,16 +343,38 @@ class StarDistSegmenter:
         if limits.flat and bool((image != image.flatten()[0]).any()):
             warnings.warn(
                 f"{what}: its percentiles {o.pmin:g} and {o.pmax:g} are equal, so almost all pixels have one value and "
-                "the others lie far outside what the network knows; choose pmin and pmax wider apart",
+                "the others lie far outside the network's range; choose pmin and pmax further apart",
                 DivsegWarning,
                 stacklevel=2,
             )
         return limits
 
 
-def _chosen(folder: Path, options: StarDistOptions) -> Thresholds:
+def _thresholds(folder: Path, options: StarDistOptions) -> Thresholds:
     prob, nms = options.prob, options.nms
     if isinstance(prob, float) and isinstance(nms, float):
-        return Thresholds(prob, nms)  # nothing to ask the file, nor to warn about
+        return Thresholds(prob, nms)  # the file is not needed, nor a warning if it is missing
     own = read_thresholds(folder)
     return Thresholds(prob if isinstance(prob, float) else own.prob, nms if isinstance(nms, float) else own.nms)
+
+
+def best_scale(probabilities: Callable[[float], NDArray[np.floating]]) -> float:
+    """Return the factor at which a network gives its objects the highest mean probability.
+
+    The object probability of StarDist is the distance of a pixel to the nearest background in units of the largest
+    such distance in its object. A network finds objects of a size that it was not trained on in pieces, or several as
+    one, and gives these a lower probability.
+
+    Parameters
+    ----------
+    probabilities : callable
+        Returns the probabilities of the objects at a factor, shape (N,).
+
+    Returns
+    -------
+    float
+        One of :data:`SCALES`; 1 if there are no objects at any of them.
+    """
+    by_scale = {scale: probabilities(scale) for scale in SCALES}
+    means = {scale: float(p.mean()) for scale, p in by_scale.items() if p.size}
+    return max(means, key=lambda scale: means[scale]) if means else 1.0

@@ -28,8 +28,9 @@ class LayerWeights:
     Attributes
     ----------
     name : str
-        As it stands in the file.
+        Name in the file.
     arrays : tuple of array
+        Arrays in the order of the file.
     """
 
     name: str
@@ -43,8 +44,8 @@ class LayerWeights:
     @property
     def number(self) -> int:
         """Counter at the end of a name that Keras made: ``conv2d`` 0, ``conv2d_3`` 3."""
-        found = re.search(r"_(\d+)$", self.name)
-        return int(found[1]) if found else 0
+        counter = re.search(r"_(\d+)$", self.name)
+        return int(counter[1]) if counter else 0
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,11 @@ class WeightFile:
     Attributes
     ----------
     path : Path
+        The file.
     layers : tuple of LayerWeights
+        Layers in the order of the file.
     named : bool
-        Whether layers that the network's builder named have these names; otherwise only the order tells them.
+        Whether layers that the network's builder named have these names; otherwise only their order identifies them.
     """
 
     path: Path
@@ -90,7 +93,7 @@ def read_weights(path: Path) -> WeightFile:
     Raises
     ------
     ModelError
-        If the file is damaged, or no weight file of Keras.
+        If the file is damaged, or not a weight file of Keras.
     """
     import h5py
 
@@ -117,14 +120,14 @@ def _named(root: Any) -> Iterable[LayerWeights]:
 
 def _numbered(root: Any) -> Iterable[LayerWeights]:
     for name in root:
-        held = root[name].get("vars")
-        if held is not None and len(held):
-            arrays = tuple(np.asarray(held[str(i)], np.float32) for i in range(len(held)))
+        group = root[name].get("vars")
+        if group is not None and len(group):
+            arrays = tuple(np.asarray(group[str(i)], np.float32) for i in range(len(group)))
             yield LayerWeights(name, arrays)
 
 
 def _strings(group: Any, name: str) -> list[str]:
-    """Read a list of strings, which Keras cuts in pieces where it exceeds what an attribute may hold."""
+    """Read a list of strings, which Keras cuts in pieces if it exceeds the size of an attribute."""
     if name in group.attrs:
         pieces = [group.attrs[name]]
     else:

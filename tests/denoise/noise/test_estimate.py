@@ -16,7 +16,7 @@ def blobs(shape=(256, 256), seed=0):
 def test_gaussian_noise():
     images = [blobs(seed=i) + np.random.default_rng(i + 9).normal(0, 20, (256, 256)) for i in range(4)]
     found = photon_transfer(images)
-    assert found.sd == pytest.approx(20, rel=0.03)
+    assert found.std == pytest.approx(20, rel=0.03)
     middle = 0.5 * (found.low + found.high)
     assert found.a * middle + found.b == pytest.approx(400, rel=0.06)
 
@@ -68,7 +68,7 @@ def test_alternating_noise_is_not_overestimated():
     rng = np.random.default_rng(0)
     white = rng.normal(0, 20, (400, 402))
     noisy = blobs((400, 401)) + white[:, 1:] - 0.15 * white[:, :-1]
-    assert photon_transfer([noisy]).sd ** 2 == pytest.approx(400 * (1 + 0.15**2), rel=0.04)
+    assert photon_transfer([noisy]).std ** 2 == pytest.approx(400 * (1 + 0.15**2), rel=0.04)
 
 
 def test_blocks_at_the_limits_do_not_count():
@@ -80,12 +80,12 @@ def test_blocks_at_the_limits_do_not_count():
         images.append(np.clip(np.rint(clean + rng.normal(0, 25, clean.shape)), 0, 255))
     found = photon_transfer(images)
     assert (found.floor, found.ceiling) == (0, 255)
-    assert found.sd == pytest.approx(25, rel=0.05)
-    assert found.scatter < 0.1
+    assert found.std == pytest.approx(25, rel=0.05)
+    assert found.deviation < 0.1
 
 
-def test_scatter_says_how_far_the_line_can_be_trusted():
+def test_deviation_is_larger_for_images_with_texture():
     rng = np.random.default_rng(0)
     smooth = [blobs() + rng.normal(0, 20, (256, 256))]
     texture = [x + 60 * (blobs(seed=5) > 120) * (rng.random((256, 256)) > 0.5) for x in smooth]
-    assert photon_transfer(smooth).scatter < 0.08 < photon_transfer(texture).scatter
+    assert photon_transfer(smooth).deviation < 0.08 < photon_transfer(texture).deviation

@@ -32,8 +32,8 @@ def measured():
 
 MODELS = {
     "gaussian": lambda: Gaussian(12.5),
-    "line": lambda: PoissonGaussian(2.0, -150.0, low=100.0, high=300.0, least=40.0),
-    "co-learned": lambda: PoissonGaussian(2.0, 9.0, low=0.0, high=300.0, trainable=True).anchored(7.0),
+    "line": lambda: PoissonGaussian(2.0, -150.0, low=100.0, high=300.0, min_variance=40.0),
+    "co-learned": lambda: PoissonGaussian(2.0, 9.0, low=0.0, high=300.0, trainable=True).with_prior(7.0),
     "mixture": mixture,
     "histogram": histogram,
     "measured": measured,
@@ -54,7 +54,7 @@ def test_json_keeps_everything(name, tmp_path):
     assert type(again) is type(model)
     assert torch.equal(again.log_prob(x, s), model.log_prob(x, s))
     assert again.to_dict() == model.to_dict()
-    assert again.evidence == model.evidence
+    assert again.fit_data == model.fit_data
     assert (again.floor, again.ceiling) == (0, 65535)
 
 
@@ -65,7 +65,7 @@ def test_npz_keeps_the_likelihood(name, tmp_path):
     x, s = grid(model)
     torch.testing.assert_close(again.log_prob(x, s), model.log_prob(x, s).detach(), rtol=1e-4, atol=1e-3)
     assert again.ceiling == 65535
-    assert again.evidence == model.evidence
+    assert again.fit_data == model.fit_data
 
 
 def test_npz_of_a_mixture_is_that_of_the_other_programs(tmp_path):
@@ -110,8 +110,13 @@ def test_histogram_is_that_of_pn2v(tmp_path):
     assert torch.equal(noise.load(tmp_path / "hist.npz").table, model.table)
 
 
-def test_words_for_what_cannot_be_written(tmp_path):
-    with pytest.raises(ConfigError, match=r"\.json, \.npz or \.npy"):
+def test_npz_keeps_the_outliers_of_a_histogram(tmp_path):
+    model = Histogram(histogram().table.numpy(), low=0, high=600, outliers=0.25)
+    assert noise.load(model.save(tmp_path / "noise.npz")).outliers == 0.25
+
+
+def test_errors_for_what_cannot_be_written(tmp_path):
+    with pytest.raises(ConfigError, match=r"\.json, \.npz, \.npy"):
         Gaussian(1.0).save(tmp_path / "noise.txt")
     with pytest.raises(ConfigError, match="holds noise histograms"):
         Gaussian(1.0).save(tmp_path / "noise.npy")
@@ -128,22 +133,26 @@ def damaged(tmp_path):
     np.savez(text, other=np.zeros(3))
     objects = io.BytesIO()
     np.save(objects, np.array([{}], dtype=object), allow_pickle=True)
+    array = io.BytesIO()
+    np.save(array, np.zeros((3, 4)))
     shape = io.BytesIO()
     np.savez(shape, trained_weight=np.zeros((4, 2)), min_signal=0, max_signal=1, min_sigma=1)
     good = json.loads(Gaussian(1.0).save(tmp_path / "good.json").read_text())
     return {
         "half.npz": (whole[: len(whole) // 2], "damaged"),
-        "no.npz": (b"no zip file", "damaged|no noise model"),
+        "no.npz": (b"no zip file", "damaged or not a noise model"),
         "keys.npz": (text.getvalue(), "neither key"),
         "shape.npz": (shape.getvalue(), "shape"),
+        "other.npy": (array.getvalue(), "shape"),
+        "array.npz": (array.getvalue(), "shape"),
         "pickle.npy": (objects.getvalue(), "damaged"),
         "no.json": (b"{", "damaged"),
-        "list.json": (b"[]", "no noise model"),
+        "list.json": (b"[]", "not hold a noise model"),
         "new.json": (json.dumps({**good, "format": 99}).encode(), "update divseg"),
         "kind.json": (json.dumps({**good, "noise": {"kind": "cauchy"}}).encode(), "unknown noise model kind"),
-        "sd.json": (json.dumps({**good, "noise": {"kind": "gaussian", "sd": -3}}).encode(), "above 0"),
-        "evidence.json": (json.dumps({**good, "evidence": {}}).encode(), "damaged evidence"),
-        "noise.txt": (b"", "are .json"),
+        "std.json": (json.dumps({**good, "noise": {"kind": "gaussian", "std": -3}}).encode(), "above 0"),
+        "fit_data.json": (json.dumps({**good, "fit_data": {}}).encode(), "damaged fit data"),
+        "noise.txt": (b"", "ends in .json"),
     }
 
 

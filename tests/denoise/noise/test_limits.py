@@ -24,7 +24,7 @@ def test_pixels_pile_up_at_the_limits():
 
 
 @pytest.mark.parametrize("light", [0.05, 0.2, 1.0, 3.0, 30.0])
-def test_counts_of_photons_are_no_limit(light):
+def test_counts_of_photons_are_not_a_limit(light):
     assert found(np.random.default_rng(1).poisson(light, (300, 300))) == (None, None)
 
 

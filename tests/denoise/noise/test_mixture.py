@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 
-from divseg.denoise.noise import GaussianMixture, NoiseModel, from_dict
+from divseg.denoise.noise import GaussianMixture, NoiseModel
 from divseg.errors import ConfigError
 
 LOW, HIGH, FLOOR = 500.0, 7000.0, 50.0
@@ -45,7 +45,6 @@ def published(weight, low, high, min_sigma, x, s):
 def test_likelihood_is_the_published_one(k, c):
     table = weights(k, c)
     model = GaussianMixture(table, min_signal=LOW, max_signal=HIGH, min_sigma=FLOOR)
-    assert isinstance(model, NoiseModel)
     s = np.linspace(LOW, HIGH, 200).astype(np.float32)[:, None]
     sd = model.variance(torch.from_numpy(s)).sqrt().numpy()
     x = (s + sd * np.linspace(-3, 3, 25, dtype=np.float32)).astype(np.float32)
@@ -97,7 +96,7 @@ def test_shapes_device_dtype_and_round_trip():
     found = model.log_prob(x, x + 10)
     assert found.shape == x.shape
     assert found.dtype == torch.float32
-    again = from_dict(model.to_dict())
+    again = NoiseModel.from_dict(model.to_dict())
     assert torch.equal(again.log_prob(x, x + 10), found)
     assert again.ceiling == 65535
     assert "3 Gaussians" in model.describe()
@@ -108,7 +107,7 @@ def test_shapes_device_dtype_and_round_trip():
     ("table", "options", "message"),
     [
         (np.zeros((4, 2)), {}, "shape"),
-        (np.full((3, 2), np.nan), {}, "no numbers"),
+        (np.full((3, 2), np.nan), {}, "not finite"),
         (np.zeros((3, 2)), {"min_signal": 9.0, "max_signal": 9.0}, "min_signal < max_signal"),
         (np.zeros((3, 2)), {"min_sigma": 0.0}, "above 0"),
     ],

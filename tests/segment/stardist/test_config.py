@@ -44,14 +44,14 @@ def test_rays_take_the_anisotropy_of_the_model(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"backbone": "fpn"}, "backbone 'fpn' is unknown; StarDist 2D models have unet"),
-        ({"backbone": "resnet"}, "backbone 'resnet' is unknown; StarDist 2D"),
+        ({"backbone": "fpn"}, "backbone 'fpn' is unknown; StarDist 2-D models have unet"),
+        ({"backbone": "resnet"}, "backbone 'resnet' is unknown; StarDist 2-D"),
         ({"axes": "XYC"}, "axes 'XYC'; divseg knows"),
         ({"axes": None}, "axes None"),
         ({"grid": [2, 3]}, "powers of 2"),
         ({"grid": [2]}, "2 powers of 2"),
         ({"unet_pool": [2, 2, 2]}, r"unet_pool \[2, 2, 2\] must have 2"),
-        ({"unet_n_depth": "deep"}, "no StarDist configuration .*copy the model folder again"),
+        ({"unet_n_depth": "deep"}, "is not a StarDist configuration .*copy the model folder again"),
         ({"axes": "ZYXC", "grid": [1, 1, 1], "rays_json": {"name": "exit", "kwargs": {}}}, "rays 'exit' are unknown"),
     ],
 )

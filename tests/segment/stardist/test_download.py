@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from divseg.errors import ModelError, OutputError
-from divseg.segment.stardist.download import cache_folder, damage, fetch
+from divseg.segment.stardist.download import cache_folder, fetch, verify
 
 FILES = [
     ("config.json", "{}"),
@@ -30,22 +30,22 @@ def test_a_model_arrives_whole_and_leaves_nothing_else(site, tmp_path, prefix):
     assert names(folder) == ["config.json", "divseg.json", "thresholds.json", "weights_best.h5"]
     assert (folder / "weights_best.h5").read_bytes() == FILES[2][1]
     assert names(folder.parent) == ["m"]
-    assert damage(folder, entry.sha256) is None
+    assert verify(folder, entry.sha256) is None
 
 
 def test_damage_of_every_kind_is_seen(site, tmp_path):
     entry = site.offer("m", FILES)
     folder = tmp_path / "m"
     fetch(entry.url, entry.sha256, folder)
-    assert damage(folder, "0" * 64) == "it comes from another archive"
+    assert verify(folder, "0" * 64) == "it comes from another archive"
     (folder / "weights_best.h5").write_bytes(b"short")
-    assert damage(folder, entry.sha256) == "weights_best.h5 was changed"
+    assert verify(folder, entry.sha256) == "weights_best.h5 was changed"
     (folder / "weights_best.h5").unlink()
-    assert damage(folder, entry.sha256) == "weights_best.h5 is missing or unreadable"
+    assert verify(folder, entry.sha256) == "weights_best.h5 is missing or unreadable"
     (folder / "divseg.json").write_text("[]")
-    assert damage(folder, entry.sha256) == "divseg.json is missing or unreadable"
+    assert verify(folder, entry.sha256) == "divseg.json is missing or unreadable"
     fetch(entry.url, entry.sha256, folder)
-    assert damage(folder, entry.sha256) is None
+    assert verify(folder, entry.sha256) is None
     assert names(tmp_path) == ["m"]
 
 
@@ -83,7 +83,7 @@ def test_a_file_fetched_by_hand_is_used_without_the_network(site, make_archive, 
     assert site.asked == []
     assert (tmp_path / "m" / "config.json").is_file()
 
-    with pytest.raises(ModelError, match="what lies there now is another file"):
+    with pytest.raises(ModelError, match="the file that is there now is another one"):
         fetch(f"{site.root}/m.zip", "0" * 64, tmp_path / "m")
     assert site.asked == ["/m.zip"]
 
@@ -145,7 +145,7 @@ def test_many_at_once_leave_one_good_model(site, tmp_path):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert damage(tmp_path / "m", entry.sha256) is None
+    assert verify(tmp_path / "m", entry.sha256) is None
     assert names(tmp_path) == ["m"]
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from divseg.errors import DivsegWarning, ModelError
-from divseg.segment.stardist.models import REGISTRY, Registered, local_folder, model_folder, whereabouts
+from divseg.segment.stardist.models import REGISTRY, Registered, local_folder, location, model_folder
 
 FILES = [("config.json", "{}"), ("weights_best.h5", b"weights")]
 
@@ -14,18 +14,18 @@ FILES = [("config.json", "{}"), ("weights_best.h5", b"weights")]
 def test_a_registered_model_is_fetched_once_and_again_where_it_is_damaged(site, tmp_path):
     entry = site.offer("m", FILES)
     known = {"registry": [entry], "cache": tmp_path}
-    assert whereabouts(entry, tmp_path) == "not fetched yet"
+    assert location(entry, tmp_path) == "not fetched yet"
     with pytest.raises(ModelError, match=r"it is not fetched yet; run `divseg models fetch m`"):
         local_folder("m", **known)
     with pytest.warns(DivsegWarning, match=f"fetching {entry.url} to "):
         folder = model_folder("m", **known)
     assert folder == tmp_path / "m"
     assert model_folder("m", **known) == local_folder("m", **known) == folder
-    assert whereabouts(entry, tmp_path) == str(folder)
+    assert location(entry, tmp_path) == str(folder)
     assert site.asked == ["/m.zip"]
 
     (folder / "weights_best.h5").write_bytes(b"weighty")
-    assert "damaged: weights_best.h5 was changed" in whereabouts(entry, tmp_path)
+    assert "damaged: weights_best.h5 was changed" in location(entry, tmp_path)
     with pytest.raises(ModelError, match="was changed; run `divseg models fetch m`"):
         local_folder("m", **known)
     with pytest.warns(DivsegWarning, match=r"damaged \(weights_best.h5 was changed\); fetching it again"):
@@ -73,7 +73,7 @@ def test_unknown_names_and_paths(tmp_path):
         model_folder(tmp_path / "file")
 
 
-def test_a_shipped_model_that_is_missing_is_told():
+def test_a_shipped_model_that_is_missing_is_an_error():
     with pytest.raises(ModelError, match="install divseg again"):
         model_folder("no_such", registry=[Registered("no_such", 2, 1, "", "")])
 

@@ -6,12 +6,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divseg.device import choose_device
-from divseg.errors import ConfigError
+from divseg.errors import DivsegWarning
 from divseg.segment.stardist import network as network_module
 from divseg.segment.stardist.config import read_config
 from divseg.segment.stardist.network import build_network, with_empty_channel
-from divseg.segment.stardist.predict import pad_to, predict_candidates, predict_dense, tiles
+from divseg.segment.stardist.predict import (
+    Candidates,
+    limit_candidates,
+    max_candidates,
+    pad_to,
+    predict_candidates,
+    resized,
+    tiles,
+)
 from divseg.segment.stardist.weights import find_weights, read_weights
 
 
@@ -43,13 +50,13 @@ def test_strips_change_nothing(models, monkeypatch, name):
     net = build_network(read_config(models.folder / name), read_weights(find_weights(models.folder / name)))
     shape = [5 * d if net.config.ndim == 3 else 16 * d for d in net.config.divisor]
     x = torch.from_numpy(np.random.default_rng(0).random((2, net.config.n_channels, *shape), np.float32))
-    whole = predict_dense(net, x)
+    whole = models.dense(net, x)
     calls = []
     in_strips = network_module.in_strips
     monkeypatch.setattr(network_module, "in_strips", lambda *a: (calls.append(a), in_strips(*a))[1])
     for rows, size in itertools.product((8, 13), (1, 2)):
         monkeypatch.setattr(network_module, "STRIP_BYTES", 4 * rows * x[:, 0, 0].numel() * net.config.filters)
-        for ours, theirs in zip(predict_dense(net, x[:size]), whole, strict=True):
+        for ours, theirs in zip(models.dense(net, x[:size]), whole, strict=True):
             torch.testing.assert_close(ours, theirs[:size], rtol=0, atol=1e-5)
     assert calls
 
@@ -73,14 +80,6 @@ def test_overflow_gives_no_candidates(models):
     assert np.isfinite(found.dist).all()
 
 
-@pytest.mark.parametrize("word", ["cuda:77", "gpu0"])
-def test_devices_that_are_not_there(word):
-    assert choose_device("cpu").type == "cpu"
-    if word == "gpu0" or not torch.cuda.is_available():
-        with pytest.raises(ConfigError, match=f"device={word}"):
-            choose_device(word)
-
-
 def test_an_empty_channel_changes_nothing():
     x = torch.rand(2, 1, 17, 22, generator=torch.Generator().manual_seed(0)) - 0.5
     weight = torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(1)) - 0.5
@@ -89,3 +88,37 @@ def test_an_empty_channel_changes_nothing():
     found = torch.nn.functional.conv2d(wide, with_empty_channel(weight), padding=1)
     torch.testing.assert_close(found, torch.nn.functional.conv2d(x, weight, padding=1), rtol=0, atol=1e-6)
     assert found.is_contiguous(memory_format=torch.channels_last)  # and so is what comes after
+
+
+def test_resizing_keeps_constants_and_means():
+    x = torch.rand(2, 1, 64, 48, generator=torch.Generator().manual_seed(0))
+    assert resized(x, 0.25).shape == (2, 1, 16, 12)
+    assert resized(x, 0.25).mean().item() == pytest.approx(x.mean().item(), abs=0.01)
+    torch.testing.assert_close(resized(torch.full((1, 1, 9, 9), 3.0), 1.7), torch.full((1, 1, 15, 15), 3.0))
+    assert resized(x, 0.001).shape[2:] == (1, 1)
+
+
+def candidates(n, radius, ndim=2):
+    prob = np.random.default_rng(0).random(n).astype(np.float32)
+    return Candidates(prob, np.full((n, 4), radius, np.float32), np.zeros((n, ndim), np.int64))
+
+
+def test_dense_nuclei_pass_and_a_white_background_does_not():
+    # 70,000 nuclei of radius 6 in 4096x4096, of which each gives 25 candidates
+    assert max_candidates(candidates(1000, 8), (4096, 4096)) > 70_000 * 25
+    # all pixels of 2048x2048
+    assert max_candidates(candidates(1000, 20), (2048, 2048)) < 2048**2
+    # fewer and larger volumes cost more
+    assert max_candidates(candidates(9, 10, 3), (64, 512, 512)) < max_candidates(candidates(9, 10), (64 * 512, 512))
+    assert max_candidates(candidates(0, 1), (5, 5)) == 0
+
+
+def test_the_best_stay_in_their_order():
+    every = candidates(50, 3)
+    with pytest.warns(
+        DivsegWarning, match=r"this: 50 of 1,024 grid pixels are object candidates, more .*; kept the 7 most"
+    ):
+        kept = limit_candidates(every, 7, (64, 64), (2, 2), "this")
+    best = np.sort(np.argsort(every.prob)[-7:])
+    np.testing.assert_array_equal(kept.prob, every.prob[best])
+    assert limit_candidates(every, None, (64, 64), (2, 2), "this") is every

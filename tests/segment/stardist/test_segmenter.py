@@ -1,15 +1,24 @@
 import pickle
 import shutil
+import threading
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from csbdeep.utils import normalize
+from stardist.data import test_image_nuclei_2d as bundled_image
 
 import divseg
+from divseg import evaluate, segmenter
 from divseg.errors import ConfigError, DivsegWarning, InputError, ModelError
 from divseg.io import Image
+from divseg.labels import LabelImage
 from divseg.segment import Segmenter
+from divseg.segment.stardist.segmenter import SCALES, best_scale
+from divseg.segment.stream import read_images
+
+PLAIN = "stardist:nuclei,device=cpu,processes=0"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +96,7 @@ def test_classes_are_left_out_with_a_notice(models, tmp_path, image):
         for name, shape in (("features_class", (3, 3, 6, 16)), ("prob_class", (1, 1, 16, 3))):
             file.create_group(name).attrs["weight_names"] = [b"kernel", b"bias"]
             file[name]["kernel"], file[name]["bias"] = np.ones(shape), np.ones(shape[-1])
-    with pytest.warns(DivsegWarning, match="tells 2 classes of objects; divseg finds the objects and leaves"):
+    with pytest.warns(DivsegWarning, match="is a model with 2 classes of objects; divseg finds the objects, but"):
         made = divseg.segmenter(f"stardist:{folder},device=cpu,normalize=none")
     np.testing.assert_array_equal(made(image), models.expected("unet2d")["labels"])
 
@@ -111,13 +120,24 @@ def test_whatever_holds_images(make, image, models):
         results = list(results)
         assert len(results) == 3
         for labels in results:
+            assert isinstance(labels, LabelImage)
             assert labels.dtype == np.int32
             np.testing.assert_array_equal(labels, want)
+            np.testing.assert_allclose(labels.prob, models.expected("unet2d")["object_prob"], atol=1e-5)
     frozen = image.copy()
     frozen.flags.writeable = False
     np.testing.assert_array_equal(segment(frozen), want)
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_a_stream_is_taken_as_it_is_needed(make, image):
     taken = []
 
@@ -142,19 +162,25 @@ def test_channels(make, models):
     np.testing.assert_array_equal(segment(held), want["labels"])
     np.testing.assert_array_equal(next(segment([torch.from_numpy(pair)])), want["labels"])
     for wrong in (pair[..., 0], pair[..., [0]], np.zeros((4, 20, 20))):
-        with pytest.raises(InputError, match=r"2D StarDist model of 2 channels takes \(Y, X, 2\), the channels last"):
+        with pytest.raises(InputError, match=r"2-D StarDist model of 2 channels takes \(Y, X, 2\), the channels last"):
             segment(wrong)
-    with pytest.raises(InputError, match="axes YX; this 2D StarDist model of 2 channel"):
+    with pytest.raises(InputError, match="axes YX; this 2-D StarDist model of 2 channels takes CYX"):
         segment(Image(pair[..., 0], "YX", "a"))
     assert make("channels2").config.divisor == (4, 4)
-    make("channels2", "channels=joint")(pair)
+    pair = pair * [1, 3]
+    for options, axis in (((), (0, 1)), (("channels=joint",), None)):
+        scaled = normalize(pair.astype(np.float32), 1, 99.8, axis=axis)
+        np.testing.assert_array_equal(make("channels2", *options)(pair.astype(np.float32)), segment(scaled))
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (np.zeros((2, 3, 20, 20)), r"shape \(2, 3, 20, 20\) is neither one image \(Y, X\) of a 2D StarDist model"),
-        (np.zeros(7), "neither one image"),
+        (
+            np.zeros((2, 3, 20, 20)),
+            r"\(2, 3, 20, 20\); this 2-D StarDist model of 1 channel takes one image \(Y, X\)",
+        ),
+        (np.zeros(7), "takes one image"),
         (np.zeros((0, 5)), "no pixels"),
         (np.zeros((8, 8), complex), "must be real"),
         (np.array([["a", "b"]]), "must be real"),
@@ -178,9 +204,9 @@ def test_which_image_of_a_stream_is_wrong(make, image):
         list(results)
     with pytest.raises(InputError, match=r"image 0 .* is a str"):
         list(make("unet2d")(["a"]))
-    with pytest.raises(InputError, match=r"volume: axes ZYX; this 2D StarDist model"):
+    with pytest.raises(InputError, match=r"volume: axes ZYX; this 2-D StarDist model"):
         make("unet2d")(Image(np.zeros((2, 9, 9)), "ZYX", "volume"))
-    with pytest.raises(InputError, match=r"neither one image \(Z, Y, X\)"):
+    with pytest.raises(InputError, match=r"takes one image \(Z, Y, X\)"):
         make("unet3d")(image)
 
 
@@ -189,31 +215,19 @@ def test_images_without_objects(make, name):
     shape = (20, 33) if name == "unet2d" else (6, 20, 33)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = make(name, "prob=0.99").details(np.full(shape, 7, np.uint16))
-    assert found.labels.shape == shape
-    assert not found.labels.any()
-    assert found.labels.dtype == np.int32
-    assert len(found.table) == len(found.prob) == 0
+        labels = make(name, "prob=0.99")(np.full(shape, 7, np.uint16))
+    assert labels.shape == shape
+    assert not labels.any()
+    assert labels.dtype == np.int32
+    assert labels.prob.shape == (0,)
     assert make("unet2d", "prob=0.99")(np.ones((1, 1))).shape == (1, 1)
 
 
-def test_almost_flat_images_are_told(make):
+def test_almost_flat_images_give_a_warning(make):
     image = np.zeros((100, 100))
     image[3, 3] = 1
     with pytest.warns(DivsegWarning, match=r"image 0 .*percentiles 1 and 99.8 are equal"):
         make("unet2d")(image)
-
-
-def test_objects_and_their_table(make, models):
-    for name in ("unet2d", "resnet3d"):
-        want = models.expected(name)
-        found = make(name, "normalize=none").details(want["image"])
-        table = found.table
-        assert list(table.columns) == ["label", "prob", *["z", "y", "x"][-found.points.shape[1] :]]
-        assert (table.prob.diff().dropna() <= 0).all()
-        assert found.dist.shape == (len(table), make(name).config.n_rays)
-        inside = found.labels[tuple(found.points.T)]
-        assert (inside == table.label).mean() > 0.8  # a point lies in its object, unless a better one covers it
 
 
 def test_percentiles_of_a_reference(make, image):
@@ -228,8 +242,22 @@ def test_percentiles_of_a_reference(make, image):
     np.testing.assert_array_equal(own(dim), own(image))
     assert not np.array_equal(fitted(dim), fitted(image))
     assert own.fit(image) is own
+    for wrong in (np.stack([image] * 2), [image]):
+        with pytest.raises(InputError, match=r"the reference is .*; give one image \(Y, X\), for example the MMSE"):
+            segment.fit(wrong)
     travelled = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(travelled(dim), fitted(dim))
+
+
+def test_normalisation_is_that_of_csbdeep(make, image):
+    counts = np.round(image * 200) ** 2 / 100
+    for limits in ((1, 99.8), (4, 90)):
+        options = [] if limits == (1, 99.8) else ["pmin=4", "pmax=90"]
+        labels = make("unet2d", *options)(counts)
+        expected = make("unet2d", "normalize=none")(normalize(counts, *limits))
+        assert labels.max() > 1
+        np.testing.assert_array_equal(labels, expected)
+        np.testing.assert_array_equal(labels.prob, expected.prob)
 
 
 def test_normalisation_takes_offset_and_gain_away(make, image):
@@ -245,8 +273,125 @@ def test_too_many_candidates(make, image):
         warnings.simplefilter("error")
         labels = every(image)
     few = make("unet2d", "prob=0.01", "normalize=none", "max_candidates=200")
-    with pytest.warns(DivsegWarning, match=r"image 0 .*grid pixels are object candidates; kept the 200 most probable"):
+    with pytest.warns(DivsegWarning, match=r"image 0 .* are object candidates, .* kept the 200 most probable"):
         capped = few(image)
-    # the most probable candidates are those that win
+    # the most probable candidates are those that are not suppressed
     assert 0 < capped.max() < labels.max()
     assert ((capped > 0) & (labels > 0)).sum() > 0.9 * (capped > 0).sum()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_the_network_on_several_images_at_once(make, image):
+    rng = np.random.default_rng(1)
+    stack = np.stack([image + rng.normal(0, 0.1, image.shape).astype(np.float32) for _ in range(12)])
+    alone = list(make("unet2d", "processes=0")(iter(stack)))  # a stream, and no looking ahead
+    for ours, theirs in zip(make("unet2d", "processes=0")(stack), alone, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    segment = make("unet2d")
+    left = segment._jobs(read_images(stack, segment._form))
+    next(left)
+    left.close()
+    seen = []  # a new thread begins with the number that was set last
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert seen == [torch.get_num_threads()] == [2]
+
+
+@pytest.fixture(scope="module")
+def picture():
+    grey, truth = bundled_image(return_mask=True)
+    return grey[:256, :320].astype(np.float32), truth[:256, :320]
+
+
+def large(picture, factor):
+    image, truth = picture
+    return tuple(x.repeat(factor, 0).repeat(factor, 1) for x in (image, truth))
+
+
+@pytest.mark.parametrize("factor", [5, 6])
+def test_large_objects_are_found_as_if_they_were_small(picture, factor):
+    small = evaluate(segmenter(PLAIN)(picture[0]), picture[1])
+    image, truth = large(picture, factor)
+    labels = segmenter(f"{PLAIN},scale={1 / factor}")(image)
+    assert labels.shape == image.shape
+    found = evaluate(labels, truth)
+    assert found.ap50 > small.ap50 - 0.02
+    assert found.map > small.map - 0.05
+    assert evaluate(segmenter(PLAIN)(image), truth).map < small.map - 0.2  # what the option is for
+
+
+def test_small_objects_too(picture):
+    image, truth = picture[0][::2, ::2], picture[1][::2, ::2]
+    found = segmenter(f"{PLAIN},scale=2")(image)
+    assert found.shape == image.shape
+    assert evaluate(found, truth).ap50 > 0.6
+
+
+def best_of(image):
+    return best_scale(lambda scale: segmenter(f"{PLAIN},scale={scale}")(image).prob)
+
+
+@pytest.mark.parametrize("factor", [1, 4])
+def test_auto_finds_the_size_of_the_objects(picture, factor):
+    part = tuple(x[:128, :160] for x in picture)
+    image, truth = large(part, factor)
+    found = segmenter(f"{PLAIN},scale=auto").fit(image)(image)
+    assert evaluate(found, truth).map > evaluate(segmenter(PLAIN)(part[0]), part[1]).map - 0.05
+    trials = [segmenter(f"{PLAIN},scale={scale}")(image) for scale in SCALES]
+    best = max(trials, key=lambda trial: trial.prob.mean() if trial.prob.size else 0)
+    np.testing.assert_array_equal(found, best)
+
+
+def test_auto_keeps_the_scale_of_the_reference(picture):
+    image = large((picture[0][:96, :96], picture[1]), 4)[0]
+    fitted = segmenter(f"{PLAIN},scale=auto,normalize=image").fit(image)
+    other = image[::4, ::4]  # small objects, which alone would want another scale
+    same = segmenter(f"{PLAIN},scale={best_of(image)},normalize=image").fit(image)
+    np.testing.assert_array_equal(fitted(other), same(other))
+    assert best_of(other) > best_of(image)
+    assert fitted.halo == same.halo
+
+
+def test_the_halo_grows_as_the_network_sees_a_smaller_image(make):
+    assert [make("unet2d", f"scale={scale}").halo for scale in (1, 0.5, 2, "auto")] == [10, 20, 5, 40]
+
+
+def test_auto_without_a_reference_says_what_to_do(picture):
+    with pytest.raises(ConfigError, match=r"takes its scale from a reference image: call fit\(mmse\) first"):
+        segmenter(f"{PLAIN},scale=auto")(picture[0])
+
+
+def test_auto_where_nothing_is_found(picture):
+    empty = np.full((96, 96), 7, np.float32)
+    labels = segmenter(f"{PLAIN},scale=auto").fit(empty)(empty)
+    assert labels.shape == empty.shape
+    assert not labels.any()
+
+
+def test_the_best_scale():
+    def probabilities(scale):
+        return {0.5: np.array([0.7, 0.8]), 1.4: np.array([0.9, 0.5, 0.6])}.get(scale, np.array([]))
+
+    assert best_scale(probabilities) == 0.5
+    assert best_scale(lambda scale: np.array([])) == 1.0
+
+
+def test_processes_and_sides_that_do_not_divide(picture):
+    image = picture[0][:201, :155]
+    stack = np.stack([image] * 9)
+    here = list(segmenter(f"{PLAIN},scale=0.7")(stack))
+    with segmenter("stardist:nuclei,device=cpu,processes=1,scale=0.7") as beside:
+        assert all(np.array_equal(a, b) for a, b in zip(here, beside(stack), strict=True))
+    assert here[0].shape == image.shape
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "21", "half"])
+def test_impossible_scales(value):
+    with pytest.raises(ConfigError, match="scale"):
+        segmenter(f"stardist:nuclei,scale={value}")
+
+
+def test_volumes_are_refused(models):
+    with pytest.raises(ConfigError, match="scale is for 2-D models"):
+        segmenter(models.spec("unet3d", "scale=0.5"))

@@ -56,12 +56,12 @@ def test_names_cut_in_pieces(tmp_path):
 def test_weights_of_another_network(models, tmp_path):
     config = read_config(models.folder / "unet2d")
     for other in ("grid2", "channels2", "unet3d"):
-        with pytest.raises(ModelError, match="has not the weights of the network in config"):
+        with pytest.raises(ModelError, match="does not hold the weights of the network in config"):
             build_network(config, read_weights(find_weights(models.folder / other)))
     whole = read_weights(find_weights(models.folder / "unet2d"))
     for lost in range(len(whole.layers)):
         rest = tuple(layer for i, layer in enumerate(whole.layers) if i != lost)
-        with pytest.raises(ModelError, match="has not the weights"):
+        with pytest.raises(ModelError, match="does not hold the weights"):
             build_network(config, WeightFile(whole.path, rest, named=True))
 
 

@@ -94,7 +94,7 @@ def fail(item, tell):
     if item == "output":
         raise OutputError("disk full")
     if item == "file":
-        from divseg.io.problem import FileProblem
+        from divseg.errors import FileProblem
 
         raise FileProblem("a.tif", "it is empty", "leave it out")
     if item == "peculiar":

@@ -1,0 +1,277 @@
+"""Fusion and assessment: the two public functions, the table of methods, and what every result has in common."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from divseg.consensus.baselines import fuse_majority, fuse_medoid
+from divseg.consensus.clustering import fuse_clustering
+from divseg.consensus.evidence import ObjectEvidence
+from divseg.consensus.hypotheses import FusionResult
+from divseg.consensus.mutex import fuse_mutex
+from divseg.consensus.result import Consensus
+from divseg.consensus.run_lengths import empty_runs, from_runs, to_runs
+from divseg.consensus.selection import OBJECTIVES
+from divseg.consensus.stack import LabelStack, Mask
+from divseg.consensus.table import alternatives_table, object_table
+from divseg.consensus.voting import fuse_voting
+from divseg.errors import ConfigError, InputError
+from divseg.labels import check_labels
+from divseg.specs import Option, read_options, split_spec, unknown
+
+METHODS: dict[str, Callable[..., FusionResult]] = {
+    "clustering": fuse_clustering,
+    "voting": fuse_voting,
+    "mutex": fuse_mutex,
+    "majority": fuse_majority,
+    "medoid": fuse_medoid,
+}
+"""Fusion methods by name."""
+
+
+def fuse(
+    masks: Iterable[Mask] | NDArray[Any] | LabelStack,
+    *,
+    method: str = "clustering",
+    objective: str = "map",
+    existence: float | None = None,
+    weights: ArrayLike | None = None,
+    markers: ArrayLike | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Consensus:
+    """Fuse the label images of K samples into one, with a confidence for each object.
+
+    The result does not depend on the order of the samples or on the label values. A single sample, and
+    samples that all hold the same objects, come back relabelled and otherwise unchanged.
+
+    Parameters
+    ----------
+    masks : LabelStack, iterable of integer arrays or of paths, or one integer array
+        K label images of one shape (Y, X) or (Z, Y, X), 0 = background, or their TIFF or PNG files; an array has K
+        along its first axis. A :class:`divseg.labels.LabelImage` may have a probability for each object, as
+        StarDist's do. An iterator is consumed once and files are read one by one; only the outlines are kept in
+        memory. A :class:`divseg.consensus.LabelStack` saves reading them again.
+    method : str
+        Name of a method, optionally followed by its options, as in ``"voting,scheme=simple"``.
+        ``clustering``: correlation clustering of the objects of all samples, masks of greatest expected IoU,
+        choice of objects by the expected score.
+        ``voting``: votes around markers, as in the fusion of the Cell Tracking Challenge.
+        ``mutex``: mutex watershed on averaged affinities, then masks and choice as in ``clustering``.
+        ``medoid``: the sample that agrees best with the others.
+        ``majority``: connected components of the pixels in the foreground of more than half of the samples.
+    objective : str
+        Score that the choice of objects maximises, for methods that choose: ``map ap50 f1 pq seg``.
+        ``seg`` has no penalty for extra objects: every object that a twentieth of the samples hold is kept.
+    existence : float, optional
+        Keep the objects that at least this fraction of the samples hold, instead of the choice by `objective`.
+    weights : array-like of K numbers, optional
+        Weight of each sample in everything that is counted; only the ratios matter. A weight of 2 acts on
+        the labels as if the sample were there twice, one of 0 as if it were not there. By default all weigh
+        the same, or as they do in the LabelStack.
+    markers : label image of the shape of the masks, optional
+        One marker for each object, for ``voting``.
+    seed : int
+        Seed of all random choices.
+    **options
+        Options of the method, as in `method`: ``links`` (``clustering``, ``medoid``), ``scheme threshold collisions
+        fail_safe`` (``voting``), ``foreground offsets refine`` (``mutex``).
+
+    Returns
+    -------
+    Consensus
+
+    Raises
+    ------
+    InputError
+        No masks, masks that are not label images or differ in shape, or weights that do not fit them.
+    ConfigError
+        An unknown method, objective or option, or values out of range.
+
+    Examples
+    --------
+    Two of three samples hold the second object, and one of them outlines the first one differently.
+
+    >>> import numpy as np
+    >>> samples = [np.array([[1, 1, 1, 0, 2, 2]]), np.array([[1, 1, 1, 0, 2, 2]]), np.array([[1, 1, 0, 0, 0, 0]])]
+    >>> consensus = fuse(samples)
+    >>> consensus.labels.tolist()
+    [[1, 1, 1, 0, 2, 2]]
+    >>> consensus.objects["existence"].round(2).tolist()
+    [1.0, 0.67]
+    >>> fuse(samples, existence=0.9).labels.tolist()
+    [[1, 1, 1, 0, 0, 0]]
+    """
+    name, own = _read_method(method)
+    check_choice(method, objective, existence)
+    if markers is not None:
+        check_markers(method)
+        own["markers"] = markers
+    for option in options:
+        if option in own:
+            raise ConfigError(f"option {option} is given twice, in method={method!r} and beside it; keep one of them")
+    own |= _read_keywords(name, options)
+    stack = _as_stack(masks, weights)
+    run = METHODS[name]
+    common = {"objective": objective, "existence": existence, "seed": seed}
+    own |= {n: value for n, value in common.items() if n in inspect.signature(run).parameters}
+    trivial = stack.identical and markers is None
+    result = FusionResult(stack.decode(0)) if trivial else run(stack, **own)
+    return _finish(result, stack, ",".join(part.strip() for part in method.split(",")), existence)
+
+
+def assess(
+    labels: ArrayLike | Consensus,
+    masks: Iterable[Mask] | NDArray[Any] | LabelStack,
+    *,
+    weights: ArrayLike | None = None,
+    existence: float | None = None,
+) -> Consensus:
+    """Find what the label images of K samples say of the objects of another label image.
+
+    The label image may be drawn by hand, the segmentation of the MMSE, or fused from other label images: its objects
+    get the existence, agreement and intervals that :func:`fuse` gives to those that it finds itself.
+
+    Parameters
+    ----------
+    labels : integer array, shape (Y, X) or (Z, Y, X), or Consensus
+        The objects, 0 = background.
+    masks, weights
+        As for :func:`fuse`.
+    existence : float, optional
+        Drop the objects that fewer than this fraction of the samples hold.
+
+    Returns
+    -------
+    Consensus
+        With the same objects, renumbered from 1 in the order of their first pixels. Method and alternatives are those
+        of `labels` if it is a Consensus; otherwise the method is ``"given"`` and there are no alternatives.
+
+    Raises
+    ------
+    InputError
+        If `labels` is not a label image or has another shape than the masks, and as for :func:`fuse`.
+    ConfigError
+        If `existence` is not a fraction.
+
+    Examples
+    --------
+    Of four samples, three hold the first object and one holds the second.
+
+    >>> import numpy as np
+    >>> drawn = np.array([[5, 5, 0, 2, 2]])
+    >>> first, second = np.array([[1, 1, 0, 0, 0]]), np.array([[0, 0, 0, 1, 1]])
+    >>> assess(drawn, [first, first, first, second]).objects["existence"].tolist()
+    [0.75, 0.25]
+    >>> assess(drawn, [first, first, first, second], existence=0.5).labels.tolist()
+    [[1, 1, 0, 0, 0]]
+    """
+    _check_existence(existence)
+    image = check_labels(labels.labels if isinstance(labels, Consensus) else labels, "labels")
+    stack = _as_stack(masks, weights)
+    if image.shape != stack.shape:
+        raise InputError(
+            f"labels have the shape {image.shape}, the masks {stack.shape}; give label images of one shape"
+        )
+    volume = image.reshape(stack.volume)
+    result = _finish(FusionResult(from_runs(to_runs(volume), stack.volume)), stack, "given", existence)
+    if not isinstance(labels, Consensus):
+        return result
+    # rivals of the alternatives are labels, which change if objects are dropped
+    pairs = np.unique(np.stack([volume.ravel(), result.labels.ravel()]), axis=1)
+    number = {str(old): str(new) for old, new in pairs.T.tolist() if new}
+    rivals = [" ".join(number[r] for r in words.split() if r in number) for words in labels.alternatives["rivals"]]
+    alternatives = labels.alternatives.assign(rivals=np.array(rivals, object))
+    return replace(result, method=labels.method, alternatives=alternatives)
+
+
+def check_choice(method: str, objective: str, existence: float | None) -> None:
+    """Raise ConfigError for an unknown method or objective, or an impossible existence."""
+    _read_method(method)
+    if objective not in OBJECTIVES:
+        raise unknown("objective", objective, OBJECTIVES)
+    _check_existence(existence)
+
+
+def check_markers(method: str) -> None:
+    """Raise ConfigError for a method that does not take markers."""
+    name, _ = _read_method(method)
+    if "markers" not in inspect.signature(METHODS[name]).parameters:
+        raise ConfigError(f"method {name!r} does not take markers; use voting")
+
+
+def method_options(name: str) -> dict[str, Option]:
+    """Return the options of a method: the annotated parameters of its function."""
+    function = METHODS[name]
+    parameters = inspect.signature(function).parameters
+    return {
+        option: Option(hint.__metadata__[0], parameters[option].default, "")
+        for option, hint in typing.get_type_hints(function, include_extras=True).items()
+        if hasattr(hint, "__metadata__")
+    }
+
+
+def _read_method(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the name of a method, and the options that the text names, read and checked (ConfigError)."""
+    name, pairs = split_spec(str(text), "method", "voting,scheme=simple")
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    values = read_options(name, pairs, method_options(name), what="method")
+    return name, {option: values[option] for option, _ in pairs}
+
+
+def _read_keywords(method: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options given as keywords, checked as those in a string are (ConfigError); None is the default."""
+    options = method_options(method)
+    pairs = []
+    for name, value in keywords.items():
+        try:
+            text = options[name].kind.show(value)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            text = str(value)
+        pairs.append((name, text))
+    wanted = [(name, text) for name, text in pairs if keywords[name] is not None or name not in options]
+    values = read_options(method, wanted, options, what="method")
+    return {name: values[name] for name, _ in wanted}
+
+
+def _check_existence(existence: float | None) -> None:
+    if existence is not None and not 0 <= existence <= 1:
+        raise ConfigError(f"existence={existence!r} is impossible; give a fraction of samples from 0 to 1")
+
+
+def _as_stack(masks: Iterable[Mask] | NDArray[Any] | LabelStack, weights: ArrayLike | None) -> LabelStack:
+    if not isinstance(masks, LabelStack):
+        return LabelStack.of(masks, weights)
+    return masks if weights is None else masks.select(range(len(masks)), weights)
+
+
+def _finish(result: FusionResult, stack: LabelStack, method: str, existence: float | None) -> Consensus:
+    """Drop objects that are too rare, number the others by first pixel, and compute what the samples say of them."""
+    labels = result.labels
+    runs = to_runs(labels)
+    evidence = ObjectEvidence(runs, stack)
+    if existence is not None and (rare := evidence.existence < existence - 1e-9).any():
+        labels = labels.copy()
+        labels[np.concatenate([[False], rare])[from_runs(runs, stack.volume)]] = 0
+        runs = to_runs(labels)
+        evidence = ObjectEvidence(runs, stack)
+    return Consensus(
+        labels=from_runs(runs, stack.volume).reshape(stack.shape),
+        objects=object_table(evidence),
+        foreground=stack.foreground,
+        boundary=stack.boundary,
+        n_samples=stack.n_samples,
+        counts=stack.input_counts,
+        weights=stack.input_weights,
+        expected=evidence.expected(),
+        alternatives=alternatives_table(result.hypotheses or ObjectEvidence(empty_runs(), stack), labels, runs),
+        method=method,
+    )

@@ -1,0 +1,247 @@
+"""Images in: from folders, files, globs and arrays."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from divseg.errors import DivsegError, DivsegWarning, FileProblem, InputError, some
+from divseg.io.axes import UNKNOWN, check_axes, check_channel, override_axes, plan_planes
+from divseg.io.image import Image
+from divseg.io.refs import ImageList, ImageRef, read_header
+from divseg.io.sources import Source, find_files, stem
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the user should know about a file that is used all the same."""
+
+    file: str
+    text: str
+
+
+def merge_notes(notes: list[Note]) -> list[str]:
+    """Return one line for each distinct text, naming the first file and how many more it concerns."""
+    files: dict[str, list[str]] = {}
+    for note in notes:
+        files.setdefault(note.text, []).append(note.file)
+    return [f"{some(names, 1)}: {text}" for text, names in files.items()]
+
+
+def read(source: Source, *, axes: str | None = None, channel: int | None = None) -> ImageList:
+    """Read images; only headers are read now, the pixels of an image when it is indexed.
+
+    Positions (S) and time points (T) become images of their own, named ``<stem>_t0003``; a depth axis (Z)
+    is kept. A stack that does not say what its axes are is taken as separate planes (``<stem>_p03``), with
+    a warning.
+
+    Parameters
+    ----------
+    source : path, str or iterable of those
+        A folder, a file, a glob or a list of those: TIFF (plain, ImageJ, OME) and PNG. Files of a folder and
+        of a glob come in natural order, ``t2`` before ``t10``.
+    axes : str, optional
+        What the dimensions of the files are, a letter of ``"STCZYX"`` each; overrides what they say.
+    channel : int, optional
+        The channel to take, from 0; needed if files have several, colours included.
+
+    Returns
+    -------
+    ImageList
+        A lazy sequence of :class:`Image`.
+
+    Raises
+    ------
+    InputError
+        If there are no images, if a file cannot be read, or if axes or channel do not fit.
+    ExtraRequired
+        If a file is compressed in a way that needs ``divseg[codecs]``.
+
+    Warns
+    -----
+    DivsegWarning
+        If axes are not known, if a pixel size makes no sense, if a file has several series, or if two images
+        have the same name.
+
+    Examples
+    --------
+    >>> import tempfile, tifffile, numpy as np, divseg
+    >>> folder = tempfile.mkdtemp()
+    >>> movie = np.arange(60, dtype="uint16").reshape(3, 4, 5)
+    >>> tifffile.imwrite(f"{folder}/movie.tif", movie, imagej=True, metadata={"axes": "TYX"})
+    >>> images = divseg.read(folder)
+    >>> images
+    ImageList(3 images: movie_t0, movie_t1, movie_t2)
+    >>> images[1].shape, int(images[1].data.max())
+    ((4, 5), 39)
+    """
+    files = find_files(source).files
+    refs, problems, notes = scan(files, axes=axes, channel=channel)
+    if problems:
+        raise problems[0]
+    for line in merge_notes(notes):
+        warnings.warn(line, DivsegWarning, stacklevel=2)
+    duplicates = same_names(refs)
+    if duplicates:
+        warnings.warn(
+            duplicates[0] + "; results under that name would overwrite each other", DivsegWarning, stacklevel=2
+        )
+    return ImageList(refs)
+
+
+def scan(
+    files: Iterable[Path], *, axes: str | None = None, channel: int | None = None
+) -> tuple[list[ImageRef], list[FileProblem], list[Note]]:
+    """Read the headers of files.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        Image files.
+    axes, channel
+        As in :func:`read`.
+
+    Returns
+    -------
+    refs : list of ImageRef
+        The images of all files that can be used, in order.
+    problems : list of FileProblem
+        One for each file that cannot.
+    notes : list of Note
+        What the user should know about files that can.
+
+    Raises
+    ------
+    InputError
+        If `axes` or `channel` are wrong for any file.
+    """
+    wanted = None if axes is None else check_axes(axes)
+    number = check_channel(channel)
+    refs: list[ImageRef] = []
+    problems: list[FileProblem] = []
+    notes: list[Note] = []
+    for file in files:
+        try:
+            new, texts = _refs_of(file, wanted, number)
+        except FileProblem as problem:
+            problems.append(problem)
+        else:
+            refs += new
+            notes += [Note(str(file), text) for text in texts]
+    return refs, problems, notes
+
+
+def same_names(refs: Sequence[ImageRef]) -> list[str]:
+    """Return a line for each name that several images share; upper and lower case are the same, as on many disks."""
+    by_name: dict[str, list[ImageRef]] = {}
+    for ref in refs:
+        by_name.setdefault(ref.name.casefold(), []).append(ref)
+    lines: dict[str, str] = {}
+    for group in by_name.values():
+        if len(group) > 1:
+            paths = " and ".join(dict.fromkeys(str(ref.path) for ref in group))
+            lines.setdefault(paths, f"{paths}: images of the same name {group[0].name!r}")
+    return list(lines.values())
+
+
+def as_images(images: Any) -> Sequence[Image]:
+    """Return the images in arrays, Images or files as a sequence.
+
+    Parameters
+    ----------
+    images : ImageList, Image, array, iterable of Image or array, or path
+        A 2-D array is one image, a 3-D array a stack of separate planes. The arrays of an iterable may be of
+        different sizes. Paths and globs are read as by :func:`read`.
+
+    Returns
+    -------
+    sequence of Image
+        Lazy if the input is.
+
+    Raises
+    ------
+    InputError
+        If it is none of these.
+    """
+    if isinstance(images, ImageList):
+        return images
+    if isinstance(images, Image):
+        return [images]
+    if isinstance(images, str | os.PathLike):
+        return read(images)
+    if hasattr(images, "__array__"):
+        return _planes(np.asarray(images))
+    if not isinstance(images, Iterable):
+        raise InputError(f"{type(images).__name__} is not an image; give an array, a list of arrays or a path")
+    items = list(images)
+    if items and all(isinstance(item, str | os.PathLike) for item in items):
+        return read(items)
+    if not items:
+        raise InputError("there are no images; give an array, a list of arrays or a path")
+    width = len(str(len(items) - 1))
+    out = []
+    for k, item in enumerate(items):
+        if isinstance(item, Image):
+            out.append(item)
+        elif hasattr(item, "__array__") or isinstance(item, list | tuple):
+            out.append(Image.from_array(np.asarray(item), f"image_{k:0{width}d}"))
+        else:
+            raise InputError(f"item {k} of the images is a {type(item).__name__}; give arrays or Images")
+    return out
+
+
+def _planes(array: Any) -> list[Image]:
+    if array.ndim == 2:
+        return [Image.from_array(array)]
+    if array.ndim != 3 or 0 in array.shape:
+        raise InputError(
+            f"an array of shape {array.shape} is neither an image (Y, X) nor a stack of planes (N, Y, X); reshape it"
+        )
+    width = len(str(len(array) - 1))
+    return [
+        replace(Image.from_array(plane, f"image_p{k:0{width}d}"), plane=(("P", k),)) for k, plane in enumerate(array)
+    ]
+
+
+def _refs_of(file: Path, axes: str | None, channel: int | None) -> tuple[list[ImageRef], list[str]]:
+    try:
+        header = read_header(file)
+    except FileProblem:
+        raise
+    except DivsegError as error:
+        raise FileProblem(file, str(error), "check it") from error
+    notes = list(header.notes)
+    letters = override_axes(file, axes, header.shape) if axes else header.axes
+    planes = plan_planes(file, letters, header.shape, channel)
+    if UNKNOWN in letters and len(planes) > 1:
+        notes.append(
+            "a stack that does not say what its axes are, treated as separate planes; "
+            "give --axes (TYX for time, ZYX for depth) to say so"
+        )
+    refs = []
+    for plane in planes:
+        ordered = "".join(letter for letter in "ZYX" if letter in plane.axes)
+        shape = tuple(header.shape[letters.index(letter)] for letter in ordered)
+        size = header.pixel_size
+        if size is not None and "Z" not in ordered:
+            size = replace(size, z=None)
+        refs.append(
+            ImageRef(
+                path=file,
+                index=plane.index,
+                file_axes=plane.axes,
+                axes=ordered,
+                shape=shape,
+                dtype=header.dtype.newbyteorder("="),
+                name=stem(file) + plane.suffix,
+                plane=plane.position,
+                pixel_size=size,
+            )
+        )
+    return refs, notes

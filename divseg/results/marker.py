@@ -1,0 +1,87 @@
+"""What is done of one image: a small JSON file, written after the results that it speaks of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from divseg.io import write_json
+
+FORMAT = 2
+
+
+@dataclass
+class StageRecord:
+    """What one stage made of one unit.
+
+    Attributes
+    ----------
+    key : str
+        Hash of everything that the results depend on.
+    files : list of str
+        Files of the stage, relative to the run folder.
+    row : dict
+        Figures for the row of the unit in images.csv.
+    scores : list of dict
+        Rows of scores.csv.
+    info : dict
+        What later stages want to know.
+    warnings : list of str
+        What the user should know.
+    seconds : float
+        Time that it took.
+    """
+
+    key: str
+    files: list[str] = field(default_factory=list)
+    row: dict[str, Any] = field(default_factory=dict)
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    info: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass
+class Marker:
+    """What is done of one unit.
+
+    Attributes
+    ----------
+    name : str
+        Name of the unit.
+    sources : dict of str to dict
+        For each input its `stat` (what tells without reading that it is unchanged) and `fingerprint`.
+    stages : dict of str to StageRecord
+        Finished stages.
+    failure : dict, optional
+        `stage` and `error` of the last attempt, if it failed.
+    """
+
+    name: str
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stages: dict[str, StageRecord] = field(default_factory=dict)
+    failure: dict[str, str] | None = None
+
+    @classmethod
+    def read(cls, path: Path, name: str) -> Marker:
+        """Read a marker; one that is missing, damaged or of another version says that nothing is done."""
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["format"] != FORMAT or record["name"] != name:
+                return cls(name)
+            stages = {stage: StageRecord(**values) for stage, values in record["stages"].items()}
+            return cls(name, dict(record["sources"]), stages, record["failure"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return cls(name)
+
+    def write(self, path: Path) -> None:
+        """Write the marker.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        write_json(path, {"format": FORMAT, **asdict(self)}, nan=True)

@@ -1,0 +1,53 @@
+"""What can be said of the settings before any work: wrong names and values, files that are not there."""
+
+from __future__ import annotations
+
+import warnings
+
+from divseg.config import RunConfig
+from divseg.consensus.fusion import check_choice, check_markers
+from divseg.errors import ConfigError, DivsegWarning, InputError
+from divseg.metrics import Calibration
+from divseg.segment import Segmenter, segmenter
+from divseg.workflow.choose_segmenter import asked_candidates
+from divseg.workflow.image_stages import split_markers
+
+
+def check_settings(config: RunConfig) -> Segmenter | None:
+    """Raise ConfigError for settings that would stop a run later on; return the segmenter, None for ``auto``.
+
+    Names are checked where they are known: each room owns its own.
+    """
+    from divseg.denoise.networks.registry import parse_network
+    from divseg.denoise.noise.choose import parse_noise
+    from divseg.device import choose_device
+
+    parse_noise(config.noise.noise)
+    choose_device(config.sampling.device)
+    parse_network(config.training.network)
+    load_calibration(config.fusion.calibration, config.fusion.method)
+    for method in (config.fusion.method, *config.evaluation.compare):
+        plain, from_mmse = split_markers(method)
+        try:
+            check_choice(plain, config.fusion.objective, config.fusion.existence)
+            if from_mmse:
+                check_markers(plain)
+        except InputError as error:
+            raise ConfigError(str(error)) from None
+    name = config.segmentation.segmenter
+    return segmenter(name) if asked_candidates(name) is None else None
+
+
+def load_calibration(path: str | None, method: str) -> Calibration | None:
+    """Read a calibration, and warn if it was made for another fusion method."""
+    if path is None:
+        return None
+    calibration = Calibration.load(path)
+    if calibration.method != method:
+        warnings.warn(
+            f"{path} was made for method {calibration.method!r} but this run fuses by {method!r}: "
+            "its confidences will be wrong; calibrate again",
+            DivsegWarning,
+            stacklevel=2,
+        )
+    return calibration

@@ -1,0 +1,71 @@
+"""``divseg finalize``: tables and report of a run folder whose images were worked on in shards."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from divseg.config import RunConfig
+from divseg.errors import InputError
+from divseg.workflow.denoise import DenoiseSettings, denoise_folder
+from divseg.workflow.engine import Options, Result
+from divseg.workflow.fuse import fuse_folder
+from divseg.workflow.progress import Reporter
+from divseg.workflow.run import run
+from divseg.workflow.segment import segment_folder
+
+
+def finalize(folder: str | os.PathLike[str], *, reporter: Reporter | None = None) -> Result:
+    """Make tables and report of a run folder whose images were worked on in shards.
+
+    Nothing is worked on: an image that is not finished is a row of failures.csv.
+
+    Parameters
+    ----------
+    folder : path
+        Run folder.
+    reporter : Reporter, optional
+        Told what is done.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    InputError
+        If it is not a run folder.
+    """
+    record = _record(folder)
+    arguments = record.get("invocation")
+    if not isinstance(arguments, dict):
+        raise InputError(f"{folder}: its run.json does not say what was run; run the command again")
+    arguments, options = dict(arguments), Options(finalize=True)
+    shared: dict[str, Any] = {"out": folder, "reporter": reporter}
+    match record["command"]:
+        case "run":
+            config = RunConfig.make(**arguments.pop("settings"))
+            return run(arguments.pop("source"), config=config, finalize=True, **arguments, **shared)
+        case "denoise":
+            settings = arguments.pop("settings")
+            chosen = DenoiseSettings(**{**settings, "keep": tuple(settings["keep"])})
+            return denoise_folder(**arguments, settings=chosen, options=options, **shared)
+        case "segment":
+            return segment_folder(**arguments, options=options, **shared)
+        case "fuse":
+            return fuse_folder(**arguments, options=options, **shared)
+        case other:
+            raise InputError(f"{folder} holds the results of divseg {other}, which has no shards")
+
+
+def _record(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    path = Path(folder) / "run.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} is not a run folder: its run.json cannot be read ({error})") from error
+    if not isinstance(record, dict) or "command" not in record:
+        raise InputError(f"{folder} is not a run folder of this version: its run.json names no command")
+    return record

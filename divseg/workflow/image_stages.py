@@ -1,0 +1,328 @@
+"""The stages of one image in ``divseg run``: denoise, segment, fuse, baselines, score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from divseg.config import RunConfig
+from divseg.consensus import Consensus, LabelStack, assess, fuse
+from divseg.errors import InputError
+from divseg.io import read
+from divseg.metrics import Calibration, agreement_weights, evaluate
+from divseg.results.rows import consensus_columns
+from divseg.results.writer import file_sha256
+from divseg.segment import Segmenter, segmenter
+from divseg.workflow.samples import Samples
+from divseg.workflow.stage import Stage, UnitContext
+
+if TYPE_CHECKING:
+    from divseg.denoise import DivNoising
+
+MEANS = 4
+"""Samples in a mean that is fused beside single samples, if all views are fused."""
+
+SAMPLES_FRACTION = 0.5
+"""Fraction of the votes that the samples have, if all views are fused; the others share the rest by their agreement."""
+
+CORRELATED = 0.06
+"""Correlation of the noise of neighbouring pixels above which the user is warned that the noise model is wrong."""
+
+
+@dataclass
+class RunTools:
+    """What all images of a run share; opened in each process when it is first needed.
+
+    Attributes
+    ----------
+    model_folder : Path
+        Folder of the model.
+    config : RunConfig
+        Settings of the run.
+    segmenter : str
+        Segmenter of the run, the chosen one if the samples chose.
+    """
+
+    model_folder: Path
+    config: RunConfig
+    segmenter: str
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be opened anew."""
+        return {"model_folder": self.model_folder, "config": self.config, "segmenter": self.segmenter}
+
+    @cached_property
+    def model(self) -> DivNoising:
+        """The model."""
+        from divseg.denoise import DivNoising
+
+        return DivNoising.load(self.model_folder, device=self.config.sampling.device)
+
+    @cached_property
+    def segment(self) -> Segmenter:
+        """The segmenter."""
+        return segmenter(self.segmenter)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """The calibration, if there is one."""
+        path = self.config.fusion.calibration
+        return None if path is None else Calibration.load(path)
+
+
+def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
+    """Return the stages of each image.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings of the run.
+    name : str
+        Canonical string of the segmenter.
+    truth : bool
+        Whether images are scored.
+    """
+    s, f, e = config.sampling, config.fusion, config.evaluation
+    calibration = None if f.calibration is None else Path(f.calibration).read_text(encoding="utf-8")
+    choice = {"objective": f.objective, "existence": f.existence, "fuse_with": f.fuse_with}
+    stages = [
+        Stage(
+            "denoise",
+            denoise,
+            {"samples": s.samples, "seed": s.seed, "keep_samples": s.keep_samples, "data": config.data.model_dump()},
+            needs=("model",),
+            reads=("image",),
+        ),
+        Stage(
+            "segment",
+            segment_samples,
+            {"segmenter": name, "fuse_with": f.fuse_with, "keep_stacks": config.segmentation.keep_stacks},
+            needs=("denoise",),
+            recall=recall_stack,
+        ),
+        Stage(
+            "fuse",
+            fuse_samples,
+            {"method": f.method, "calibration": calibration, **choice},
+            needs=("segment",),
+        ),
+    ]
+    if truth:
+        stages += [
+            Stage("baselines", score_baselines, {"sigmas": e.baseline_sigmas}, needs=("segment",), reads=("truth",)),
+            Stage(
+                "score", score_consensus, {"compare": e.compare, **choice}, needs=("segment", "fuse"), reads=("truth",)
+            ),
+        ]
+    return stages
+
+
+# --- denoise
+
+
+def denoise(context: UnitContext) -> None:
+    """Draw samples; write their mean, their standard deviation and the first of them."""
+    from divseg.denoise.noise import neighbour_correlation
+    from divseg.denoise.validation import plane
+
+    config: RunConfig = context.tools.config
+    context.step("denoise")
+    image = context.load()
+    noisy = plane(image, context.tools.model.network.config.smallest_side).astype(np.float32)
+    samples = context.memory["samples"] = Samples(context.tools.model, image, config.sampling)
+    moments, first = samples.moments()
+    mmse, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
+    context.memory["mmse"] = mmse
+    write, size = context.write, image.pixel_size
+    write.denoised(mmse, size)
+    write.map("std", std, size)
+    if len(first):
+        write.samples(first, size)
+    correlation = neighbour_correlation(noisy)
+    if max(map(abs, correlation)) > max(CORRELATED, 15.0 / noisy.size**0.5):  # three standard errors or more
+        context.warn(
+            f"the noise of neighbouring pixels is correlated (x {correlation[0]:.2f}, y {correlation[1]:.2f}); the "
+            "noise model assumes it is not, so parts of the noise may be kept as structure"
+        )
+    write.row |= {
+        **context.unit.row(),
+        "std_mean": float(std.mean()),
+        "noise_correlation_x": correlation[0],
+        "noise_correlation_y": correlation[1],
+    }
+
+
+def _mmse(context: UnitContext) -> NDArray[np.float32]:
+    """Return the mean of the samples, from memory or from the file that holds it exactly."""
+    if "mmse" not in context.memory:
+        context.memory["mmse"] = read(context.store.denoised(context.unit.name))[0].data
+    mmse: NDArray[np.float32] = context.memory["mmse"]
+    return mmse
+
+
+# --- segment
+
+
+def segment_samples(context: UnitContext) -> None:
+    """Segment every sample, and the other views; write all label images, and the weights they are fused with."""
+    from divseg.denoise.smoothing import smoothed
+
+    config: RunConfig = context.tools.config
+    segment: Segmenter = context.tools.segment
+    context.step("segment")
+    samples = context.memory.get("samples") or Samples(context.tools.model, context.load(), config.sampling)
+    mmse = _mmse(context)
+    fitted = segment.fit(mmse)
+    every = config.fusion.fuse_with == "all"
+    views = {"samples": list(fitted(samples.batches()))}
+    if every and samples.settings.samples >= 2 * MEANS:
+        views["means"] = list(fitted(samples.means(MEANS)))
+    views["mmse"] = [fitted(mmse)]
+    if every:
+        context.step("segment other views")
+        noisy = context.load().data.astype(np.float32)
+        for i, (_, smooth) in enumerate(smoothed(noisy, context.tools.model.noise)):
+            views[f"smoothed {i}"] = [segment.fit(smooth)(smooth)]
+        weights = agreement_weights([list(group) for group in views.values()], first=SAMPLES_FRACTION)
+        context.write.info["weights"] = [
+            weight / len(group) for weight, group in zip(weights, views.values(), strict=True) for _ in group
+        ]
+    stack = LabelStack.of(labels for group in views.values() for labels in group)
+    context.write.info["views"] = {name: len(group) for name, group in views.items()}
+    if config.segmentation.keep_stacks:
+        context.write.stack(stack.save)
+    context.memory |= {"stack": stack, "segment info": context.write.info}
+
+
+def _mmse_labels(context: UnitContext) -> Any:
+    """Return the label image of the MMSE."""
+    views = context.memory["segment info"]["views"]
+    names = list(views)
+    return context.memory["stack"].labels(sum(views[name] for name in names[: names.index("mmse")]))
+
+
+def recall_stack(context: UnitContext) -> bool:
+    """Read the label images of an earlier run; False if their file is not there or is not what was written."""
+    record = context.marker.stages["segment"]
+    path = context.store.stack(context.unit.name)
+    if not context.tools.config.segmentation.keep_stacks:
+        return False
+    try:
+        if file_sha256(path) != record.info.get("stack_sha256"):
+            raise InputError("it is not the file that was written")
+        stack = LabelStack.load(path)
+    except (InputError, OSError) as error:
+        context.warn(f"{path.name} is damaged or of other settings ({error}); the samples are segmented again")
+        return False
+    context.memory |= {"stack": stack, "segment info": record.info}
+    return True
+
+
+# --- fuse
+
+
+def fuse_samples(context: UnitContext) -> None:
+    """Fuse the label images; write labels, objects and maps."""
+    config: RunConfig = context.tools.config
+    context.step("fuse")
+    consensus = fuse_views(context, config.fusion.method)
+    context.memory["consensus"] = consensus
+    write, size = context.write, context.unit.ref.pixel_size
+    write.map("foreground", consensus.foreground, size)
+    write.map("boundary", consensus.boundary, size)
+    write_consensus(context, consensus, context.tools.calibration)
+
+
+def write_consensus(context: UnitContext, consensus: Consensus, calibration: Calibration | None) -> None:
+    """Write labels, objects and alternatives, and the row of the consensus."""
+    objects = consensus.objects if calibration is None else calibration.apply(consensus.objects)
+    context.write.objects(objects, consensus.alternatives)
+    size = getattr(context.unit, "ref", None) or context.unit.masks
+    context.write.labels(consensus.labels, size.pixel_size)
+    weights = None if len(set(consensus.weights.tolist())) == 1 else consensus.weights
+    context.write.row |= consensus_columns(consensus, calibration, weights)
+
+
+def fuse_views(context: UnitContext, method: str) -> Consensus:
+    """Fuse the label images of an image by a method; what is said of the objects is what the samples alone say."""
+    fusion = context.tools.config.fusion
+    stack: LabelStack = context.memory["stack"]
+    info: Mapping[str, Any] = context.memory["segment info"]
+    n = info["views"]["samples"]
+    own = stack.select(range(n))
+    plain, from_mmse = split_markers(method)
+    options: dict[str, Any] = {"method": plain, "objective": fusion.objective}
+    if from_mmse:
+        options["markers"] = _mmse_labels(context)
+    if fusion.fuse_with == "samples":
+        return fuse(own, existence=fusion.existence, **options)
+    # an object of the samples has at least their fraction of all votes
+    least = None if fusion.existence is None else fusion.existence * SAMPLES_FRACTION
+    every = fuse(stack.select(range(len(info["weights"])), info["weights"]), existence=least, **options)
+    return assess(every, own, existence=fusion.existence)
+
+
+def split_markers(method: str) -> tuple[str, bool]:
+    """Part a fusion method such as ``"voting,markers=mmse"`` into the method and whether the MMSE gives the markers."""
+    parts = [part.strip() for part in method.split(",")]
+    others = [part for part in parts if part.replace(" ", "") != "markers=mmse"]
+    return ",".join(others), len(others) < len(parts)
+
+
+# --- scores
+
+
+def _score(name: str, labels: Any, truth: NDArray[np.integer]) -> dict[str, Any]:
+    return {"input": name, **evaluate(labels, truth).as_row()}
+
+
+def score_baselines(context: UnitContext) -> None:
+    """Score the same segmenter on the noisy image, on smoothed ones, on the MMSE and on every sample."""
+    if context.unit.truth is None:
+        return
+    context.step("score baselines")
+    truth, segment = _truth(context), context.tools.segment
+    noisy = context.load().data.astype(np.float32)
+    stack: LabelStack = context.memory["stack"]
+    n = context.memory["segment info"]["views"]["samples"]
+
+    def rows() -> Iterable[dict[str, Any]]:
+        yield _score("noisy", segment.fit(noisy)(noisy), truth)
+        for sigma in context.tools.config.evaluation.baseline_sigmas:
+            smooth = ndi.gaussian_filter(noisy, sigma)
+            yield _score(f"gaussian sigma={sigma:g}", segment.fit(smooth)(smooth), truth)
+        yield _score("mmse", _mmse_labels(context), truth)
+        for k in range(n):
+            row = _score("single sample", stack.labels(k), truth)
+            yield {"input": row.pop("input"), "draw": k, **row}
+
+    context.write.scores += rows()
+
+
+def score_consensus(context: UnitContext) -> None:
+    """Score the consensus, and those of the methods it is compared with."""
+    if context.unit.truth is None:
+        return
+    context.step("score")
+    config: RunConfig = context.tools.config
+    truth = _truth(context)
+    for method in dict.fromkeys([config.fusion.method, *config.evaluation.compare]):
+        if method == config.fusion.method and "consensus" in context.memory:
+            labels: Any = context.memory["consensus"].labels
+        else:
+            labels = fuse_views(context, method).labels
+        context.write.scores.append(_score(f"consensus {method}", labels, truth))
+
+
+def _truth(context: UnitContext) -> NDArray[np.integer]:
+    if "truth" not in context.memory:
+        context.memory["truth"] = context.unit.truth.load()
+    truth: NDArray[np.integer] = context.memory["truth"]
+    return truth

@@ -1,0 +1,185 @@
+"""The plan of a job, without doing it: what is done, what is to do, how long it may take, what is left out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from divseg.errors import DivsegError
+from divseg.results import RunStore
+from divseg.workflow.engine import Job, Options
+from divseg.workflow.executors import make_executor
+from divseg.workflow.progress import LogReporter
+from divseg.workflow.stage import RunContext, Unit, stages_to_redo
+from divseg.workflow.unit_work import UnitWork, failure_row
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds of each stage, for one unit or the whole run, and bytes of the results of one unit."""
+
+    seconds: dict[str, float]
+    bytes: float
+    source: str
+
+    @classmethod
+    def of(
+        cls, store: RunStore, names: Sequence[str], source: str, training: Callable[[RunStore], float] | None
+    ) -> Rates | None:
+        """Return the rates of what is done in a folder, None if nothing is."""
+        markers = [store.read_marker(name) for name in names]
+        records = [marker.stages for marker in markers if marker.stages]
+        if not records:
+            return None
+        stages = {name for record in records for name in record}
+        seconds = {name: fmean(r[name].seconds for r in records if name in r) for name in stages}
+        seconds |= {name: stage.get("seconds", 0.0) for name, stage in store.read_stages().items()}
+        if training is not None:
+            seconds["model"] = training(store)
+        files = [[store.folder / file for stage in record.values() for file in stage.files] for record in records]
+        return cls(seconds, fmean(sum(f.stat().st_size for f in each if f.is_file()) for each in files), source)
+
+
+def describe_plan(
+    job: Job,
+    folder: Path,
+    options: Options,
+    notes: Sequence[str] = (),
+    trial: Callable[[Path], Any] | None = None,
+    training: Callable[[RunStore], float] | None = None,
+) -> tuple[str, int]:
+    """Describe what would be done; nothing is written.
+
+    Parameters
+    ----------
+    job : Job
+        What would be done.
+    folder : Path
+        Where results would go.
+    options : Options
+        How the work would be shared out.
+    notes : sequence of str
+        What is known of the input.
+    trial : callable, optional
+        Does the work on the first unit in a folder that it is given, for the rates, if there is no earlier run.
+    training : callable, optional
+        Returns the seconds that training will take, given the folder of an earlier run or of the trial.
+
+    Returns
+    -------
+    (str, int)
+        Lines of text, and the number of files that would be left out.
+
+    Raises
+    ------
+    DivsegError
+        Wherever the job itself would refuse to begin.
+    """
+    make_executor(options.executor, options.jobs)
+    store = RunStore.existing(folder, job.command)
+    failures = [f"{row['file']}: {row['error']}" for row in job.failures]
+    units = []
+    for unit in job.units:
+        error = _unreadable(unit, store)
+        if error is None:
+            units.append(unit)
+        else:
+            failures.append(error)
+    lines = [*notes, *(f"left out: {text}" for text in failures)]
+    if not units:
+        return "\n".join([*lines, "nothing can be done"]), len(failures)
+    to_do = _to_do(job, store, units, options)
+    for name, count in to_do.items():
+        total = 1 if name in {stage.name for stage in job.before} else len(units)
+        lines.append(f"{name}: {total - count} done, {count} to do")
+    if any(to_do.values()):
+        lines += _estimate(job, store, units, to_do, options.jobs, trial, training)
+    return "\n".join([*lines, "dry run: nothing was written"]), len(failures)
+
+
+def _unreadable(unit: Unit, store: RunStore | None) -> str | None:
+    """Return why a unit would be left out; files that an earlier run has read are not read again."""
+    try:
+        if store is not None:
+            earlier = store.read_marker(unit.name)
+            known = {source: values.get("stat") for source, values in earlier.sources.items()}
+            if earlier.stages and all(known.get(source) == unit.stat(source) for source in unit.sources):
+                return None
+        for source in unit.sources:
+            unit.fingerprint(source)
+    except (DivsegError, OSError) as error:
+        row = failure_row(unit, "read", error)
+        return f"{row['file']}: {row['error']}"
+    return None
+
+
+def _to_do(job: Job, store: RunStore | None, units: Sequence[Unit], options: Options) -> dict[str, int]:
+    """Return how many units each stage has to be done for."""
+    keys: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    context = RunContext(store, list(units), LogReporter(), lambda *_: None) if store is not None else None
+    forced = stages_to_redo([n for n in options.redo if n in {s.name for s in job.before}], job.before)
+    fresh = store is None
+    for stage in job.before:
+        key = stage.key(keys) if not fresh else ""
+        earlier = store.read_stages().get(stage.name, {}) if store is not None else {}
+        done = not fresh and stage.name not in forced and earlier.get("key") == key
+        if done and stage.recall is not None and context is not None:
+            done = stage.recall(context, earlier["outcome"])
+        fresh = fresh or not done
+        counts[stage.name] = int(not done)
+        if context is not None and done:
+            keys[stage.name] = stage.outcome_key(key, earlier["outcome"])
+            context.outcomes[stage.name] = earlier["outcome"]
+    if fresh or context is None or store is None:
+        stages_to_redo(options.redo, [*job.before, *job.stages(None)])
+        return counts | dict.fromkeys([stage.name for stage in job.stages(None)], len(units))
+    stages = tuple(job.stages(context.outcomes))
+    work = UnitWork(stages, keys, store.folder, job.command, redo=stages_to_redo(options.redo, [*job.before, *stages]))
+    plans = [work.stages_to_do(unit, store) for unit in units]
+    return counts | {stage.name: sum(stage.name in plan for plan in plans) for stage in stages}
+
+
+def _estimate(
+    job: Job,
+    store: RunStore | None,
+    units: Sequence[Unit],
+    to_do: dict[str, int],
+    jobs: int,
+    trial: Callable[[Path], Any] | None,
+    training: Callable[[RunStore], float] | None,
+) -> list[str]:
+    names = [unit.name for unit in job.units]
+    rates = Rates.of(store, names, "of an earlier run", training) if store is not None else None
+    if rates is None and trial is not None:
+        with tempfile.TemporaryDirectory(prefix="divseg_") as place:
+            try:
+                trial(Path(place) / "trial")
+            except DivsegError as error:
+                return [f"time and disk: not known, the first image failed ({error})"]
+            rates = Rates.of(
+                RunStore(Path(place) / "trial", job.command), names, "measured on the first image", training
+            )
+    if rates is None:
+        return ["time and disk: not known before the first image is done"]
+    once = sum(rates.seconds.get(stage.name, 0.0) * to_do[stage.name] for stage in job.before if stage.name != "model")
+    model = rates.seconds.get("model", 0.0) if to_do.get("model") else 0.0
+    unit_stages = [name for name in to_do if name not in {stage.name for stage in job.before}]
+    work = sum(rates.seconds.get(name, 0.0) * to_do[name] for name in unit_stages) / max(jobs, 1)
+    size = rates.bytes * max((to_do[name] for name in unit_stages), default=0)
+    parts = [f"training {_duration(model)}"] if model else []
+    parts += [f"images {_duration(work)}" + (f" with {jobs} jobs" if jobs > 1 else "")]
+    return [
+        f"time: about {_duration(once + model + work)} ({', '.join(parts)}; rates {rates.source})",
+        f"disk: about {size / 1e6:.1f} MB ({rates.bytes / 1e6:.1f} MB an image)",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,72 @@
+"""The posterior samples of one image, drawn once and held if they fit, drawn again if not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from divseg.config import Sampling
+from divseg.denoise.sampling.estimates import RunningMoments
+from divseg.io import Image
+
+if TYPE_CHECKING:
+    from divseg.denoise import DivNoising
+
+SAMPLE_MEMORY = 2**28
+"""Bytes of samples that are held; more than that are drawn a second time."""
+
+
+class Samples:
+    """Samples of one image, passed over as often as needed.
+
+    Parameters
+    ----------
+    model : DivNoising
+        Model that draws them.
+    image : Image
+        Noisy image.
+    settings : Sampling
+        Number of samples, seed, tile.
+    """
+
+    def __init__(self, model: DivNoising, image: Image, settings: Sampling) -> None:
+        self.model, self.settings = model, settings
+        self.posterior = model.posterior(image, tile=settings.tile)
+        self._hold = 4 * image.data.size * settings.samples <= SAMPLE_MEMORY
+        self._held: list[torch.Tensor] | None = None
+
+    def batches(self) -> Iterator[torch.Tensor]:
+        """Yield the samples as batches (B, Y, X) on the device of the model."""
+        if self._held is not None:
+            yield from self._held
+            return
+        held = []
+        for batch in self.model.sample(
+            self.posterior, n=self.settings.samples, seed=self.settings.seed, tile=self.settings.tile
+        ):
+            if self._hold:
+                held.append(batch)
+            yield batch
+        if self._hold:
+            self._held = held
+
+    def means(self, size: int) -> Iterator[torch.Tensor]:
+        """Yield means of groups of `size` samples, as batches (1, Y, X)."""
+        singles = (sample for batch in self.batches() for sample in batch)
+        while group := list(islice(singles, size)):
+            yield torch.stack(group).mean(0, keepdim=True)
+
+    def moments(self) -> tuple[RunningMoments, NDArray[np.float32]]:
+        """Return mean and standard deviation of all samples, and the first few samples."""
+        running = RunningMoments()
+        first: list[NDArray[np.float32]] = []
+        for batch in self.batches():
+            running.add(batch)
+            room = self.settings.keep_samples - len(first)
+            first.extend(sample.cpu().numpy() for sample in batch[: max(0, room)])
+        return running, np.stack(first) if first else np.empty((0, *self.posterior.shape), np.float32)

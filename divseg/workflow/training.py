@@ -1,0 +1,135 @@
+"""The model of a run: trained on its images, or taken from a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from divseg.config import RunConfig
+from divseg.errors import ConfigError, DivsegError, InputError
+from divseg.io import Image, ImageList
+from divseg.results import RunStore
+from divseg.workflow.progress import Reporter
+from divseg.workflow.stage import RunContext, RunStage
+from divseg.workflow.units import ImageUnit, file_stat
+
+if TYPE_CHECKING:
+    from divseg.denoise import DivNoising
+
+
+def model_stage(units: list[ImageUnit], config: RunConfig, folder: Path | None) -> RunStage:
+    """Return the stage that makes the model of a run: trains one, or takes the one of a folder.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such folder.
+    """
+    from divseg.denoise.model_folder import fingerprint_model
+    from divseg.denoise.noise.choose import noise_key
+
+    if folder is not None:
+        if not folder.is_dir():
+            raise ConfigError(f"there is no model folder {folder}")
+
+        def take(context: RunContext) -> dict[str, Any]:
+            from divseg.denoise import DivNoising
+
+            model = DivNoising.load(folder, device=config.sampling.device)
+            if folder.resolve() != context.store.model.resolve():
+                model.save(context.store.model)
+            context.reporter.say(f"model: {folder} ({model.noise.describe()})")
+            return {"model": fingerprint_model(context.store.model)}
+
+        marks = {"model": fingerprint_model(folder)} if (folder / "config.json").is_file() else {}
+        return RunStage("model", take, marks, recall=_is_there)
+
+    def train_on_images(context: RunContext) -> dict[str, Any]:
+        drop_unusable(context, config)
+        images = ImageList(unit.ref for unit in context.units)
+        model = train(images, config, context.reporter, checkpoints=context.store.model)
+        model.save(context.store.model)
+        return {"model": fingerprint_model(context.store.model)}
+
+    t = config.training
+    settings = [noise_key(config.noise.noise), t.network, t.train_steps, t.train_minutes, config.sampling.seed]
+    files = [[unit.name, list(unit.ref.shape), file_stat(unit.file)[:2]] for unit in units]
+    data = config.data.model_dump()
+    return RunStage("model", train_on_images, {"training": settings, "data": data, "files": files}, recall=_is_there)
+
+
+def _is_there(context: RunContext, outcome: Mapping[str, Any]) -> bool:
+    """Tell whether the model of an earlier run is still the one that it was."""
+    from divseg.denoise.model_folder import fingerprint_model
+
+    folder = context.store.model
+    if not (folder / "config.json").is_file() or fingerprint_model(folder) != outcome.get("model"):
+        return False
+    context.reporter.say(f"model: {folder}, made before")
+    return True
+
+
+def drop_unusable(context: RunContext, config: RunConfig) -> None:
+    """Note the images that cannot be trained on as failures.
+
+    Raises
+    ------
+    InputError
+        If none can be.
+    """
+    reason = ""
+    for unit in list(context.units):
+        try:
+            check_image(unit.load(), config)
+        except (DivsegError, OSError) as error:
+            context.fail(unit, "read", error)
+            reason = reason or str(error)
+    if not context.units:
+        raise InputError(f"none of the images can be used: {reason}")
+
+
+def check_image(image: Image, config: RunConfig) -> None:
+    """Raise InputError if an image cannot be denoised."""
+    from divseg.denoise.networks.registry import parse_network
+    from divseg.denoise.validation import plane
+
+    plane(image, parse_network(config.training.network).smallest_side)
+
+
+def train(images: ImageList, config: RunConfig, reporter: Reporter, *, checkpoints: Path) -> DivNoising:
+    """Train on images with the settings of a run; goes on from a checkpoint of the same training if there is one."""
+    from divseg.denoise import DivNoising
+
+    reporter.say(f"training on {len(images)} images")
+    model = DivNoising.fit(
+        images,
+        noise=config.noise.noise,
+        network=config.training.network,
+        train_steps=config.training.train_steps,
+        train_minutes=config.training.train_minutes,
+        seed=config.sampling.seed,
+        device=config.sampling.device,
+        progress=reporter.training,
+        checkpoints=checkpoints,
+        resume="auto",
+    )
+    t = model.training
+    reporter.say(
+        f"trained {t['steps']} steps in {t['seconds']:.0f} s on {t['device']} ({t['stopped']}); "
+        f"KL {t['kl_per_pixel']:.4f} nats per pixel; {model.noise.describe()}"
+    )
+    return model
+
+
+def training_seconds(config: RunConfig, store: RunStore) -> float:
+    """Return how long training will take: its budget, or its steps at the rate of the model in a run folder."""
+    from divseg.denoise.divnoising import DEFAULT_MINUTES
+    from divseg.denoise.model_folder import read_training
+
+    steps, minutes = config.training.train_steps, config.training.train_minutes
+    if steps is None:
+        return 60.0 * (DEFAULT_MINUTES if minutes is None else minutes)
+    record = read_training(store.model)
+    seconds = float(record["seconds"]) / max(int(record["steps"]), 1) * steps
+    return seconds if minutes is None else min(seconds, 60.0 * minutes)

@@ -1,0 +1,196 @@
+"""The work on one unit: what is done is skipped, what fails is noted, in whatever process it happens."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from divseg.errors import DivsegError, DivsegWarning, OutputError
+from divseg.results import Marker, RunStore
+from divseg.results.writer import forget
+from divseg.workflow.stage import Stage, Unit, UnitContext
+
+
+@dataclass
+class Outcome:
+    """What came of one unit.
+
+    Attributes
+    ----------
+    done : list of str
+        Stages that were done, the skipped ones left out.
+    failure : dict, optional
+        Row of failures.csv.
+    warnings : list of str
+        What the user should know.
+    traceback : str
+        Of an error that is not the user's.
+    """
+
+    done: list[str] = field(default_factory=list)
+    failure: dict[str, str] | None = None
+    warnings: list[str] = field(default_factory=list)
+    traceback: str = ""
+
+
+@dataclass
+class UnitWork:
+    """All stages of one unit, one after the other; sent to every worker once.
+
+    Attributes
+    ----------
+    stages : tuple of Stage
+        In the order in which they are done.
+    upstream : dict of str to str
+        Keys of the stages of the whole run.
+    folder : Path
+        The run folder.
+    command : str
+        Command of the run folder.
+    tools : object
+        What all units share; opened in each process when it is first needed.
+    redo : frozenset of str
+        Stages that are done even if they were done before.
+    """
+
+    stages: tuple[Stage, ...]
+    upstream: Mapping[str, str]
+    folder: Path
+    command: str
+    tools: Any = None
+    redo: frozenset[str] = frozenset()
+    _store: RunStore | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the store out: it is opened anew in another process."""
+        return {**self.__dict__, "_store": None}
+
+    @property
+    def store(self) -> RunStore:
+        """The run folder."""
+        if self._store is None:
+            self._store = RunStore(self.folder, self.command)
+        return self._store
+
+    def __call__(self, item: Unit, tell: Callable[[str], None]) -> Outcome:
+        """Do what is not done yet.
+
+        Raises
+        ------
+        OutputError
+            If results cannot be written: the next unit would fail as well.
+        """
+        unit, outcome = item, Outcome()
+        marker = self.store.read_marker(unit.name)
+        context = UnitContext(unit, self.store, marker, self.tools, tell)
+        at, left, known = "read", list(self.stages), dict(marker.sources)
+        try:
+            fingerprints = self._fingerprints(unit, marker)
+            keys = dict(self.upstream)
+            while left:
+                stage = left[0]
+                at = stage.name
+                keys[stage.name] = stage.key(unit, fingerprints, keys)
+                if stage.name in self.redo or not self.store.is_done(marker, stage.name, keys[stage.name]):
+                    for earlier in self.stages[: self.stages.index(stage)]:
+                        if earlier.name in stage.needs and earlier.name not in outcome.done:
+                            self._recall(earlier, context, keys, outcome)
+                    self._do(stage, context, keys[stage.name], outcome)
+                left.pop(0)
+            if not outcome.done and marker.sources != known:
+                marker.write(self.store.marker(unit.name))  # files were touched but hold what they held
+        except OutputError:
+            raise
+        except Exception as error:
+            outcome.failure = failure_row(unit, at, error)
+            if not isinstance(error, DivsegError):
+                outcome.traceback = traceback.format_exc()
+            failure = {name: outcome.failure[name] for name in ("stage", "error")}
+            forget(self.store, marker, [stage.name for stage in left], failure)
+        return outcome
+
+    def stages_to_do(self, unit: Unit, store: RunStore | None = None) -> list[str]:
+        """Return the stages that are not done with these settings and files; nothing is read or done."""
+        store = store or self.store
+        every = [stage.name for stage in self.stages]
+        marker = store.read_marker(unit.name)
+        try:
+            stats = {source: unit.stat(source) for source in unit.sources}
+        except OSError:
+            return every
+        if any(marker.sources.get(source, {}).get("stat") != stat for source, stat in stats.items()):
+            return every
+        fingerprints = {source: marker.sources[source]["fingerprint"] for source in stats}
+        keys = dict(self.upstream)
+        for stage in self.stages:
+            keys[stage.name] = stage.key(unit, fingerprints, keys)
+        return [name for name in every if name in self.redo or not store.is_done(marker, name, keys[name])]
+
+    def _fingerprints(self, unit: Unit, marker: Marker) -> dict[str, str]:
+        """Return a hash of each input; an unchanged file is not read again."""
+        fingerprints = {}
+        for source in unit.sources:
+            stat = unit.stat(source)
+            earlier = marker.sources.get(source, {})
+            if earlier.get("stat") != stat or "fingerprint" not in earlier:
+                marker.sources[source] = {"stat": stat, "fingerprint": unit.fingerprint(source)}
+            fingerprints[source] = marker.sources[source]["fingerprint"]
+        return fingerprints
+
+    def _recall(self, stage: Stage, context: UnitContext, keys: Mapping[str, str], outcome: Outcome) -> None:
+        if stage.recall is None or f"recalled {stage.name}" in context.memory:
+            return
+        context.memory[f"recalled {stage.name}"] = True
+        with _caught(outcome):
+            if stage.recall(context):
+                return
+        for earlier in self.stages[: self.stages.index(stage)]:
+            if earlier.name in stage.needs and earlier.name not in outcome.done:
+                self._recall(earlier, context, keys, outcome)
+        self._do(stage, context, keys[stage.name], outcome)
+
+    def _do(self, stage: Stage, context: UnitContext, key: str, outcome: Outcome) -> None:
+        began = time.monotonic()
+        context.write = self.store.writer(context.marker, stage.name)
+        first = len(outcome.warnings)
+        try:
+            with _caught(outcome):
+                stage.process(context)
+            context.write.commit(key, outcome.warnings[first:], time.monotonic() - began)
+        except BaseException:
+            context.write.discard()
+            raise
+        outcome.done.append(stage.name)
+
+
+class _caught:
+    """Collect the warnings that are meant for the user; others go their way."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+    def __enter__(self) -> None:
+        self._catch = warnings.catch_warnings(record=True)
+        self._warnings = self._catch.__enter__()
+        warnings.simplefilter("always", DivsegWarning)
+
+    def __exit__(self, *error: Any) -> None:
+        self._catch.__exit__(*error)
+        for warning in self._warnings or ():
+            if not issubclass(warning.category, DivsegWarning):
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            elif str(warning.message) not in self.outcome.warnings:
+                self.outcome.warnings.append(str(warning.message))
+
+
+def failure_row(unit: Unit, stage: str, error: BaseException) -> dict[str, str]:
+    """Return the row of failures.csv for a unit: one line on what went wrong."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, DivsegError):
+        text = f"{type(error).__name__}: {text} (see run.log)"
+    return {"image": unit.name, "file": str(unit.file), "stage": stage, "error": text}

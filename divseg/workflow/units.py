@@ -1,0 +1,144 @@
+"""What the engine works on: images with their ground truth, and sets of label images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from divseg.io import Image, ImageRef, LabelRef, MaskSet, config_hash, fingerprint
+from divseg.results.rows import pixel_columns
+
+
+def file_stat(path: Path) -> list[int]:
+    """Return size and times of a file: if they are unchanged, so is its content."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+@dataclass(frozen=True)
+class ImageUnit:
+    """An image, and its ground truth if there is one."""
+
+    ref: ImageRef
+    truth: LabelRef | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the image."""
+        return self.ref.name
+
+    @property
+    def file(self) -> Path:
+        """File of the image."""
+        return self.ref.path
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The image, and its truth."""
+        return ("image",) if self.truth is None else ("image", "truth")
+
+    def stat(self, source: str) -> list[Any]:
+        """Return size and times of the file, and the place in it."""
+        if source == "truth" and self.truth is not None:
+            return [str(self.truth.path), *file_stat(self.truth.path), list(self.truth.lead)]
+        return [str(self.ref.path), *self.ref.stat(), list(self.ref.index)]
+
+    def fingerprint(self, source: str) -> str:
+        """Return the SHA-256 of the pixels."""
+        if source == "truth" and self.truth is not None:
+            return fingerprint(self.truth.load())
+        return self.load().fingerprint
+
+    def row(self) -> dict[str, Any]:
+        """Return file, plane, shape and pixel size."""
+        ref = self.ref
+        return {
+            "file": str(ref.path),
+            "plane": " ".join(f"{axis}={index}" for axis, index in ref.plane),
+            **pixel_columns(ref.shape, ref.pixel_size),
+        }
+
+    def load(self) -> Image:
+        """Read the image."""
+        return self.ref.load()
+
+    def record(self) -> dict[str, Any]:
+        """Return what run.json says of it."""
+        ref = self.ref
+        return {
+            "name": ref.name,
+            "path": str(ref.path.resolve()),
+            "plane": ref.plane,
+            "axes": ref.axes,
+            "shape": ref.shape,
+            "dtype": str(ref.dtype),
+            "pixel_size": None if ref.pixel_size is None else vars(ref.pixel_size),
+            "truth": None if self.truth is None else str(self.truth.path.resolve()),
+        }
+
+
+@dataclass(frozen=True)
+class MaskUnit:
+    """The label images of one image, to be fused, and its ground truth if there is one."""
+
+    masks: MaskSet
+    truth: LabelRef | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the image."""
+        return self.masks.name
+
+    @property
+    def file(self) -> Path:
+        """File of the first label image."""
+        return self.masks.files[0]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The label images, and the truth."""
+        return ("masks",) if self.truth is None else ("masks", "truth")
+
+    def _refs(self, source: str) -> list[LabelRef]:
+        return [self.truth] if source == "truth" and self.truth is not None else list(self.masks.masks)
+
+    def stat(self, source: str) -> list[Any]:
+        """Return size and times of the files, and the places in them."""
+        return [[str(ref.path), *file_stat(ref.path), list(ref.lead)] for ref in self._refs(source)]
+
+    def fingerprint(self, source: str) -> str:
+        """Return a hash of the pixels, and of the names of the sources."""
+        pixels = [fingerprint(ref.load()) for ref in self._refs(source)]
+        return config_hash({"pixels": pixels, "sources": self.masks.sources})
+
+    def row(self) -> dict[str, Any]:
+        """Return file, shape and pixel size, and how many label images there are."""
+        masks = self.masks
+        return {
+            "file": str(masks.files[0]),
+            "plane": "",
+            **pixel_columns(masks.shape, masks.pixel_size),
+            "n_masks": len(masks.masks),
+            "missing": " ".join(masks.missing),
+        }
+
+    def load(self) -> MaskSet:
+        """Return the references: label images are read one at a time."""
+        return self.masks
+
+    def record(self) -> dict[str, Any]:
+        """Return what run.json says of it."""
+        masks = self.masks
+        return {
+            "name": masks.name,
+            "files": [str(path.resolve()) for path in masks.files],
+            "masks": masks.sources,
+            "missing": masks.missing,
+            "shape": masks.shape,
+            "pixel_size": None if masks.pixel_size is None else vars(masks.pixel_size),
+            "truth": str(self.truth.path.resolve()) if self.truth is not None else None,
+        }
