@@ -139,7 +139,7 @@ class DaskExecutor:
                     threads_per_worker=1,
                     # dask would kill a worker that takes more than its share by the number of cores
                     memory_limit=None,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     silence_logs=logging.CRITICAL,
                 )
             with cluster, Client(cluster) as client:

@@ -68,7 +68,7 @@ def test_an_item_that_kills_its_workers_is_lost_and_the_others_are_done(tmp_path
 @pytest.fixture(scope="module")
 def address():
     """Return the address of a cluster of two workers that was there before."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as running:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as running:
         yield running.scheduler_address
 
 
