@@ -13,14 +13,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from benchmarks.datasets import Picture, load_set
-from benchmarks.record import write_result
-from benchmarks.threads import limit_threads
+from benchmarks.images import Images
+from benchmarks.record import limit_threads, write_result
+from benchmarks.sets import Picture, end_to_end, load_set, split_name
 from benchmarks.trained import trained
 from divseg import DivNoising, evaluate, fuse, segmenter
 from divseg.workflow.choose_segmenter import IMAGES, SAMPLES, rank_segmenters
@@ -41,41 +39,35 @@ PLAIN = "otsu,smooth=1,split=distance"
 """What one would take without a choice."""
 
 
-def evenly(count: int, of: int) -> list[int]:
-    """Return `count` evenly spaced numbers below `of`."""
-    return sorted(set(np.linspace(0, of - 1, min(count, of)).round().astype(int).tolist()))
+def images_of(model: DivNoising, picture: Picture, count: int) -> Images:
+    """Return the images of a picture, with so many samples."""
+    return Images(picture, lambda: model.draw(picture.noisy, range(count)))
 
 
-def draw(model: DivNoising, picture: Picture, count: int) -> NDArray[np.float32]:
-    """Return samples of a picture, (count, Y, X)."""
-    return np.concatenate([batch.cpu().numpy() for batch in model.sample(picture.noisy, n=count)])
-
-
-def hindsight(specs: list[str], stacks: list[NDArray[np.float32]], judged: list[Picture]) -> pd.DataFrame:
+def hindsight(specs: list[str], judged: list[Images]) -> pd.DataFrame:
     """Mean mAP of consensus and MMSE for every candidate."""
     rows = []
     for spec in specs:
         segment = segmenter(spec)
-        for stack, picture in zip(stacks, judged, strict=True):
-            mean = stack.mean(axis=0)
+        for images in judged:
+            mean, truth = images.image(("mmse",)), images.picture.masks
             fitted = segment.fit(mean)
-            consensus = evaluate(fuse(list(fitted(stack))).labels, picture.masks).map
-            mmse = evaluate(fitted(mean), picture.masks).map
+            consensus = evaluate(fuse(list(fitted(images.samples))).labels, truth).map
+            mmse = evaluate(fitted(mean), truth).map
             rows.append({"segmenter": spec, "consensus": consensus, "mmse": mmse})
     return pd.DataFrame(rows).groupby("segmenter", sort=False).mean()
 
 
 def judge(job: str, count: int, a: argparse.Namespace) -> str:
     """Return the paragraph and table of one set."""
-    name, _, level = job.rpartition("-")
+    name, level = split_name(job)
     pictures = load_set(name, level)
     model = trained(a.models, name, level, minutes=a.minutes, device="cpu", pictures=pictures)
-    asked = evenly(IMAGES, len(pictures))
-    ranking = rank_segmenters([draw(model, pictures[i], SAMPLES) for i in asked])
+    asked = end_to_end(range(len(pictures)), IMAGES)
+    ranking = rank_segmenters([images_of(model, pictures[i], SAMPLES).samples for i in asked])
     others = [p for i, p in enumerate(pictures) if i not in asked and p.masks is not None] or pictures
-    judged = [others[i] for i in evenly(count, len(others))]
-    stacks = [draw(model, p, a.samples) for p in judged]
-    scored = hindsight([*ranking["segmenter"], PLAIN], stacks, judged)
+    judged = [images_of(model, p, a.samples) for p in end_to_end(others, count)]
+    scored = hindsight([*ranking["segmenter"], PLAIN], judged)
     if a.keep:
         a.keep.mkdir(parents=True, exist_ok=True)
         scored.to_csv(a.keep / f"{job}-hindsight.csv")

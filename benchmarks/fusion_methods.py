@@ -1,7 +1,7 @@
-"""Which fusion method comes nearest to the truth, on synthetic worlds where the truth is known.
+"""Which fusion method comes nearest to the truth, on synthetic worlds with known truth.
 
 Worlds: about 110 cells in 384 x 384 pixels. A sample misses, splits and merges cells, moves boundaries and
-adds ghosts (see ``benchmarks/synthetic_world.py``); *easy* and *hard* differ in how often, and in the
+adds ghosts (see ``benchmarks/worlds.py``); *easy* and *hard* differ in how often, and in the
 *correlated* world the errors of one sample have half of their cause in common. The truth has neither
 displaced boundaries nor any of the errors.
 
@@ -25,7 +25,7 @@ import numpy as np
 import divseg
 from benchmarks.fusion_peers import available
 from benchmarks.record import write_result
-from benchmarks.synthetic_world import World, make_world
+from benchmarks.worlds import World, make_world
 from divseg.metrics import evaluate
 
 WORLDS: dict[str, dict[str, Any]] = {
@@ -62,8 +62,8 @@ def world_rows(world: World, count: int, peers: dict[str, Any]) -> dict[str, lis
     singles = [evaluate(m, world.truth) for m in masks]
     single = [[getattr(s, name) for name in SCORES] + [s.n_pred, np.nan, np.nan] for s in singles]
     rows["mean single sample"] = np.mean(single, axis=0).tolist()
-    for name, given in METHODS.items():
-        options = dict(given)
+    for name, defaults in METHODS.items():
+        options = dict(defaults)
         if options.get("markers") == "medoid":
             options["markers"] = divseg.fuse(masks, method="medoid").labels
         start = time.perf_counter()

@@ -34,8 +34,8 @@ def align(masks: Iterable[Labels]) -> list[NDArray[np.uint16]]:
 
     stack = read_stack(masks)
     cluster = cluster_objects(stack)
-    kept = np.bincount(cluster) >= LEAST_SHARE * stack.n_samples
-    name = np.where(kept, np.cumsum(kept), 0)[cluster].astype(np.uint16)
+    frequent = np.bincount(cluster) >= LEAST_SHARE * stack.n_samples
+    name = np.where(frequent, np.cumsum(frequent), 0)[cluster].astype(np.uint16)
     aligned = []
     for k in range(stack.n_samples):
         own = name[stack.object_offsets[k] : stack.object_offsets[k + 1]]
@@ -145,10 +145,10 @@ def marker_voting(masks: Iterable[Labels], markers: Labels, *, crops: bool = Fal
         marker = markers[box] == number
         votes = np.zeros(markers.shape, np.int32)
         for k, mask in enumerate(samples):
-            found = np.bincount(mask[box][marker])
-            found[0] = 0
-            label = int(found.argmax())
-            if 2 * found[label] > marker.sum():
+            overlap = np.bincount(mask[box][marker])
+            overlap[0] = 0
+            label = int(overlap.argmax())
+            if 2 * overlap[label] > marker.sum():
                 where = places[k][label - 1] if crops else ...
                 votes[where] += mask[where] == label
         taken = votes >= votes_needed
@@ -184,8 +184,8 @@ def available() -> dict[str, Callable[..., Any]]:
     """Return the peers that are installed; say which are not."""
     import importlib.util
 
-    known = {"SimpleITK": "SimpleITK", "bioimage-cpp": "bioimage_cpp"}
-    absent = [name for name, module in known.items() if importlib.util.find_spec(module) is None]
+    modules = {"SimpleITK": "SimpleITK", "bioimage-cpp": "bioimage_cpp"}
+    absent = [name for name, module in modules.items() if importlib.util.find_spec(module) is None]
     if absent:
         print(f"without {' and '.join(absent)}: pip install divseg[peers]")
     return {name: run for name, run in PEERS.items() if name.split()[0] not in absent}

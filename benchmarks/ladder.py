@@ -4,7 +4,7 @@
         [--sets dsb2018_fluo-n20 ...] [--networks "flat,filters=16" ladder ...]
 
 Networks are named as for ``divseg run --network``. All are trained by the same loop on the same crops with the same
-settings: the noise is known where it is simulated, and held at the photon-transfer estimate where it is real, so only
+settings: the noise is known if it is simulated, and held at the photon-transfer estimate if it is real, so only
 the networks differ. Time is processor time of one thread (``--clock cpu``), which other work on the machine disturbs
 less, or ``--clock wall``. Gains are against the network that is named first.
 """
@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.datasets import Picture, known_noise, load_set, psnr
+from benchmarks.images import Images
 from benchmarks.record import write_result
+from benchmarks.sets import Picture, evenly, known_noise, load_set, psnr, split_name
 from divseg import DivNoising
 from divseg.denoise.networks.base import LAYOUT, LatentNet
 from divseg.denoise.networks.registry import build_network, parse_network
 from divseg.denoise.noise import photon_transfer
 from divseg.denoise.precision import training_dtype
-from divseg.denoise.sampling.estimates import RunningMoments
 from divseg.denoise.training.data import TrainingData
 from divseg.denoise.training.likelihood import choose_likelihood
 from divseg.denoise.training.schedule import Budget
@@ -94,20 +94,16 @@ def train(kind: str, pictures: list[Picture], noise: str, seed: int, a: argparse
 
 
 def score(trainer: Trainer, pictures: list[Picture], samples: int, seed: int) -> dict[str, float]:
-    """Mean PSNR of the mean of the samples and of single samples, and the samples' spread."""
+    """Mean PSNR of the mean of the samples and of single samples."""
     mean, sd = trainer.data.intensity.plain
     model = DivNoising(trainer.network, trainer.noise, mean, sd, device="cpu")
     rows = []
     for picture in pictures:
-        moments, singles = RunningMoments(), []
-        for batch in model.sample(picture.noisy, n=samples, seed=seed):
-            moments.add(batch)
-            singles += [psnr(s.numpy(), picture.clean) for s in batch]
-        rows.append(
-            (psnr(moments.mean.numpy(), picture.clean), np.mean(singles), float(moments.sd.square().mean()) ** 0.5)
-        )
-    mmse, single, spread = np.mean(rows, axis=0)
-    return {"mmse": float(mmse), "single": float(single), "spread": float(spread)}
+        images = Images(picture, lambda p=picture: model.draw(p.noisy, range(samples), seed=seed))
+        single = np.mean([psnr(sample, picture.truth) for sample in images.samples])
+        rows.append((psnr(images.image(("mmse",)), picture.truth), single))
+    mmse, single = np.mean(rows, axis=0)
+    return {"mmse": float(mmse), "single": float(single)}
 
 
 def level_kl(trainer: Trainer) -> list[float]:
@@ -150,14 +146,9 @@ def cost(network: LatentNet) -> dict[str, float]:
     return {"once": once, "sample": counted[0], "seconds": each, "parameters": parameters / 1e3}
 
 
-def evenly(pictures: list[Picture], count: int) -> list[Picture]:
-    """Return `count` of the pictures, evenly chosen."""
-    return [pictures[int((k + 0.5) * len(pictures) / count)] for k in range(min(count, len(pictures)))]
-
-
 def compare(job: str, kinds: list[str], a: argparse.Namespace) -> list[dict[str, Any]]:
     """Train all networks on a set with all seeds, one after another, and score them."""
-    name, _, level = job.rpartition("-")
+    name, level = split_name(job)
     pictures = load_set(name, level)
     chosen = evenly(pictures, SETS[job])
     noise = known_noise(level) or "estimated"
@@ -168,7 +159,7 @@ def compare(job: str, kinds: list[str], a: argparse.Namespace) -> list[dict[str,
             record = trainer.record
             row = {"set": job, "network": kind, "seed": seed, "steps": record.steps, "megapixels": record.megapixels}
             row |= {"loss": record.loss, "kl": level_kl(trainer)} | score(trainer, chosen, a.samples, seed)
-            row["noisy"] = float(np.mean([psnr(p.noisy, p.clean) for p in chosen]))
+            row["noisy"] = float(np.mean([psnr(p.noisy, p.truth) for p in chosen]))
             print(row, flush=True)
             out.append(row)
     return out
@@ -216,8 +207,8 @@ def explained(a: argparse.Namespace) -> str:
     scored = ", ".join(f"{SETS[job]} images of {job}" for job in a.sets)
     return (
         f"{a.minutes:g} minutes {clock} with {a.threads} thread(s) for each network, {a.seeds} seed(s), {trunk} trunk, "
-        f"{a.batch} crops of {a.patch}x{a.patch} a step, rate {TrainSettings.learning_rate:g}. Noise is known where it "
-        f"is simulated, estimated where it is real. PSNR in dB of the mean of {a.samples} samples and of one, over "
+        f"{a.batch} crops of {a.patch}x{a.patch} a step, rate {TrainSettings.learning_rate:g}. Noise is known if it "
+        f"is simulated, estimated if it is real. PSNR in dB of the mean of {a.samples} samples and of one, over "
         f"{scored}. Gain: MMSE against the first network of the same seed, mean (and range over the seeds). "
         f"Seconds are by the clock, for {TIMED_BATCH} samples of {TIMED_SIDE}x{TIMED_SIDE} pixels at once, the fastest "
         "of five."

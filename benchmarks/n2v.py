@@ -6,7 +6,7 @@ trains on all noisy images of the set for so many minutes of wall clock, with CA
 (2-D, patches of 64x64, flips and rotations, its U-Net and optimiser as they come), and writes the denoised images on
 which the table scores (all, with ``--all``) to ``FOLDER/SET-LEVEL/NAME.npy`` beside ``training.json``. It needs the
 package `careamics`, so it may run in another Python than the other benchmarks. CAREamics imports torchvision
-for its ladder networks alone; where torchvision is absent, a stand-in takes its place, which N2V never calls.
+for its LVAE networks alone; if torchvision is absent, a stand-in takes its place, which N2V never calls.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.datasets import load_set
-from benchmarks.quality_sets import load_job, prediction_file, scored, split_name
+from benchmarks.sets import denoised_file, load_clean, load_set, scored, split_name
 from divseg.denoise.noise2void import PATCH, import_careamics, predict_n2v, train_n2v
 
 
@@ -41,8 +40,8 @@ def stand_in_for_torchvision() -> Iterator[None]:
         return
     names = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
     modules = [types.ModuleType(name) for name in names]
-    given = ((0, "__version__", "absent"), (0, "transforms", modules[1]), (1, "functional", modules[2]))
-    for module, name, value in given:
+    attributes = ((0, "__version__", "absent"), (0, "transforms", modules[1]), (1, "functional", modules[2]))
+    for module, name, value in attributes:
         setattr(modules[module], name, value)
     sys.modules.update(zip(names, modules, strict=True))
     try:
@@ -64,7 +63,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     a = parser.parse_args()
     name, level = split_name(a.set)
-    pictures = load_set(name, level) if a.all else load_job(a.set)
+    pictures = load_set(name, level) if a.all else load_clean(a.set)
     chosen = pictures if a.all else scored(pictures, name, a.limit)
     importlib.import_module("lightning.pytorch")  # it looks for the true torchvision
     with stand_in_for_torchvision():
@@ -81,7 +80,7 @@ def main() -> None:
         steps = tool.trainer.global_step
         denoised = predict_n2v(tool, [p.noisy for p in chosen], work)
     for picture, image in zip(chosen, denoised, strict=True):
-        file = prediction_file(a.out, a.set, picture.name)
+        file = denoised_file(a.out, a.set, picture.name)
         file.parent.mkdir(parents=True, exist_ok=True)
         np.save(file, image)
     facts = {

@@ -71,10 +71,10 @@ def simulated(tries: int) -> list[str]:
         "static scene, 50 frames of 256x256": lambda rng: np.stack([camera(scene, rng) for _ in range(50)]),
     }
     for name, draw in cases.items():
-        found = [noise.measure(draw(np.random.default_rng([i, 7]))) for i in range(tries)]
-        a, at = np.mean([m.a for m in found]), np.mean([m.a * 500 + m.b for m in found])
+        measured = [noise.measure(draw(np.random.default_rng([i, 7]))) for i in range(tries)]
+        a, at = np.mean([m.a for m in measured]), np.mean([m.a * 500 + m.b for m in measured])
         truth = SLOPE * 500 + INTERCEPT
-        spread = f"{100 * np.std([m.a for m in found]) / SLOPE:.1f} %"
+        spread = f"{100 * np.std([m.a for m in measured]) / SLOPE:.1f} %"
         lines.append(row(name, tries, float(a), percent(a, SLOPE), float(at), percent(at, truth), spread))
     return [f"Simulated camera, variance = {SLOPE:g} * s {INTERCEPT:+g}.", "", *lines]
 
@@ -157,8 +157,8 @@ def bbbc039(count: int, model: Path | None, learned: list[Path]) -> list[str]:
     estimate = noise.photon_transfer(y.astype(np.float32) for y in noisy)
     add("estimated from the noisy images alone", estimate.a, estimate.b)
     for name, images in sources.items():
-        found = noise.bootstrap(noisy, images)
-        add(f"bootstrap, {name}", found.a, found.b)
+        measured = noise.bootstrap(noisy, images)
+        add(f"bootstrap, {name}", measured.a, measured.b)
         residual = np.concatenate([(y.astype(float) - d).ravel() for y, d in zip(noisy, images, strict=True)])
         signal = np.concatenate([np.asarray(d, float).ravel() for d in images])
         a, b = np.polyfit(signal, residual**2, 1)
@@ -166,13 +166,13 @@ def bbbc039(count: int, model: Path | None, learned: list[Path]) -> list[str]:
     for folder in learned:
         trained = DivNoising.load(folder)
         strength = trained.noise.anchor_strength
-        told = f"{trained.training['megapixels']:.0f} Mpx, " + (f"anchor {strength:.3g}" if strength else "no anchor")
-        add(f"co-learned in `{folder.name}` ({told})", trained.noise.a, trained.noise.b)
+        remark = f"{trained.training['megapixels']:.0f} Mpx, " + (f"anchor {strength:.3g}" if strength else "no anchor")
+        add(f"co-learned in `{folder.name}` ({remark})", trained.noise.a, trained.noise.b)
     return lines
 
 
 def careamics() -> list[str]:
-    """Likelihood of the class of CAREamics on a file of ours, where the package is installed."""
+    """Likelihood of the class of CAREamics on a file of ours, if the package is installed."""
     try:
         from careamics.config.noise_model.noise_model_config import GaussianMixtureNMConfig
         from careamics.models.lvae.noise_models import GaussianMixtureNoiseModel

@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from benchmarks.datasets import load_set
 from benchmarks.record import write_result
+from benchmarks.sets import load_set
 from divseg.config import PRESETS
 
 SET, SIDE, COUNT = "bbbc039", 512, 8
@@ -45,9 +45,9 @@ def lay_out(folder: Path, level: str) -> None:
 
 def run(preset: str, data: Path, out: Path, threads: int | None) -> dict[str, float]:
     """Run the command once and return its times in seconds, or those of the run that is there."""
-    known = out / "seconds.json"
-    if known.is_file():
-        return dict(json.loads(known.read_text(encoding="utf-8")))
+    record = out / "seconds.json"
+    if record.is_file():
+        return dict(json.loads(record.read_text(encoding="utf-8")))
     words = ["run", str(data / "images"), "--truth", str(data / "masks"), "--preset", preset, "--out", str(out)]
     limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)}
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
@@ -58,7 +58,7 @@ def run(preset: str, data: Path, out: Path, threads: int | None) -> dict[str, fl
         "processor": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         "threads": float(threads or os.cpu_count() or 1),
     }
-    known.write_text(json.dumps(seconds), encoding="utf-8")
+    record.write_text(json.dumps(seconds), encoding="utf-8")
     return seconds
 
 
@@ -89,11 +89,11 @@ def against(file: Path, best: str) -> str:
     rows = pd.read_csv(file)
     wide = rows.groupby(["image", "input"])["map"].mean().unstack()
     ours = wide["consensus clustering"]
-    told = []
+    sentences = []
     for name, column in (("the MMSE", "mmse"), ("the best Gaussian", best.replace("best ", "").translate(_BRACKETS))):
         gain = ours - wide[column]
-        told.append(f"{gain.mean():+.3f} mAP against {name}, above it on {(gain > 0).sum()} of {len(gain)} images")
-    return f"Consensus: {'; '.join(told)}."
+        sentences.append(f"{gain.mean():+.3f} mAP against {name}, above it on {(gain > 0).sum()} of {len(gain)} images")
+    return f"Consensus: {'; '.join(sentences)}."
 
 
 _BRACKETS = str.maketrans("", "", "()")

@@ -1,4 +1,4 @@
-"""How a benchmark writes its table: with the command, the hardware and the versions beside it."""
+"""What every benchmark needs: the folder of data, a number of threads, and the table that it writes."""
 
 from __future__ import annotations
 
@@ -50,9 +50,20 @@ def data_root() -> Path:
     Raises
     ------
     SystemExit
-        If it is not set or no folder.
+        If it is not set or not a folder.
     """
     root = os.environ.get("DIVSEG_DATA")
     if not root or not Path(root).is_dir():
         raise SystemExit("set the environment variable DIVSEG_DATA to the folder with the data sets")
     return Path(root)
+
+
+def limit_threads(count: int) -> None:
+    """Give PyTorch and Numba `count` threads; segmenters take as many images at once as Numba has threads."""
+    import numba
+    import torch
+
+    # Numba's first parallel loop would give PyTorch all cores again: they share OpenMP
+    numba.config.NUMBA_NUM_THREADS = min(count, numba.config.NUMBA_NUM_THREADS)
+    torch.set_num_threads(count)
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)

@@ -132,13 +132,13 @@ def compare(name: str, folder: Path, pairs: list[tuple[NDArray[Any], NDArray[Any
         labels, details = theirs.predict_instances(x)
         ours_prob, ours_dist = dense(net, x)
         _, true_dist = dense(exact, x.astype(np.float64))
-        found = segment.details(image)
-        same = np.array_equal(found.labels, labels) and np.array_equal(found.points, details["points"])
+        ours = segment.details(image)
+        same = np.array_equal(ours.labels, labels) and np.array_equal(ours.points, details["points"])
         rows.append(
-            f"| {name} | {number + 1} | {len(found.prob)} | {worst(ours_prob, prob):.1e} "
+            f"| {name} | {number + 1} | {len(ours.prob)} | {worst(ours_prob, prob):.1e} "
             f"| {worst(ours_dist, dist):.1e} | {dist.max():.0f} "
             f"| {worst(ours_dist, true_dist):.1e} | {worst(dist, true_dist):.1e} "
-            f"| {'identical' if same else f'{np.count_nonzero(found.labels != labels)} pixels differ'} |"
+            f"| {'identical' if same else f'{np.count_nonzero(ours.labels != labels)} pixels differ'} |"
         )
         print(rows[-1], flush=True)
     return rows
@@ -170,14 +170,14 @@ def main() -> None:
         if not (folder / "weights_last.h5").is_file():
             train(name, folder, pairs[TRAIN])
         rows += compare(name, folder, pairs[TEST])
-    for given in chosen.model:
-        folder = model_folder(given)
+    for name in chosen.model:
+        folder = model_folder(name)
         rows += compare(f"2D, {folder.name}", folder, pairs[TEST])
     body = (
         "Largest absolute difference between the two of object probability and of distance (pixels); for distances "
         "also that of each to the same network in float64. Images 1, 3, 5 are of dsb2018_fluo, 2, 4, 6 of bbbc039.\n\n"
     ) + "\n".join(rows)
-    models = " ".join(Path(given).name for given in chosen.model)
+    models = " ".join(Path(name).name for name in chosen.model)
     command = f"python -m benchmarks.stardist_parity{f' --model {models}' if models else ''}"
     write_result("stardist_parity", "StarDist in torch and in TensorFlow", command, body)
 

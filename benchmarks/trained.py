@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.datasets import Picture, known_noise, load_set
+from benchmarks.sets import Picture, known_noise, load_set
 from divseg import DivNoising
 from divseg.denoise.networks.base import NetworkShape
 from divseg.denoise.networks.registry import KINDS, parse_network
@@ -46,7 +46,7 @@ def trained(
     Raises
     ------
     SystemExit
-        If the variant is unknown, or needs a noise that nobody knows.
+        If the variant is unknown, or needs a noise that is not known.
     """
     folder = model_folder(models, name, level, variant, minutes, seed)
     if (folder / "config.json").is_file():
@@ -68,10 +68,10 @@ def _settings(variant: str, level: str) -> tuple[str, NetworkShape]:
     except ConfigError as error:
         raise SystemExit(str(error)) from error
     if noise == "known":
-        known = known_noise(level)
-        if known is None:
-            raise SystemExit(f"nobody knows the noise of level {level!r}")
-        noise = known
+        level_noise = known_noise(level)
+        if level_noise is None:
+            raise SystemExit(f"the noise of level {level!r} is not known: use the variant estimated")
+        noise = level_noise
     return {"vanilla": "none"}.get(noise, noise), network
 
 

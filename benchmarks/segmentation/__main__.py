@@ -14,16 +14,15 @@ from pathlib import Path
 import pandas as pd
 
 import benchmarks.segmentation as package
-from benchmarks.record import write_result
-from benchmarks.segmentation.cell import LEVELS, Cell
-from benchmarks.segmentation.document import report
+from benchmarks.record import limit_threads, write_result
+from benchmarks.segmentation.cell import Cell
 from benchmarks.segmentation.elsewhere import made_elsewhere
 from benchmarks.segmentation.grids import make_grid
-from benchmarks.segmentation.inputs import catalogue, select
-from benchmarks.segmentation.rows import TIMED, Book, read_rows
-from benchmarks.segmentation.smoothing import have_bm3d
-from benchmarks.segmentation.tables import minutes_table, samples_table
-from benchmarks.threads import limit_threads
+from benchmarks.segmentation.inputs import TIMED, catalogue, select
+from benchmarks.segmentation.rows import Book, read_rows
+from benchmarks.segmentation.tables import minutes_table, report, samples_table
+from benchmarks.sets import LEVELS
+from benchmarks.smoothing import have_bm3d
 from divseg.errors import DivsegError
 from divseg.io import write_text
 from divseg.metrics import to_markdown
@@ -53,14 +52,13 @@ def parser() -> argparse.ArgumentParser:
         "--curves", nargs="?", type=int, const=128, default=0, metavar="N", help="score against samples, to N"
     )
     p.add_argument("--no-map", action="store_true", help="leave the maximum a posteriori out")
-    p.add_argument("--vanilla", action="store_true", help="train the plain autoencoder where it is not cached")
-    p.add_argument("--no-n2v", action="store_true", help="leave Noise2Void out also where careamics is installed")
+    p.add_argument("--vanilla", action="store_true", help="train the plain autoencoder if it is not cached")
     p.add_argument(
         "--add",
         nargs="+",
         default=[],
         metavar="NAME=DIR",
-        help="images denoised elsewhere: DIR/SET-LEVEL/NAME.npy or .tif",
+        help="images denoised by other tools: DIR/SET-LEVEL/NAME.npy or .tif; N2V=DIR takes what benchmarks.n2v wrote",
     )
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--device", default="auto")
@@ -89,11 +87,11 @@ def jobs(a: argparse.Namespace) -> list[tuple[str, str]]:
     """Return the sets and levels that are asked for."""
     with_data = bool(os.environ.get("DIVSEG_DATA"))
     sets = a.sets or ([s for s in LEVELS if s != "demo"] if with_data else ["demo"])
-    found = [(s, level) for s in sets for level in LEVELS[s] if not a.noise or level in a.noise]
-    if not found:
-        known = ", ".join(f"{s}: {' '.join(LEVELS[s])}" for s in sets)
-        raise SystemExit(f"none of the sets has a level {' or '.join(a.noise)} ({known})")
-    return found
+    pairs = [(s, level) for s in sets for level in LEVELS[s] if not a.noise or level in a.noise]
+    if not pairs:
+        levels = ", ".join(f"{s}: {' '.join(LEVELS[s])}" for s in sets)
+        raise SystemExit(f"none of the sets has a level {' or '.join(a.noise)} ({levels})")
+    return pairs
 
 
 def run(a: argparse.Namespace, words: list[str]) -> None:
@@ -127,8 +125,8 @@ def run(a: argparse.Namespace, words: list[str]) -> None:
             for segmenter in a.segmenters:
                 grid = make_grid(segmenter, large=cell.large, device=a.device)
                 book = Book(a.out, cell, grid, a.tuning_samples)
-                tell = partial(_tell, start, f"{name} {level} {segmenter}")
-                folds = book.fill(rows, tell, only=None if last else TIMED, curve=a.curves if last else 0)
+                progress = partial(_say, start, f"{name} {level} {segmenter}")
+                folds = book.fill(rows, progress, only=None if last else TIMED, curve=a.curves if last else 0)
                 books.append((book, last))
                 chosen[book.rows] = (rows, folds)
     rows = pd.concat([read_rows(book.rows, chosen[book.rows][0]) for book, last in books if last], ignore_index=True)
@@ -136,11 +134,11 @@ def run(a: argparse.Namespace, words: list[str]) -> None:
     write_text(a.out / "table.md", f"# Segmentation benchmark\n\n{body}")
     print(f"table: {a.out / 'table.md'}")
     if a.record:
-        told = shlex.join(_without_folders(words))
+        shown = shlex.join(_without_folders(words))
         write_result(
             "segmentation",
             "Segmentation: consensus against its rivals",
-            f"python -m benchmarks.segmentation {told}",
+            f"python -m benchmarks.segmentation {shown}",
             body,
         )
     if a.curves:
@@ -161,14 +159,14 @@ def run(a: argparse.Namespace, words: list[str]) -> None:
             print(f"plot: {file}")
 
 
-def _tell(start: float, head: str, what: str) -> None:
+def _say(start: float, head: str, what: str) -> None:
     print(f"[{time.monotonic() - start:6.0f} s] {head}: {what}", flush=True)
 
 
 def _without_folders(words: list[str]) -> list[str]:
     """Replace folders of this machine by words."""
     names = {"--data": "DIR", "--out": "OUT", "--models": "MODELS"}
-    told, before = [], ""
+    shown, before = [], ""
     for word in words:
         name, equals, value = word.partition("=")
         if before in names:
@@ -177,9 +175,9 @@ def _without_folders(words: list[str]) -> list[str]:
             word = f"{name}={names[name]}"
         elif equals and Path(value).is_dir():  # of --add
             word = f"{name}=DIR"
-        told.append(word)
+        shown.append(word)
         before = word
-    return told
+    return shown
 
 
 if __name__ == "__main__":

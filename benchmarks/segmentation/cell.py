@@ -11,21 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets import Picture, load_set
-from benchmarks.segmentation.smoothing import NoiseLine
 from benchmarks.segmentation.source import Source
+from benchmarks.sets import Picture, end_to_end, load_set
+from benchmarks.smoothing import SetNoise
 from benchmarks.trained import model_folder, trained
 from divseg import DivNoising
 from divseg.io.atomic import replacing
-
-LEVELS: dict[str, tuple[str, ...]] = {
-    "dsb2018_fluo": ("n20", "pg_mid", "pg_low"),
-    "bbbc039": ("pg_mid", "pg_low"),
-    "lowsnr_nuclei": ("real",),
-    "lowsnr_cells": ("real",),
-    "demo": ("demo",),
-}
-"""Sets of the benchmark and the noise levels of each."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +73,7 @@ class Cell:
 
     @cached_property
     def folds(self) -> list[Fold]:
-        """One fold where the set is parted; two that tune and score in turn where it is not."""
+        """One fold if the set has parts; two that tune and score in turn if it has none."""
         return make_folds(list(self.pictures.values()), self.most_tuned, self.most_scored)
 
     @property
@@ -91,9 +82,9 @@ class Cell:
         return all(p.clean is not None for p in self.pictures.values())
 
     @cached_property
-    def noise(self) -> NoiseLine:
+    def noise(self) -> SetNoise:
         """Noise of the set, estimated from its noisy images."""
-        return NoiseLine.of([p.noisy for p in self.pictures.values()])
+        return SetNoise.of([p.noisy for p in self.pictures.values()])
 
     def has_model(self, variant: str) -> bool:
         """Tell whether the model of a variant is in the cache."""
@@ -112,7 +103,7 @@ class Cell:
 
     @property
     def vanilla_digest(self) -> str:
-        """Short hash of the weights of the plain variational autoencoder, trained where it is not there."""
+        """Short hash of the weights of the plain variational autoencoder, trained first if it is not cached."""
         _ = self._vanilla
         return _digest(self._folder("vanilla"))
 
@@ -123,7 +114,7 @@ class Cell:
         return Source(picture, lambda: self.draw(picture, count=count), self.noise, others)
 
     def draw(self, picture: Picture, variant: str | None = None, count: int | None = None) -> NDArray[np.float32]:
-        """Return posterior samples, (K, Y, X), from the cache as far as they are there."""
+        """Return posterior samples, (K, Y, X), from the cache as far as it holds them."""
         variant, count = variant or self.variant, count or self.samples
         model = self.model if variant == self.variant else self._vanilla
         folder = self._folder(variant)
@@ -165,16 +156,14 @@ def make_folds(pictures: list[Picture], most_tuned: int | None = None, most_scor
     tune = [p.name for p in pictures if p.part == "validation"]
     score = [p.name for p in pictures if p.part == "test"]
     if tune:
-        return [Fold(_spread(tune, most_tuned), _spread(score, most_scored))]
+        return [Fold(_names(tune, most_tuned), _names(score, most_scored))]
     even, odd = score[::2], score[1::2]
     half = None if most_scored is None else max(1, most_scored // 2)
-    return [Fold(_spread(a, most_tuned), _spread(b, half)) for a, b in ((even, odd), (odd, even))]
+    return [Fold(_names(a, most_tuned), _names(b, half)) for a, b in ((even, odd), (odd, even))]
 
 
-def _spread(names: list[str], most: int | None) -> tuple[str, ...]:
-    if most is None or len(names) <= most:
-        return tuple(names)
-    return tuple(names[i] for i in np.linspace(0, len(names) - 1, most).round().astype(int))
+def _names(names: list[str], most: int | None) -> tuple[str, ...]:
+    return tuple(end_to_end(names, most))
 
 
 def _digest(folder: Path) -> str:

@@ -73,7 +73,7 @@ class Grid:
         return self.candidates[spec]
 
     def made(self, base: str, reference: NDArray[np.floating] | None = None) -> Any:
-        """Make the segmenter of a base, with image-level parameters from a reference where one is given."""
+        """Make the segmenter of a base, with image-level parameters from a reference if there is one."""
         if reference is None:
             return _made(base)
         return _made(base + (",normalize=image" if self.is_stardist else ",threshold=image")).fit(reference)
@@ -81,11 +81,11 @@ class Grid:
     def segment(self, segment: Any, image: NDArray[np.floating]) -> Raw:
         """Run what :meth:`made` gave on an image."""
         if self.is_stardist:
-            found = segment.details(image)
-            value = np.zeros(found.labels.max(initial=0) + 1)
-            seen = found.label < len(value)
-            value[found.label[seen]] = found.prob[seen]
-            return Raw(_small(found.labels), value)
+            details = segment.details(image)
+            value = np.zeros(details.labels.max(initial=0) + 1)
+            seen = details.label < len(value)
+            value[details.label[seen]] = details.prob[seen]
+            return Raw(_small(details.labels), value)
         labels = segment(image)
         return Raw(_small(labels), np.bincount(labels.ravel()).astype(float))
 
@@ -111,20 +111,20 @@ def make_grid(name: str, *, large: bool = False, device: str = "auto") -> Grid:
     """
     if name == "threshold":
         smooths, sizes = ((0, 1, 2, 4), (20, 100, 300)) if large else ((0, 1, 2), (20, 100))
-        found = {}
+        candidates = {}
         for method, smooth, split, size in product(METHODS, smooths, SPLITS, sizes):
             base = f"{method},smooth={smooth},split={split}"
-            found[f"{base},min_size={size}"] = (f"{base},min_size={sizes[0]}", float(size))
-        return Grid(name, found)
+            candidates[f"{base},min_size={size}"] = (f"{base},min_size={sizes[0]}", float(size))
+        return Grid(name, candidates)
     if name.startswith("stardist:") and "," not in name:
         own = float(cast(Any, segmenter(name)).thresholds.prob)  # a StarDist segmenter, which has them
         place = "" if device == "auto" else f",device={device}"
-        found = {}
+        candidates = {}
         for scale in SCALES if large else (1.0,):
             model = name if scale == 1.0 else f"{name},scale={scale:g}"
             base = f"{model},prob={min(*PROBABILITIES, own):g},processes=0{place}"
-            found |= {model: (base, own)} | {f"{model},prob={p:g}": (base, p) for p in PROBABILITIES}
-        return Grid(name, found)
+            candidates |= {model: (base, own)} | {f"{model},prob={p:g}": (base, p) for p in PROBABILITIES}
+        return Grid(name, candidates)
     segmenter(name)  # a slip in the string ends here
     return Grid(name, {name: (f"{name},processes=0" if name.startswith("stardist:") else name, 0.0)})
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.segmentation.smoothing import STRENGTHS, have_bm3d
-from benchmarks.segmentation.source import Key
+from benchmarks.images import Key
+from benchmarks.smoothing import STRENGTHS, have_bm3d
 from divseg.io import config_hash
 
 ENSEMBLES = ((0.5, 1.0, 1.5, 2.0, 3.0), (1.0, 1.5, 2.0, 3.0, 4.0), (1.5, 2.0, 3.0, 4.0, 6.0), (2.0, 3.0, 4.0, 6.0, 8.0))
@@ -15,6 +15,24 @@ ENSEMBLES = ((0.5, 1.0, 1.5, 2.0, 3.0), (1.0, 1.5, 2.0, 3.0, 4.0), (1.5, 2.0, 3.
 
 SPREADS = (0.25, 0.5, 0.75)
 """Shares of their distance from the MMSE that shrunk samples keep."""
+
+AS_RUN = "combination as divseg run"
+"""What ``divseg run`` does: one segmenter for all members, fixed strengths."""
+VIEWS_TUNED = "combination samples half + MMSE + smoothings"
+"""The fusion of ``divseg run``, with a segmenter and a strength tuned for each kind of member."""
+TIMED = ("MMSE", "single sample", "consensus clustering", AS_RUN)
+"""Inputs by which models of other training times are compared."""
+CURVE = (
+    "MMSE",
+    "consensus clustering",
+    "consensus mutex",
+    "consensus majority",
+    "consensus of means of 4",
+    VIEWS_TUNED,
+)
+"""Inputs of the curve, as far as they are in the table."""
+CALIBRATED = ("consensus clustering", "consensus mutex", VIEWS_TUNED)
+"""Inputs whose objects' existence is compared with the truth; it is always what the samples say."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +92,18 @@ class Input:
         most : int, optional
             Of numbered images only the first so many.
         """
-        found: list[Key] = []
+        keys: list[Key] = []
         for key in self.images:
             if "k" in key:
                 size = key[1] if key[0] == "group" else 1
                 count = max(1, samples // size)
-                known = tuple(setting if v == "*" else v for v in key)
-                found += [tuple(k if v == "k" else v for v in known) for k in range(min(count, most or count))]
+                numbered = tuple(setting if v == "*" else v for v in key)
+                keys += [tuple(k if v == "k" else v for v in numbered) for k in range(min(count, most or count))]
             elif "*" in key and isinstance(setting, tuple):
-                found += [tuple(one if v == "*" else v for v in key) for one in setting]
+                keys += [tuple(one if v == "*" else v for v in key) for one in setting]
             else:
-                found.append(tuple(setting if v == "*" else v for v in key))
-        return found
+                keys.append(tuple(setting if v == "*" else v for v in key))
+        return keys
 
 
 def catalogue(*, clean: bool, samples: int, mode: bool = True, others: Mapping[str, str] | None = None) -> list[Input]:

@@ -10,9 +10,17 @@ import pandas as pd
 
 from benchmarks.segmentation.cell import Cell
 from benchmarks.segmentation.grids import Grid
-from benchmarks.segmentation.inputs import Input
-from benchmarks.segmentation.results import Choice, Labels, combine, consensus, label_images, member_choice, scores
-from benchmarks.segmentation.source import Source
+from benchmarks.segmentation.inputs import CALIBRATED, CURVE, Input
+from benchmarks.segmentation.source import (
+    Choice,
+    Labels,
+    Source,
+    combine,
+    consensus,
+    label_images,
+    member_choice,
+    scores,
+)
 from benchmarks.segmentation.tuning import choose, tuned
 from divseg.consensus import Consensus, assess
 from divseg.io import config_hash, write_csv, write_json
@@ -20,23 +28,6 @@ from divseg.metrics import object_hits
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Numbers of samples of the curve."""
-AS_RUN = "combination as divseg run"
-"""What ``divseg run`` does: one segmenter for all members, fixed strengths."""
-VIEWS_TUNED = "combination samples half + MMSE + smoothings"
-"""The fusion of ``divseg run``, with a segmenter and a strength tuned for each kind of member."""
-TIMED = ("MMSE", "single sample", "consensus clustering", AS_RUN)
-"""Inputs by which models of other training times are compared."""
-CURVE = (
-    "MMSE",
-    "consensus clustering",
-    "consensus mutex",
-    "consensus majority",
-    "consensus of means of 4",
-    VIEWS_TUNED,
-)
-"""Inputs of the curve, as far as they are in the table."""
-CALIBRATED = ("consensus clustering", "consensus mutex", VIEWS_TUNED)
-"""Inputs whose objects' existence is compared with the truth; it is always what the samples say."""
 LEAST = 8
 """Samples from which on a combination has means of four among its members."""
 
@@ -51,8 +42,8 @@ def result_of(
         groups = [label_images(source, by_name[m], choice, grid, samples) for m, choice in choices.items()]
         fused, weights = combine(groups, row.fusion)
         fused = assess(fused.labels, groups[0])
-        told = "; ".join(f"{m} {w:.2f}: {choices[m].spec}" for m, w in zip(row.members, weights, strict=True))
-        return [fused.labels], fused, told
+        text = "; ".join(f"{m} {w:.2f}: {choices[m].spec}" for m, w in zip(row.members, weights, strict=True))
+        return [fused.labels], fused, text
     choice = chosen[row.name]
     masks = label_images(source, row, choice, grid, samples)
     if row.result == "fuse":
@@ -73,18 +64,18 @@ def score_picture(
     DataFrame
         Existence of each object of some consensuses, and whether the truth has it.
     """
-    found, objects = [], []
+    scored, objects = [], []
     truth, name = source.picture.masks, source.picture.name
     for row in wanted:
         masks, fused, spec = result_of(source, row, rows, chosen, grid, samples)
         setting = chosen[row.name].setting if row.name in chosen else None
         head = {"image": name, "input": row.name, "kind": row.kind, "definition": row.definition}
-        found.append({**head, "setting": str(setting), "spec": spec, **scores(masks, truth)})
+        scored.append({**head, "setting": str(setting), "spec": spec, **scores(masks, truth)})
         if fused is not None and row.name in CALIBRATED:
             hits = object_hits(fused.labels, truth)
             existence = fused.objects["existence"].to_numpy()
             objects.append(hits.assign(image=name, input=row.name, definition=row.definition, existence=existence))
-    return found, pd.concat(objects, ignore_index=True) if objects else pd.DataFrame()
+    return scored, pd.concat(objects, ignore_index=True) if objects else pd.DataFrame()
 
 
 def curve_picture(
@@ -103,7 +94,7 @@ def curve_picture(
             return [source.labels(("mmse", count), grid, chosen[row.name].spec)]
         return label_images(source, row, chosen[row.name], grid, count)
 
-    found = []
+    scored = []
     for row in (r for r in wanted if r.name in CURVE):
         for count in (c for c in COUNTS if c <= most):
             if row.members:
@@ -115,7 +106,7 @@ def curve_picture(
             else:
                 masks = label(row, count)
                 masks = masks if row.name == "MMSE" else [consensus(row, masks).labels]
-            found.append(
+            scored.append(
                 {
                     "image": source.picture.name,
                     "input": row.name,
@@ -124,7 +115,7 @@ def curve_picture(
                     **scores(masks, source.picture.masks),
                 }
             )
-    return found
+    return scored
 
 
 class Book:
@@ -168,15 +159,20 @@ class Book:
         return {k: self.config[k] for k in ("set", "level", "segmenter", "minutes", "variant")}
 
     def fill(
-        self, rows: Sequence[Input], tell: Callable[[str], None], *, only: Sequence[str] | None = None, curve: int = 0
+        self,
+        rows: Sequence[Input],
+        progress: Callable[[str], None],
+        *,
+        only: Sequence[str] | None = None,
+        curve: int = 0,
     ) -> list[tuple[tuple[str, ...], dict[str, Choice]]]:
         """Tune and score whatever is not there yet.
 
         Parameters
         ----------
         rows : sequence of Input
-        tell : callable
-            Told what is done.
+        progress : callable
+            Receives a line on what begins.
         only : sequence of str, optional
             Names of the rows that are tuned and scored; of combinations with ``fixed`` members these need not be there.
         curve : int
@@ -190,14 +186,14 @@ class Book:
         cell, chosen_by_fold = self.cell, []
         wanted = [row for row in rows if only is None or row.name in only]
         for fold in cell.folds:
-            options = {"samples": cell.samples, "most": self.most, "tell": tell}
+            options = {"samples": cell.samples, "most": self.most, "progress": progress}
             table = tuned(self.tuning, fold.tune, cell.source, wanted, self.grid, **options)
             chosen = choose(table, wanted, fold.tune)
             chosen_by_fold.append((fold.score, chosen))
             for name in fold.score:
-                self._score(name, wanted, rows, chosen, tell)
+                self._score(name, wanted, rows, chosen, progress)
                 if curve:
-                    self._curve(name, rows, chosen, curve, tell)
+                    self._curve(name, rows, chosen, curve, progress)
         return chosen_by_fold
 
     def _score(
@@ -206,12 +202,12 @@ class Book:
         wanted: Sequence[Input],
         rows: Sequence[Input],
         chosen: dict[str, Choice],
-        tell: Callable[[str], None],
+        progress: Callable[[str], None],
     ) -> None:
         missing = missing_rows(self.rows, name, wanted)
         if not missing:
             return
-        tell(f"score {name}: {len(missing)} inputs")
+        progress(f"score {name}: {len(missing)} inputs")
         source = self.cell.source(name)
         new, objects = score_picture(source, missing, rows, chosen, self.grid, self.cell.samples)
         if len(objects):
@@ -219,12 +215,12 @@ class Book:
         append(self.rows, pd.DataFrame([{**self.head, **row} for row in new]))
 
     def _curve(
-        self, name: str, rows: Sequence[Input], chosen: dict[str, Choice], most: int, tell: Callable[[str], None]
+        self, name: str, rows: Sequence[Input], chosen: dict[str, Choice], most: int, progress: Callable[[str], None]
     ) -> None:
         missing = missing_rows(self.curve, name, [r for r in rows if r.name in CURVE])
         if not missing:
             return
-        tell(f"curve {name}")
+        progress(f"curve {name}")
         new = curve_picture(self.cell.source(name, most), missing, rows, chosen, self.grid, most)
         append(self.curve, pd.DataFrame([{**self.head, **row} for row in new]))
 

@@ -1,97 +1,32 @@
-"""One picture and every image made of it: smoothed, denoised, sampled; each is made once and segmented once."""
+"""The label images of one picture, each made once, and what is scored of an input."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets import Picture
+from benchmarks.images import Images, Key
 from benchmarks.segmentation.grids import Grid, Raw
-from benchmarks.segmentation.smoothing import SMOOTHINGS, NoiseLine
+from benchmarks.segmentation.inputs import Input
+from benchmarks.smoothing import FIXED
+from divseg import evaluate, fuse
+from divseg.consensus import Consensus
+from divseg.metrics import agreement_weights
 
-Image = NDArray[np.float32]
-Key = tuple[Any, ...]
-"""Names an image of a picture: its kind, then what the kind needs, such as ``("gaussian", 2.0)``, ``("sample", 5)``."""
+Labels = NDArray[np.integer]
 
 
-class Source:
-    """The images of one picture.
+class Source(Images):
+    """The images of one picture, which has masks, and their label images."""
 
-    Parameters
-    ----------
-    picture : Picture
-        With its masks.
-    samples : callable
-        Returns the posterior samples, float32 (K, Y, X); called when they are first needed.
-    noise : NoiseLine
-        Of the set.
-    others : mapping of str to callable
-        Images made elsewhere, such as those of N2V, by kind.
-    """
-
-    def __init__(
-        self,
-        picture: Picture,
-        samples: Callable[[], Image],
-        noise: NoiseLine,
-        others: Mapping[str, Callable[[], Image]] | None = None,
-    ) -> None:
-        self.picture, self.noise, self.others = picture, noise, dict(others or {})
-        self._draw, self._samples = samples, None
-        self._images: dict[Key, Image] = {}
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._raw: dict[tuple[Key, str, bool], Raw] = {}
         self._made: dict[tuple[str, bool], Any] = {}
-
-    @property
-    def samples(self) -> Image:
-        """All posterior samples, (K, Y, X)."""
-        if self._samples is None:
-            self._samples = self._draw()
-        return self._samples
-
-    def image(self, key: Key) -> Image:
-        """Return an image by its key.
-
-        Raises
-        ------
-        KeyError
-            A kind that nobody knows.
-        """
-        kind = key[0]
-        if kind == "noisy":
-            return self.picture.noisy
-        if kind == "sample":
-            return self.samples[key[1]]
-        if key not in self._images:
-            self._images[key] = self._make(kind, key[1:])
-        return self._images[key]
-
-    def _make(self, kind: str, values: tuple[Any, ...]) -> Image:
-        if kind == "clean":
-            if self.picture.clean is None:
-                raise KeyError(f"{self.picture.name} has no clean image")
-            return self.picture.clean.astype(np.float32)
-        if kind == "mmse":  # of the first samples, or of all
-            return np.asarray(self.samples[: values[0] if values else None].mean(axis=0), np.float32)
-        if kind == "shrunk":
-            share, number = values
-            mean = self.image(("mmse",))
-            return np.asarray(mean + share * (self.samples[number] - mean), np.float32)
-        if kind == "group":
-            size, number = values
-            return np.asarray(self.samples[size * number : size * (number + 1)].mean(axis=0), np.float32)
-        if kind == "map":
-            import torch
-
-            from divseg.denoise.sampling.modes import seek_mode
-
-            return seek_mode(torch.from_numpy(np.array(self.samples))[:, None])[0].numpy()
-        if kind in SMOOTHINGS:
-            return SMOOTHINGS[kind](self.picture.noisy, values[0], self.noise)
-        return np.asarray(self.others[kind](), np.float32)
 
     def labels(self, key: Key, grid: Grid, spec: str, *, joint: bool = False) -> NDArray[np.integer]:
         """Segment an image of the picture.
@@ -121,7 +56,71 @@ class Source:
 
     def forget(self) -> None:
         """Free the images and label images; all can be made again."""
-        self._images.clear()
+        super().forget()
         self._raw.clear()
         self._made.clear()
-        self._samples = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the tuning chose for an input."""
+
+    setting: Any
+    spec: str
+    score: float = float("nan")
+
+
+def label_images(
+    source: Source, row: Input, choice: Choice, grid: Grid, samples: int, most: int | None = None
+) -> list[Labels]:
+    """Return the label images of an input, before any fusion, of at most `most` samples or groups."""
+    keys = row.keys(choice.setting, samples, most)
+    return [source.labels(key, grid, choice.spec, joint=row.joint) for key in keys]
+
+
+def member_choice(name: str, row: Input, chosen: Mapping[str, Choice]) -> Choice:
+    """Return setting and segmenter of a member of a combination."""
+    if not row.fusion.get("fixed"):
+        return chosen[name]
+    return Choice(FIXED.get(name), chosen[row.members[0]].spec)
+
+
+def consensus(row: Input, masks: Sequence[Labels]) -> Consensus:
+    """Fuse the label images of an input."""
+    return fuse(masks, **row.fusion)
+
+
+def scores(masks: Sequence[Labels], truth: Labels) -> dict[str, float]:
+    """Mean scores of label images of one picture."""
+    rows = [{k: v for k, v in evaluate(m, truth).as_row().items() if not isinstance(v, str)} for m in masks]
+    names = list(rows[0])
+    with np.errstate(all="ignore"):
+        values = np.array([[float(row[name]) for name in names] for row in rows])
+        means = values.mean(axis=0) if len(rows) > 1 else values[0]
+    return dict(zip(names, means.tolist(), strict=True))
+
+
+def combine(groups: Sequence[Sequence[Labels]], fusion: Mapping[str, Any]) -> tuple[Consensus, list[float]]:
+    """Fuse groups of label images, each with a weight learned from agreement alone.
+
+    A group's weight is the mean mAP of its label images with those of the other groups, so that what no other source
+    of segmentations confirms counts little; within a group all weigh the same. No truth is looked at. It is the
+    idea of agreement between views that differ in their errors (Blum and Mitchell 1998), with the simplest weights.
+
+    Parameters
+    ----------
+    groups : sequence of sequences of label images
+        One group for each kind of image: the samples, the MMSE, a smoothed image.
+    fusion : mapping
+        Options of :func:`divseg.fuse`; with ``first``, the share of the votes of the first group.
+
+    Returns
+    -------
+    Consensus
+    list of float
+        Weight of each group, with sum 1.
+    """
+    options = {name: value for name, value in fusion.items() if name != "fixed"}
+    weights = agreement_weights(groups, first=options.pop("first", None))
+    each = [w / len(group) for w, group in zip(weights, groups, strict=True) for _ in group]
+    return fuse([m for group in groups for m in group], weights=each, **options), weights

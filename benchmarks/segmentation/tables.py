@@ -1,4 +1,4 @@
-"""The tables: means with intervals, paired differences to the MMSE and to the best smoothing, gaps closed."""
+"""The tables: means with intervals, paired differences, gaps closed, cells counted; and the document of them all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from divseg.metrics import compare, summarize
+from benchmarks.segmentation.inputs import AS_RUN, VIEWS_TUNED
+from divseg.metrics import compare, summarize, to_markdown
 
 SHOWN = ("map", "ap50", "ap75", "seg", "det", "pq")
 """Scores of the tables."""
@@ -58,7 +59,7 @@ def differences_table(rows: pd.DataFrame, score: str = "map") -> pd.DataFrame:
     ``gap closed`` is (x - noisy) / (clean - noisy), ``MMSE gap closed`` is (x - MMSE) / (clean - MMSE), of mean scores.
     """
     means, best = rows.groupby("input", sort=False)[score].mean(), best_smoothing(rows)
-    found = []
+    lines = []
     for name in means.index:
         line: dict[str, Any] = {"input": name}
         for head, other in (("MMSE", "MMSE"), (f"{best}", best)):
@@ -66,12 +67,12 @@ def differences_table(rows: pd.DataFrame, score: str = "map") -> pd.DataFrame:
                 line |= _difference(rows, name, other, score, head)
         line["gap closed"] = gap(means, name, "noisy")
         line["MMSE gap closed"] = gap(means, name, "MMSE")
-        found.append(line)
-    return pd.DataFrame(found)
+        lines.append(line)
+    return pd.DataFrame(lines)
 
 
 def gap(means: pd.Series, name: str, start: str) -> str:
-    """Share of the way from `start` to the clean image that an input goes; empty where there is no such way."""
+    """Share of the way from `start` to the clean image that an input goes; empty if there is no such way."""
     if "clean" not in means or start not in means or name in (start, "clean"):
         return ""
     way = means["clean"] - means[start]
@@ -96,7 +97,7 @@ def cells(rows: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
 
 def overview(rows: pd.DataFrame, ours: str = "consensus clustering", score: str = "map") -> pd.DataFrame:
     """Return a row for each cell: one consensus beside the MMSE, the best smoothing and the fused smoothings."""
-    found = []
+    lines = []
     for (name, level, segmenter, minutes), part in cells(rows):
         names = set(part["input"])
         if ours not in names:
@@ -112,20 +113,20 @@ def overview(rows: pd.DataFrame, ours: str = "consensus clustering", score: str 
             if other in names:
                 line[f"minus {label}"] = next(iter(_difference(part, ours, str(other), score, "x").values()))
         line["gap closed"], line["of MMSE's"] = gap(means, ours, "noisy"), gap(means, ours, "MMSE")
-        found.append(line)
-    return pd.DataFrame(found).fillna("")
+        lines.append(line)
+    return pd.DataFrame(lines).fillna("")
 
 
 def samples_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the mean mAP of each cell's inputs with 1, 2, 4, ... samples."""
-    found = []
+    lines = []
     for (name, level, segmenter, _), part in cells(rows):
         means = part.pivot_table(index="input", columns="samples", values="map", sort=False)
         for who, line in means.sort_index(axis=1).iterrows():
             head = {"set": f"{name} {level}", "segmenter": segmenter, "images": str(part["image"].nunique())}
             shown = {str(count): "" if np.isnan(value) else f"{value:.3f}" for count, value in line.items()}
-            found.append({**head, "input": str(who), **shown})
-    return pd.DataFrame(found)
+            lines.append({**head, "input": str(who), **shown})
+    return pd.DataFrame(lines)
 
 
 def minutes_table(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -140,7 +141,7 @@ def minutes_table(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     names : sequence of str
         Inputs that depend on the training.
     """
-    found = []
+    lines = []
     for (name, level, segmenter), part in rows.groupby(CELL[:3], sort=False):
         if part["minutes"].nunique() < 2:
             continue
@@ -154,8 +155,8 @@ def minutes_table(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
             shown = {f"{m:g} min": f"{means[m]:.3f}" if m in means else "" for m in sorted(part["minutes"].unique())}
             if who not in names:
                 shown = dict.fromkeys(shown, f"{means.iloc[-1]:.3f}")
-            found.append({**head, "input": label, **shown})
-    return pd.DataFrame(found)
+            lines.append({**head, "input": label, **shown})
+    return pd.DataFrame(lines)
 
 
 def ranking(rows: pd.DataFrame) -> pd.DataFrame:
@@ -172,3 +173,111 @@ def ranking(rows: pd.DataFrame) -> pd.DataFrame:
     table.insert(0, "mean", table.mean(axis=1))
     texts = table.apply(lambda column: column.map(lambda v: "" if np.isnan(v) else f"{v:+.3f}"))
     return texts.rename_axis("input").reset_index()
+
+
+QUARTER = 0.25
+"""Share of the gap between MMSE and clean image that is asked for."""
+RIVALS = ("MMSE", "best smoothing", "N2V", "vanilla VAE", "fused Gaussians")
+
+
+def verdict(rows: pd.DataFrame, ours: str, score: str = "map") -> pd.DataFrame:
+    """Count the cells in which a consensus is above and below each rival.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of all cells.
+    ours : str
+        Input that is judged.
+    score : str
+        Column of `rows`.
+
+    Returns
+    -------
+    DataFrame
+        A row for each rival: number of cells, above in the mean, above with the whole 95 % interval, below with the
+        whole interval, the mean difference over the cells, and against the MMSE how often at least a quarter of its
+        gap to the clean image is closed with the interval above 0.
+    """
+    lines = []
+    for rival in RIVALS:
+        line: dict[str, Any] = {
+            "against": rival,
+            "cells": 0,
+            "above": 0,
+            "significantly above": 0,
+            "significantly below": 0,
+        }
+        differences, quarter, with_clean = [], 0, 0
+        for _, part in cells(rows):
+            other = best_smoothing(part, score) if rival == "best smoothing" else rival
+            means = part.groupby("input")[score].mean()
+            if ours not in means or other not in means:
+                continue
+            c = compare(part, ours, str(other), score)
+            line["cells"] += 1
+            line["above"] += c.difference > 0
+            line["significantly above"] += c.low > 0
+            line["significantly below"] += c.high < 0
+            differences.append(c.difference)
+            if rival == "MMSE" and "clean" in means and means["clean"] - means["MMSE"] > 0:
+                with_clean += 1
+                quarter += c.low > 0 and c.difference >= QUARTER * (means["clean"] - means["MMSE"])
+        if line["cells"]:
+            line["mean difference"] = f"{np.mean(differences):+.3f}"
+            line["a quarter of the gap, significantly"] = f"{quarter} of {with_clean}" if rival == "MMSE" else ""
+            lines.append({name: str(value) for name, value in line.items()})
+    return pd.DataFrame(lines)
+
+
+OURS = (AS_RUN, VIEWS_TUNED, "consensus clustering")
+"""Consensuses that the document begins with: what ``divseg run`` does, the same with more tuning, samples alone."""
+
+
+def report(rows: pd.DataFrame, notes: list[str]) -> str:
+    """Write everything as Markdown.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of all cells.
+    notes : list of str
+        What was left out, and why.
+    """
+    kinds = list(dict.fromkeys(rows.loc[rows["kind"].isin(["consensus", "combination"]), "input"]))
+    body = [
+        "Every input gets the same segmenter, tuned for it on the tuning part. Brackets: 95 % bootstrap interval by "
+        "image. The best smoothing is the kind that does best on the *scored* images. Count error: mean absolute. "
+        "Three consensuses are shown first: what `divseg run` does (half of the votes are the samples', the other half "
+        "those of their means, of the MMSE and of five smoothings, each kind weighted by agreement; one segmenter for "
+        "all and fixed smoothings), the same with segmenter and strength tuned for each kind, and the samples alone. "
+        "Significantly: with the whole interval.\n"
+    ]
+    body += [f"- {note}" for note in notes] + [""]
+    for name in (k for k in OURS if k in kinds):
+        body.append(f"## All cells: {name}\n")
+        for score in ("map", "ap50"):
+            body += [f"{NAMES[score]}:\n", to_markdown(overview(rows, name, score))]
+            body += [f"{NAMES[score]}, cells counted:\n", to_markdown(verdict(rows, name, score))]
+    body += ["## All cells: mean mAP minus that of the MMSE\n", to_markdown(ranking(rows))]
+    for (name, level, segmenter, minutes), part in cells(rows):
+        body.append(
+            f"## {name} {level}, `{segmenter}`, {minutes:g} min of training, {part['image'].nunique()} images\n"
+        )
+        body.append(to_markdown(scores_table(part, medians=str(name).startswith("lowsnr"))))
+        for score in ("map", "ap50"):
+            body += [f"{NAMES[score]}:\n", to_markdown(differences_table(part, score))]
+        body += ["Tuned:\n", _choices(part)]
+    return "\n".join(body)
+
+
+def _choices(part: pd.DataFrame) -> str:
+    tuned = part[part["kind"] != "combination"].drop_duplicates(["input", "setting", "spec"])
+    lines = []
+    for name, mine in tuned.groupby("input", sort=False):
+        words = [
+            f"`{s}`" + ("" if v in ("None", "nan") else f" of {v}")
+            for s, v in zip(mine["spec"], mine["setting"], strict=True)
+        ]
+        lines.append(f"- {name}: {' / '.join(words)}")
+    return "\n".join(lines) + "\n"

@@ -10,8 +10,7 @@ import pandas as pd
 
 from benchmarks.segmentation.grids import Grid
 from benchmarks.segmentation.inputs import Input
-from benchmarks.segmentation.results import Choice, consensus, label_images
-from benchmarks.segmentation.source import Source
+from benchmarks.segmentation.source import Choice, Source, consensus, label_images
 from divseg import evaluate
 from divseg.io import write_csv
 
@@ -35,7 +34,7 @@ def tune_picture(source: Source, rows: Iterable[Input], grid: Grid, samples: int
         Samples, or groups of samples, that are segmented for tuning.
     """
     truth, name, rows = source.picture.masks, source.picture.name, list(rows)
-    found: list[dict[str, object]] = []
+    scored: list[dict[str, object]] = []
     for number, row in enumerate(rows):
         for setting in row.settings:
             for spec in grid.specs:
@@ -44,9 +43,9 @@ def tune_picture(source: Source, rows: Iterable[Input], grid: Grid, samples: int
                     masks = [consensus(row, masks).labels]
                 score = float(np.mean([evaluate(m, truth).map for m in masks]))
                 values = [row.name, row.definition, str(setting), spec, name, score]
-                found.append(dict(zip(COLUMNS, values, strict=True)))
+                scored.append(dict(zip(COLUMNS, values, strict=True)))
         source.keep_only({key[0] for later in rows[number + 1 :] for key in later.images})
-    return found
+    return scored
 
 
 def choose(table: pd.DataFrame, rows: Sequence[Input], images: Iterable[str]) -> dict[str, Choice]:
@@ -88,9 +87,9 @@ def tuned(
     *,
     samples: int,
     most: int,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> pd.DataFrame:
-    """Return the tuning scores of pictures, from a file where they are there already; what is new is added to it.
+    """Return the tuning scores of pictures, from a file if it holds them already; new ones are added to it.
 
     Parameters
     ----------
@@ -102,8 +101,8 @@ def tuned(
         Returns a picture's source.
     rows, grid, samples, most
         As for :func:`tune_picture`.
-    tell : callable
-        Told which picture begins.
+    progress : callable
+        Receives a line on which picture begins.
     """
     table = (
         pd.read_csv(file, keep_default_na=False, na_values=[""]) if file.is_file() else pd.DataFrame(columns=COLUMNS)
@@ -115,7 +114,7 @@ def tuned(
         missing = [row for row in own if row.definition not in there]
         if not missing:
             continue
-        tell(f"tune on {name}: {len(missing)} inputs, {len(grid.specs)} candidates")
+        progress(f"tune on {name}: {len(missing)} inputs, {len(grid.specs)} candidates")
         source = source_of(name)
         new = pd.DataFrame(tune_picture(source, missing, grid, samples, most))
         table = pd.concat([table, new], ignore_index=True) if len(table) else new

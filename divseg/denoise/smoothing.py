@@ -21,7 +21,7 @@ GAUSSIAN_SIGMA, MEDIAN_SIZE, TV_WEIGHT, NL_MEANS_H, STABILISED_NL_MEANS_H = 1.0,
 
 
 @dataclass(frozen=True)
-class _Line:
+class NoiseLine:
     """Variance of the noise as ``slope * signal + intercept`` over the signals of an image."""
 
     slope: float
@@ -30,6 +30,7 @@ class _Line:
     high: float
 
     def variance(self, signal: float) -> float:
+        """Variance of the noise at a signal."""
         return max(self.slope * min(max(signal, self.low), self.high) + self.intercept, 1e-6)
 
     @property
@@ -64,27 +65,27 @@ def smoothed(image: NDArray[np.float32], noise: NoiseModel) -> Iterator[tuple[st
     line = _line(image, noise)
     yield "gaussian", ndi.gaussian_filter(image, GAUSSIAN_SIGMA)
     yield "median", ndi.median_filter(image, MEDIAN_SIZE)
-    stable = _stabilise(image, line)
+    stable = stabilise(image, line)
     total = denoise_tv_chambolle(stable, weight=TV_WEIGHT, max_num_iter=100)
-    yield "total variation", _restore(total, image, line)
+    yield "total variation", restore(total, image, line)
     std = line.variance(float(image.mean())) ** 0.5
     means = denoise_nl_means(image, h=NL_MEANS_H * std, sigma=std, patch_size=5, patch_distance=6, fast_mode=True)
     yield "non-local means", means.astype(np.float32)
     means = denoise_nl_means(stable, h=STABILISED_NL_MEANS_H, sigma=1.0, patch_size=7, patch_distance=9, fast_mode=True)
-    yield "stabilised non-local means", _restore(means, image, line)
+    yield "stabilised non-local means", restore(means, image, line)
 
 
-def _line(image: NDArray[np.float32], noise: NoiseModel) -> _Line:
+def _line(image: NDArray[np.float32], noise: NoiseModel) -> NoiseLine:
     """Return the line through the noise model's variance at a low and a high signal of the image."""
     low, high = (float(v) for v in np.percentile(ndi.gaussian_filter(image, 2), [1, 99.5]))
     signals = torch.tensor([[[low, high]]], device=noise.device)
     with torch.no_grad():
         first, last = noise.variance(signals).flatten().tolist()
     slope = (last - first) / max(high - low, 1e-6)
-    return _Line(slope, first - slope * low, low, high)
+    return NoiseLine(slope, first - slope * low, low, high)
 
 
-def _stabilise(image: NDArray[np.float32], line: _Line) -> NDArray[np.float64]:
+def stabilise(image: NDArray[np.float32], line: NoiseLine) -> NDArray[np.float64]:
     """Return the image on a scale on which the noise has a standard deviation of about one everywhere."""
     x = image.astype(np.float64)
     if line.flat:
@@ -93,8 +94,8 @@ def _stabilise(image: NDArray[np.float32], line: _Line) -> NDArray[np.float64]:
     return np.asarray(2 / line.slope * np.sqrt(np.maximum(inside, 0)))
 
 
-def _restore(stable: NDArray[np.float64], image: NDArray[np.float32], line: _Line) -> NDArray[np.float32]:
-    """Undo :func:`_stabilise`, algebraically."""
+def restore(stable: NDArray[np.float64], image: NDArray[np.float32], line: NoiseLine) -> NDArray[np.float32]:
+    """Undo :func:`stabilise`, algebraically."""
     if line.flat:
         return (stable * line.variance(float(image.mean(dtype=np.float64))) ** 0.5).astype(np.float32)
     signal = ((stable * line.slope / 2) ** 2 - 0.375 * line.slope**2 - line.intercept) / line.slope

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from divseg.errors import InputError
+from divseg.errors import InputError, one_line
 from divseg.io.json_lines import read_json_lines
 
 TRAINING_LOG = "training.jsonl"
@@ -62,8 +62,9 @@ def read_table(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         return pd.DataFrame()
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
-        cause = " ".join(str(error).split())
-        raise InputError(f"{path}: this is not a table of a run ({cause}); restore it or run again") from error
+        raise InputError(
+            f"{path}: this is not a table of a run ({one_line(error)}); restore it or run again"
+        ) from error
     return table.fillna(dict.fromkeys(_TEXT, ""))
 
 

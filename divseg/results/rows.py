@@ -90,14 +90,12 @@ def score_summary(scores: pd.DataFrame) -> pd.DataFrame:
     if scores.empty:
         return pd.DataFrame()
     table = summarize(scores, by="input")
-    order = list(dict.fromkeys(scores["input"]))
-    table = table.set_index("input").loc[order].reset_index()
     smooth = table["input"].str.startswith(GAUSSIAN)
     if smooth.any():
         best = int(np.argmax(np.where(smooth, table["map"].fillna(-1), -2)))
         width = str(table["input"].iloc[best]).removeprefix(GAUSSIAN)
         table = table[~smooth | (table.index == best)].copy()
-        table["input"] = table["input"].where(table.index != best, f"best gaussian (sigma={width})")
+        table["input"] = table["input"].where(table.index != best, BEST_GAUSSIAN.format(width))
     return table.reset_index(drop=True)
 
 

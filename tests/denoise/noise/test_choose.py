@@ -38,7 +38,7 @@ def test_learned_and_estimated():
     [
         ("gausian", "did you mean 'gaussian'"),
         ("cauchy", r"known: learned, .* file \(.json, .npz, .npy\)"),
-        ("gaussian,std=2", "no option 'sd'; did you mean 'std'"),
+        ("gaussian,sd=2", "no option 'sd'; did you mean 'std'"),
         ("gaussian,std=much", "must be a number"),
         ("gaussian,std=nan", "must be a number"),
         ("gaussian,std=-1", "above 0"),

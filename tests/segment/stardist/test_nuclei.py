@@ -11,7 +11,7 @@ from stardist.data import test_image_nuclei_2d as bundled_image
 from divseg import evaluate, segmenter
 from divseg.segment.stardist.models import model_folder
 
-SPLIT = Path(__file__).parents[3] / "benchmarks" / "stardist_nuclei_split.csv"
+SPLIT = Path(__file__).parents[3] / "benchmarks" / "nuclei_model" / "split.csv"
 PLAIN = "stardist:nuclei,device=cpu,processes=0"
 
 

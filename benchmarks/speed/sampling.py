@@ -1,0 +1,74 @@
+"""How fast are samples drawn, against the reference's loop? Both in one run, turn by turn.
+
+    python -m benchmarks.speed sampling [--samples 64] [--sides 512 1024] [--rounds 3] [--device auto]
+
+Speed does not depend on what the network has learned, so it has random weights. Every round times the reference's loop
+(`benchmarks/speed/reference.py`) and ours, one after the other, on the same image; medians over the rounds are shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from benchmarks.record import write_result
+from benchmarks.speed.clock import seconds
+from benchmarks.speed.reference import plain_copy, reference_samples
+from divseg import DivNoising
+from divseg.denoise.networks.flat import DivNoisingNet
+from divseg.denoise.noise import Gaussian
+from divseg.device import choose_device
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--name", default="sampling_speed", help="of the table")
+
+
+def run(a: argparse.Namespace) -> None:
+    device = choose_device(a.device)
+    torch.manual_seed(0)
+    network = DivNoisingNet()
+    network.initialise()
+    model = DivNoising(network, Gaussian(20.0), 100.0, 30.0, device=device)
+    reference = plain_copy(network, device)
+    rows = [
+        "| image | reference loop (s) | divseg fp32 (s) | faster | divseg bf16 (s) | faster |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for side in a.sides:
+        noisy = np.random.default_rng(0).normal(100, 30, (side, side)).astype(np.float32)
+
+        def ours(precision: str, noisy: np.ndarray = noisy) -> None:
+            for batch in model.sample(noisy, n=a.samples, seed=0, precision=precision):
+                batch.cpu().numpy()
+
+        ways: dict[str, Callable[[], object]] = {
+            "reference": lambda noisy=noisy: reference_samples(reference, noisy, a.samples, model.intensity),
+            "fp32": lambda ours=ours: ours("fp32"),
+            "bf16": lambda ours=ours: ours("bf16"),
+        }
+        model.draw(noisy, range(4))  # everything is loaded and warm
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(a.rounds):
+            for name, work in ways.items():
+                times[name].append(seconds(work))
+        t = {name: float(np.median(values)) for name, values in times.items()}
+        rows.append(
+            f"| {side}x{side} | {t['reference']:.1f} | {t['fp32']:.1f} | {t['reference'] / t['fp32']:.1f}x | "
+            f"{t['bf16']:.1f} | {t['reference'] / t['bf16']:.1f}x |"
+        )
+        print(rows[-1], flush=True)
+    body = (
+        f"{a.samples} samples of one image, encoding included; medians of {a.rounds} rounds in turn on {device}.\n\n"
+        + "\n".join(rows)
+    )
+    sides = " ".join(map(str, a.sides))
+    command = f"python -m benchmarks.speed sampling --samples {a.samples} --sides {sides} --rounds {a.rounds}"
+    write_result(a.name, "Speed of sampling against the reference loop", command, body)
