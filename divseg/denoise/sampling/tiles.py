@@ -155,8 +155,9 @@ def encode(
     with torch.inference_mode(), autocast(device, dtype):
         for spans in tile_spans(sides, tile):
             wide = widen(spans, halo, sides)
-            part = torch.from_numpy(normalization.normalize(pixels[(slice(None), *_slices(wide))]))[None].to(device)
-            features = network.encode(part.contiguous(memory_format=LAYOUT[dims]))
+            part = normalization.normalize(pixels[(slice(None), *_slices(wide))])
+            x = torch.from_numpy(np.ascontiguousarray(part))[None].to(device)  # the layout decides how sums are rounded
+            features = network.encode(x.contiguous(memory_format=LAYOUT[dims]))
             for stride, level, values in zip(config.strides, levels, features, strict=True):
                 region, around = (tuple((a // stride, b // stride) for a, b in box) for box in (spans, wide))
                 crop(level, _slices(region)).copy_(crop(values[0], within(region, around)))
