@@ -133,8 +133,8 @@ class DivNoising:
         Parameters
         ----------
         images : image, array (Y, X) or (N, Y, X), or sequence of them
-            Noisy images of one kind, camera and setting, of any sizes. Volumes and images with several
-            channels are given as :class:`divseg.io.Image` with axes ZYX, CYX or CZYX.
+            Noisy images of one kind, camera and setting, of any sizes. Give volumes and images with several
+            channels as :class:`divseg.io.Image` with axes ZYX, CYX or CZYX.
         noise : str, NoiseModel, or sequence of them
             One for all channels, or one for each.
             ``"learned"``: Poisson-Gaussian, started from the images' photon-transfer curve and co-learned;
