@@ -56,7 +56,7 @@ def lowsnr(count: int) -> list[np.ndarray]:
 
 
 SETS = {
-    "dim": (dim, ["gaussian,sd=20", "learned"]),
+    "dim": (dim, ["gaussian,std=20", "learned"]),
     "pg_low": (pg_low, ["poisson-gaussian,a=5,b=-475", "learned"]),
     "lowsnr": (lowsnr, ["learned"]),
 }

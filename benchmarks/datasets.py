@@ -51,7 +51,7 @@ class Picture:
 def known_noise(level: str) -> str | None:
     """Return the noise of a simulated level in divseg's words, None for real noise."""
     if level in GAUSSIAN:
-        return f"gaussian,sd={GAUSSIAN[level]:g}"
+        return f"gaussian,std={GAUSSIAN[level]:g}"
     if level in POISSON:
         # var = gain^2 * photons + read^2 with signal = BASE + gain * photons
         _, _, gain, read = POISSON[level]

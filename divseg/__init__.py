@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from divseg.consensus import Consensus as Consensus
+    from divseg.consensus import LabelStack as LabelStack
     from divseg.consensus import assess as assess
     from divseg.consensus import fuse as fuse
     from divseg.denoise import DivNoising as DivNoising
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from divseg.metrics import Scores as Scores
     from divseg.metrics import calibrate as calibrate
     from divseg.metrics import evaluate as evaluate
+    from divseg.results.open_run import Run as Run
+    from divseg.results.open_run import open_run as open_run
     from divseg.segment import segmenter as segmenter
+    from divseg.workflow.engine import Result as Result
+    from divseg.workflow.run import run as run
 
 try:
     __version__ = version("divseg")
@@ -35,12 +40,17 @@ _PUBLIC = {
     "DivNoising": "divseg.denoise",
     "DivsegError": "divseg.errors",
     "Image": "divseg.io",
+    "LabelStack": "divseg.consensus",
+    "Result": "divseg.workflow.engine",
+    "Run": "divseg.results.open_run",
     "Scores": "divseg.metrics",
     "assess": "divseg.consensus",
     "calibrate": "divseg.metrics",
     "evaluate": "divseg.metrics",
     "fuse": "divseg.consensus",
+    "open_run": "divseg.results.open_run",
     "read": "divseg.io",
+    "run": "divseg.workflow.run",
     "segmenter": "divseg.segment",
 }
 _MODULES = {"noise": "divseg.denoise.noise"}

@@ -177,9 +177,9 @@ def report_command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by divseg run.")],
 ) -> int:
     """Write the report of a run folder again."""
-    from divseg.workflow.finalize import rebuild_report
+    from divseg.report import write_report
 
-    print(rebuild_report(folder))
+    print(write_report(folder))
     return OK
 
 

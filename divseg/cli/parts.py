@@ -31,8 +31,8 @@ def denoise_command(
         typer.Option(help="Also write the bounds of this fraction of the samples, e.g. 0.9.", show_default=False),
     ] = None,
     mode: Annotated[bool, typer.Option("--mode", help="Also write the maximum a posteriori.")] = False,
-    augment: Annotated[
-        bool, typer.Option("--augment", help="Test-time augmentation: draw from turned and flipped images in turn.")
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Test-time augmentation: draw from turned and flipped images in turn.")
     ] = False,
     jobs: o.Jobs = 1,
     executor: o.ExecutorName = None,
@@ -54,7 +54,7 @@ def denoise_command(
             source,
             model,
             out,
-            DenoiseSettings(keep=sample_numbers(keep), interval=interval, mode=mode, augment=augment, **drawn),
+            DenoiseSettings(keep=sample_numbers(keep), interval=interval, mode=mode, tta=tta, **drawn),
             options=_options(jobs, executor, shard, redo),
             dry_run=dry_run,
             reporter=show,

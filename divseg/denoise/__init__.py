@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from divseg.denoise.divnoising import DivNoising as DivNoising
-from divseg.denoise.networks.flat import NetworkConfig as NetworkConfig
-from divseg.denoise.networks.hierarchical import LadderConfig as LadderConfig
-from divseg.denoise.sampling.stopping import Until as Until
+from divseg.denoise.networks.flat import FlatConfig as FlatConfig
+from divseg.denoise.networks.hierarchical import HierarchicalConfig as HierarchicalConfig
+from divseg.denoise.sampling.stopping import StoppingRule as StoppingRule
 from divseg.denoise.training.settings import TrainSettings as TrainSettings
 
-__all__ = ["DivNoising", "LadderConfig", "NetworkConfig", "TrainSettings", "Until"]
+__all__ = ["DivNoising", "FlatConfig", "HierarchicalConfig", "StoppingRule", "TrainSettings"]

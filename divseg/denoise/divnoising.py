@@ -4,97 +4,129 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from divseg.denoise.model_folder import load_parts, save_model
-from divseg.denoise.networks.base import LatentNet, NetworkShape
+from divseg.denoise import dihedral, display
+from divseg.denoise.model_folder import ModelParts, load_parts, save_model
+from divseg.denoise.networks.base import VAEConfig
 from divseg.denoise.networks.registry import build_network, parse_network
-from divseg.denoise.noise import NoiseModel, photon_transfer
-from divseg.denoise.normalization import Intensity
-from divseg.denoise.out_of_distribution import Familiarity, familiarity
+from divseg.denoise.noise import photon_transfer
+from divseg.denoise.out_of_distribution import OutOfDistribution, out_of_distribution
 from divseg.denoise.precision import channels_last, sampling_dtype
-from divseg.denoise.sampling.estimates import RunningMoments, moments
+from divseg.denoise.sampling.estimates import (
+    MAP_BANDWIDTH,
+    Estimates,
+    RunningMoments,
+    check_levels,
+    moments,
+    tiled_estimates,
+)
 from divseg.denoise.sampling.latent_noise import image_key
 from divseg.denoise.sampling.sampler import Sampler
-from divseg.denoise.sampling.stopping import Until
-from divseg.denoise.sampling.tiled_estimates import Estimates, check_levels, estimate_tilewise
+from divseg.denoise.sampling.stopping import StoppingRule
 from divseg.denoise.sampling.tiles import Posterior, check_tile, encode
-from divseg.denoise.sampling.tta import AugmentedSampler, view_of
+from divseg.denoise.sampling.tta import TTASampler
+from divseg.denoise.training.checkpoint import Resume
 from divseg.denoise.training.data import TrainingData
 from divseg.denoise.training.likelihood import NoiseChoice, choose_likelihood
 from divseg.denoise.training.schedule import Budget
 from divseg.denoise.training.settings import TrainSettings
 from divseg.denoise.training.trainer import Progress, Trainer, check_not_collapsed
-from divseg.denoise.validation import TrainingImages, pixels_for
-from divseg.denoise.validation import plane as plane
+from divseg.denoise.validation import ImageLike, ImagesLike, TrainingImages, checked_image
 from divseg.device import choose_device
 from divseg.errors import DivsegWarning, InputError, ModelError
 
 DEFAULT_MINUTES = 10.0
 
+SampleCount: TypeAlias = int | Literal["auto"] | StoppingRule
+"""Number of samples, or the rule that decides it."""
+
+
+class SamplingOptions(TypedDict, total=False):
+    """Options of :meth:`DivNoising.sample` that do not say how many samples are drawn."""
+
+    seed: int
+    batch_size: int | None
+    tile: int | None
+    precision: str
+    tta: bool
+
 
 class DivNoising:
     """A trained DivNoising model: posterior samples of clean images from noisy ones.
 
-    Made by :meth:`fit` or :meth:`load`.
+    Use :meth:`fit` or :meth:`load` to make one.
+
+    Parameters
+    ----------
+    parts : ModelParts
+        Network, noise model, normalization, and the record of the training.
+    device : str or torch.device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
 
     Attributes
     ----------
     network : LatentNet
         The torch module.
     noise : NoiseModel
-        How a noisy pixel scatters around its clean value, in intensity units.
-    intensity : Intensity
+        Distribution of a noisy pixel around its clean value, in intensity units.
+    normalization : Normalization
         Mean and standard deviation of the training images, channel by channel.
     training : dict
-        What training did: steps, seconds, KL per pixel, device.
+        Record of the training: steps, seconds, KL per pixel, device and others.
     history : list of dict
-        Figures during training.
+        Lines of the training log.
 
     References
     ----------
     Prakash, Krull, Jug, "Fully unsupervised diversity denoising with convolutional variational
     autoencoders", ICLR 2021, arXiv:2006.06072.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from divseg import DivNoising
+    >>> y, x = np.mgrid[:64, :64]
+    >>> clean = 100.0 + 80.0 * (np.hypot(y - 32, x - 32) < 20)
+    >>> noisy = np.random.default_rng(0).normal(clean, 20.0)
+    >>> model = DivNoising.fit(noisy, noise="estimated", network="flat,filters=8,latents=8", train_steps=20)
+    >>> samples = [batch.cpu().numpy() for batch in model.sample(noisy, n=3, batch_size=1)]
+    >>> samples[0].shape
+    (1, 64, 64)
+    >>> model.mmse(noisy, n=8).shape
+    (64, 64)
     """
 
-    def __init__(
-        self,
-        network: LatentNet,
-        noise: NoiseModel,
-        mean: float | Sequence[float],
-        sd: float | Sequence[float],
-        training: dict[str, Any] | None = None,
-        history: list[dict[str, float]] | None = None,
-        device: str | torch.device = "auto",
-    ) -> None:
+    def __init__(self, parts: ModelParts, *, device: str | torch.device = "auto") -> None:
         self.device = choose_device(device)
-        self.network = channels_last(network, self.device).eval()
-        self.noise = noise
-        noise.to(self.device)
-        self.intensity = Intensity.of(mean, sd)
-        self.training, self.history = training or {}, history or []
+        self.network = channels_last(parts.network, self.device).eval()
+        self.noise = parts.noise
+        self.noise.to(self.device)
+        self.normalization = parts.normalization
+        self.training, self.history = parts.training, parts.history
 
     @classmethod
     def fit(
         cls,
-        images: Any,
+        images: ImagesLike,
         *,
         noise: NoiseChoice = "learned",
         train_steps: int | None = None,
         train_minutes: float | None = None,
         seed: int = 0,
         device: str | torch.device = "auto",
-        network: NetworkShape | str | None = None,
+        network: VAEConfig | str | None = None,
         settings: TrainSettings | None = None,
         progress: Progress | None = None,
         checkpoints: str | Path | None = None,
-        resume: bool = False,
+        resume: Resume = False,
     ) -> Self:
         """Train on noisy images alone.
 
@@ -104,31 +136,34 @@ class DivNoising:
             Noisy images of one kind, camera and setting, of any sizes. Volumes and images with several
             channels are given as :class:`divseg.io.Image` with axes ZYX, CYX or CZYX.
         noise : str, NoiseModel, or sequence of them
-            For each channel, or one for all of them.
+            One for all channels, or one for each.
             ``"learned"``: Poisson-Gaussian, started from the images' photon-transfer curve and co-learned;
-            ``"estimated"``: the same, held at the estimate; ``"gaussian,std=20"``,
+            ``"estimated"``: the same, fixed at the estimate; ``"gaussian,std=20"``,
             ``"poisson-gaussian,a=2,b=-180"``: known; or a noise model. ``"none"``: squared error without
             a noise model, an ordinary variational autoencoder, as a baseline.
         train_steps, train_minutes : optional
-            Budget; the first to run out ends training. Ten minutes where neither is given.
+            Budget; the first to run out ends training. Ten minutes by default.
         seed : int
             With a budget in steps, the same seed gives the same model on the same machine.
         device : str or torch.device
             ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
-        network : str, NetworkConfig or LadderConfig, optional
-            ``"ladder"``, ``"flat"`` or either with settings, such as ``"flat,depth=3,filters=16"``
-            (:func:`divseg.denoise.networks.registry.parse_network`). A ladder for images, flat for volumes, where it is
-            not given.
+        network : str, FlatConfig or HierarchicalConfig, optional
+            ``"hierarchical"``, ``"flat"`` or either with settings, such as ``"flat,depth=3,filters=16"``
+            (:func:`divseg.denoise.networks.registry.parse_network`). By default hierarchical for images, flat for
+            volumes.
         settings : TrainSettings, optional
-            Settings of the optimiser.
+            Settings of the optimizer.
         progress : callable, optional
-            Called now and then with a dict of figures: step, progress (0 to 1), loss, kl, seconds.
+            Called at intervals with a dict of figures: step, progress (0 to 1), loss, kl, seconds.
         checkpoints : path, optional
-            Folder for a checkpoint and the log, written every ``settings.checkpoint_every`` steps. Give the
-            model folder: :meth:`save` then removes the checkpoint.
-        resume : bool
+            Folder for a checkpoint and the log, written every ``settings.checkpoint_every`` steps, at least once a
+            minute, after Ctrl-C, and after the last step. Give the model folder: :meth:`save` then removes the
+            checkpoint.
+        resume : bool or "auto"
             Go on from the checkpoint in `checkpoints`, with the same images and settings. On a CPU with a
-            budget in steps, the model is bit for bit that of a training that was never interrupted.
+            budget in steps, the model is bit for bit that of a training that was never interrupted. ``"auto"``
+            begins anew if there is no checkpoint, or only one that is damaged or belongs to other images or
+            settings, which is then renamed.
 
         Returns
         -------
@@ -138,22 +173,33 @@ class DivNoising:
         ------
         InputError
             If the images cannot be trained on.
+        ConfigError
+            If a setting is unknown or impossible, or the checkpoint belongs to another training.
+        ModelError
+            If the checkpoint is missing or damaged, and `resume` is not ``"auto"``.
         TrainingError
             If training broke down or collapsed.
+
+        Warns
+        -----
+        DivsegWarning
+            If ``resume="auto"`` renamed a checkpoint, or if only some of the images fit into memory.
         """
         if train_steps is None and train_minutes is None:
             train_minutes = DEFAULT_MINUTES
         budget = Budget(train_steps, train_minutes)
         settings = settings or TrainSettings()
-        chosen = choose_device(device)
-        stack = TrainingImages(images, parse_network(network) if isinstance(network, str) else network)
-        config = stack.config
-        data = TrainingData(stack, settings.patch, config.stride, dims=config.dims, held_out=settings.held_out)
-        model = choose_likelihood(noise, lambda c: photon_transfer(_planes(data, c)), data.intensity.sd)
+        on = choose_device(device)
+        checked = TrainingImages(images, parse_network(network) if isinstance(network, str) else network)
+        config = checked.config
+        data = TrainingData(
+            checked, settings.patch, config.stride, dims=config.dims, validation_split=settings.validation_split
+        )
+        model = choose_likelihood(noise, lambda c: photon_transfer(_planes(data, c)), data.normalization.std)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = build_network(config)
-            net.initialise()
+            net.initialize()
         trainer = Trainer(
             net,
             model,
@@ -161,15 +207,14 @@ class DivNoising:
             budget=budget,
             settings=settings,
             seed=seed,
-            device=chosen,
+            device=on,
             checkpoints=checkpoints,
             resume=resume,
         )
         record = trainer.run(progress)
         check_not_collapsed(record)
-        summary = record.to_dict() | {"noise": model.to_dict()}
-        mean, sd = data.intensity.plain
-        return cls(net, model, mean, sd, summary, record.history, chosen)
+        training = record.to_dict() | {"noise": model.to_dict()}
+        return cls(ModelParts(net, model, data.normalization, training, record.history), device=on)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str | torch.device = "auto") -> Self:
@@ -178,68 +223,94 @@ class DivNoising:
         Raises
         ------
         ModelError
-            If a file is missing, damaged, or from a newer version.
+            If a file is missing, damaged, or from another version.
         """
-        return cls(**load_parts(folder), device=device)
+        return cls(load_parts(folder), device=device)
+
+    @property
+    def parts(self) -> ModelParts:
+        """What makes the model, as :meth:`save` writes it."""
+        return ModelParts(self.network, self.noise, self.normalization, self.training, self.history)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the model to a folder that needs nothing else; returns the folder."""
-        return save_model(self, folder)
+        """Write the model to a folder that needs nothing else, and return the folder.
+
+        Raises
+        ------
+        OutputError
+            If the folder holds something that is not a divseg model, or cannot be written.
+        """
+        return save_model(self.parts, folder)
+
+    def __repr__(self) -> str:
+        return display.text(self.parts)
+
+    def _repr_html_(self) -> str:
+        return display.html(self.parts)
 
     @property
     def mean(self) -> float | list[float]:
         """Mean of the training images: a number, or one for each of several channels."""
-        return self.intensity.plain[0]
+        return self.normalization.to_config()["mean"]
 
     @property
-    def sd(self) -> float | list[float]:
+    def std(self) -> float | list[float]:
         """Standard deviation of the training images: a number, or one for each of several channels."""
-        return self.intensity.plain[1]
+        return self.normalization.to_config()["std"]
 
-    def posterior(self, image: Any, *, tile: int | None = None, precision: str = "fp32") -> Posterior:
-        """Encode an image; the posterior can be sampled as often as needed without encoding again."""
-        pixels = pixels_for(self.network.config, image)
-        return self._encode(pixels, image_key(pixels), tile, precision)
+    def posterior(self, image: ImageLike, *, tile: int | None = None, precision: str = "fp32") -> Posterior:
+        """Encode an image; the posterior can be sampled as often as needed without encoding again.
 
-    def _encode(self, pixels: NDArray[np.generic], key: int, tile: int | None, precision: str) -> Posterior:
-        config = self.network.config
-        side = check_tile(tile, config.stride, self.device, config.dims)
-        return encode(self.network, pixels, key, side, self.intensity, sampling_dtype(precision))
+        Parameters
+        ----------
+        image : Image or array
+            A noisy image, as for :meth:`sample`.
+        tile, precision
+            As for :meth:`sample`.
+        """
+        checked = checked_image(self.network.config, image)
+        return self._encode(checked.data, image_key(checked.fingerprint), self._tile(tile), sampling_dtype(precision))
+
+    def _tile(self, tile: int | None) -> int:
+        return check_tile(tile, self.network.config.stride, self.device, self.network.config.dims)
+
+    def _encode(self, pixels: NDArray[np.generic], key: int, tile: int, dtype: torch.dtype) -> Posterior:
+        return encode(self.network, pixels, key, tile, self.normalization, dtype)
 
     def sample(
         self,
-        image: Any,
+        image: ImageLike | Posterior,
         *,
-        n: int | Literal["auto"] | Until = 32,
+        n: SampleCount = 32,
         seed: int = 0,
         batch_size: int | None = None,
         tile: int | None = None,
         precision: str = "fp32",
-        augment: bool = False,
+        tta: bool = False,
     ) -> Iterator[Tensor]:
         """Draw clean images from the posterior, lazily.
 
-        Sample k depends on the model, the image's pixels, `seed`, `augment` and k alone: not on `n`,
+        Sample k depends on the model, the image's pixels, `seed`, `tta` and k alone: not on `n`,
         `batch_size`, `tile`, or on what else is computed.
 
         Parameters
         ----------
         image : Image or array, shape (Y, X) or as the model was trained, or Posterior
             A noisy image, or what :meth:`posterior` returned for it.
-        n : int, "auto" or Until
-            Number of samples. ``"auto"`` draws until the mean is known well enough; :class:`Until` says
-            how well, and can watch a consensus.
+        n : int, "auto" or StoppingRule
+            Number of samples. ``"auto"`` draws until the mean is accurate enough; a :class:`StoppingRule` sets
+            how accurate.
         seed : int
             Seed of the latent noise.
         batch_size : int, optional
-            Samples decoded at once; measured on the device by default, and halved where memory runs out.
+            Samples decoded at once; measured on the device by default, and halved if memory runs out.
         tile : int, optional
             Side in pixels of the tiles the network works on; chosen by device by default.
         precision : str
-            ``"fp32"``, or ``"bf16"`` for the network's trunk: faster where the hardware has it, with
+            ``"fp32"``, or ``"bf16"`` for the network's convolutions: faster on hardware that supports it, with
             differences far below the spread of the samples.
-        augment : bool
-            Test-time augmentation: sample k is drawn from turned and flipped view ``k % 8`` of the image.
+        tta : bool
+            Test-time augmentation: sample k is drawn from turned and flipped version ``k % 8`` of the image.
 
         Yields
         ------
@@ -249,142 +320,150 @@ class DivNoising:
         Warns
         -----
         DivsegWarning
-            If the image is far from what the model was trained on (not where a posterior is given).
+            If the image is unlike those that the model was trained on; once for each posterior.
         """
-        until = _until(n)
-        sampler = self._sampler(image, seed, batch_size, tile, precision, augment)
-        pixels = None if isinstance(image, Posterior) else pixels_for(self.network.config, image)
-        return self._draw(sampler, until, pixels)
+        rule = _stopping_rule(n)
+        sampler = self._sampler(image, seed=seed, batch_size=batch_size, tile=tile, precision=precision, tta=tta)
+        return self._draw(sampler, rule)
 
     def _sampler(
-        self, image: Any, seed: int, batch: int | None, tile: int | None, precision: str, augment: bool
-    ) -> Sampler | AugmentedSampler:
-        config, dtype = self.network.config, sampling_dtype(precision)
-        side = check_tile(tile, config.stride, self.device, config.dims)
+        self,
+        image: ImageLike | Posterior,
+        *,
+        seed: int = 0,
+        batch_size: int | None = None,
+        tile: int | None = None,
+        precision: str = "fp32",
+        tta: bool = False,
+    ) -> Sampler | TTASampler:
+        side, dtype = self._tile(tile), sampling_dtype(precision)
         if isinstance(image, Posterior):
-            if augment:
-                raise InputError("augment=True needs the image itself: its turned views are encoded too")
-            return Sampler(self.network, image, seed, side, batch, dtype)
-        pixels = pixels_for(config, image)
-        key = image_key(pixels)
+            if tta:
+                raise InputError("tta=True needs the image itself: its turned and flipped versions are encoded too")
+            return Sampler(self.network, image, seed, side, batch_size, dtype)
+        checked = checked_image(self.network.config, image)
+        key = image_key(checked.fingerprint)
 
-        def of_view(view: int) -> Sampler:
-            turned = view_of(pixels, view) if view else pixels
-            return Sampler(self.network, self._encode(turned, key, tile, precision), seed, side, batch, dtype)
+        def make(version: int) -> Sampler:
+            posterior = self._encode(dihedral.transform(checked.data, version), key, side, dtype)
+            return Sampler(self.network, posterior, seed, side, batch_size, dtype)
 
-        return AugmentedSampler(of_view) if augment else of_view(0)
+        return TTASampler(make) if tta else make(0)
 
-    def _draw(
-        self, sampler: Sampler | AugmentedSampler, until: int | Until, pixels: NDArray[np.generic] | None
-    ) -> Iterator[Tensor]:
-        """Yield batches in intensity units until there are enough; look at the first sample of an image."""
+    def _draw(self, sampler: Sampler | TTASampler, rule: int | StoppingRule) -> Iterator[Tensor]:
+        """Yield batches in intensity units until there are enough; compare the first sample with the image."""
         shape = sampler.shape
-        running = RunningMoments() if isinstance(until, Until) else None
-        drawn, stop = 0, until.next_check(0) if isinstance(until, Until) else until
+        running = RunningMoments() if isinstance(rule, StoppingRule) else None
+        drawn, stop = 0, rule.next_check(0) if isinstance(rule, StoppingRule) else rule
         while drawn < stop:
-            for normalised in sampler.batches(drawn, stop):
-                batch = self.intensity.restore(normalised)
-                if drawn == 0 and pixels is not None:
-                    self._look(sampler.upright, pixels, batch[0])
+            for normalized in sampler.batches(drawn, stop):
+                batch = self.normalization.denormalize(normalized)
+                if drawn == 0:
+                    self._warn_if_ood(sampler.original, batch[0])
                 drawn += len(batch)
                 if running is not None:
                     running.add(batch)
                 yield batch.reshape(-1, *shape)
-            if isinstance(until, Until) and running is not None and not until.reached(running, self._variance):
-                stop = until.next_check(drawn)
+            if isinstance(rule, StoppingRule) and running is not None and not rule.reached(running, self._variance):
+                stop = rule.next_check(drawn)
 
     def _variance(self, s: Tensor) -> Tensor:
         with torch.no_grad():  # co-learned noise has parameters
             return self.noise.variance(s[None])[0]
 
-    def _look(self, sampler: Sampler, pixels: NDArray[np.generic], sample: Tensor) -> None:
-        """Warn where the image is unlike the training images."""
+    def _warn_if_ood(self, sampler: Sampler, sample: Tensor | None = None) -> None:
+        """Warn, once for each posterior, if the image is unlike the training images; `sample` is sample 0."""
         limits = self.training.get("loss_range")
-        if limits:
-            found = familiarity(sampler, pixels, sample, self.noise, self.intensity, limits)
-            if found.unlike:
-                warnings.warn(found.message, DivsegWarning, stacklevel=3)
+        if limits and not sampler.posterior.checked:
+            sampler.posterior.checked = True
+            comparison = self._compare(sampler, sample, limits)
+            if comparison.is_ood:
+                warnings.warn(comparison.message, DivsegWarning, stacklevel=3)
 
-    def familiarity(self, image: Any, *, tile: int | None = None) -> Familiarity:
+    def _compare(self, sampler: Sampler, sample: Tensor | None, limits: Sequence[float]) -> OutOfDistribution:
+        if sample is None:
+            sample = self.normalization.denormalize(replace(sampler, batch=1).draw([0]))[0]
+        return out_of_distribution(sampler, sample, self.noise, self.normalization, limits)
+
+    def out_of_distribution(self, image: ImageLike | Posterior, *, tile: int | None = None) -> OutOfDistribution:
         """Compare the image's loss with that of the training images.
+
+        Parameters
+        ----------
+        image : Image, array or Posterior
+            A noisy image, or its posterior.
+        tile : int, optional
+            Side of the network's tiles in pixels; the result does not depend on it.
 
         Raises
         ------
         ModelError
-            If the model is from a version that did not keep the training images' loss.
+            If the model holds no losses of training images.
         """
         limits = self.training.get("loss_range")
         if not limits:
             raise ModelError("this model does not hold the loss of its training images; train it with this version")
-        pixels = pixels_for(self.network.config, image)
-        sampler = self._sampler(image, 0, 1, tile, "fp32", False)
-        sample = self.intensity.restore(sampler.draw([0]))[0]
-        return familiarity(sampler.upright, pixels, sample, self.noise, self.intensity, limits)
+        return self._compare(self._sampler(image, tile=tile).original, None, limits)
 
-    def draw(self, image: Any, which: Sequence[int], *, seed: int = 0, **options: Any) -> NDArray[np.float32]:
-        """Draw chosen samples, by number: the very images that :meth:`sample` yields at those places.
+    def draw(
+        self, image: ImageLike | Posterior, numbers: Sequence[int], **options: Unpack[SamplingOptions]
+    ) -> NDArray[np.float32]:
+        """Draw samples by number: the same images that :meth:`sample` yields at these positions.
 
         Parameters
         ----------
         image : Image, array or Posterior
             As for :meth:`sample`.
-        which : sequence of int
+        numbers : sequence of int
             Numbers of the samples, >= 0.
-        seed : int
-            Seed of the latent noise.
         **options
-            `batch_size`, `tile`, `precision` and `augment` as for :meth:`sample`.
+            `seed`, `batch_size`, `tile`, `precision` and `tta` as for :meth:`sample`.
 
         Returns
         -------
-        array, shape (len(which), *image.shape), float32
-        """
-        numbers = [int(k) for k in which]
-        if not numbers or min(numbers) < 0:
-            raise InputError(f"which={list(which)} must name at least one sample, counted from 0")
-        known = {"batch_size": None, "tile": None, "precision": "fp32", "augment": False}
-        if unknown := sorted(set(options) - set(known)):
-            raise InputError(f"unknown option(s) {', '.join(unknown)}; known are {', '.join(known)}")
-        chosen = {**known, **options}
-        sampler = self._sampler(
-            image, seed, chosen["batch_size"], chosen["tile"], chosen["precision"], chosen["augment"]
-        )
-        return self.intensity.restore(sampler.draw(numbers)).reshape(-1, *sampler.shape).cpu().numpy()
-
-    def moments(
-        self, image: Any, *, n: int | Literal["auto"] | Until = 32, seed: int = 0, **options: Any
-    ) -> RunningMoments:
-        """Mean (MMSE) and standard deviation over `n` samples, streamed."""
-        return moments(self.sample(image, n=n, seed=seed, **options))
-
-    def mmse(
-        self, image: Any, *, n: int | Literal["auto"] | Until = 32, seed: int = 0, **options: Any
-    ) -> NDArray[np.float32]:
-        """Minimum-mean-square-error estimate: the mean of `n` samples.
-
-        Returns
-        -------
-        array, shape (Y, X), float32
+        array, shape (len(numbers), *image.shape), float32
             In the image's intensity units.
         """
-        return self.moments(image, n=n, seed=seed, **options).mean.cpu().numpy()
+        numbers = [int(k) for k in numbers]
+        if not numbers or min(numbers) < 0:
+            raise InputError(f"numbers={numbers} must name at least one sample, counted from 0")
+        sampler = self._sampler(image, **options)
+        return self.normalization.denormalize(sampler.draw(numbers)).reshape(-1, *sampler.shape).cpu().numpy()
+
+    def moments(
+        self, image: ImageLike | Posterior, *, n: SampleCount = 32, **options: Unpack[SamplingOptions]
+    ) -> RunningMoments:
+        """Mean (MMSE) and standard deviation over `n` samples, streamed; parameters as for :meth:`sample`."""
+        return moments(self.sample(image, n=n, **options))
+
+    def mmse(
+        self, image: ImageLike | Posterior, *, n: SampleCount = 32, **options: Unpack[SamplingOptions]
+    ) -> NDArray[np.float32]:
+        """Minimum-mean-square-error estimate: the mean of `n` samples; parameters as for :meth:`sample`.
+
+        Returns
+        -------
+        array, shape of the image, float32
+            In the image's intensity units.
+        """
+        return self.moments(image, n=n, **options).mean.cpu().numpy()
 
     def estimate(
         self,
-        image: Any,
+        image: ImageLike | Posterior,
         *,
         n: int = 64,
         seed: int = 0,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         mode: bool = False,
-        bandwidth: float | None = None,
+        bandwidth: float = MAP_BANDWIDTH,
         batch_size: int | None = None,
         tile: int | None = None,
         precision: str = "fp32",
     ) -> Estimates:
-        """Mean, spread, exact quantiles and, if asked for, the mode, in one pass over the tiles.
+        """Mean, standard deviation, exact quantiles and, if asked for, the mode, in one pass over the tiles.
 
-        All `n` samples of a tile are held at once and reduced, so memory does not grow with the image.
+        All `n` samples of a tile are held at once and reduced, so memory does not grow with `n` and the image.
 
         Parameters
         ----------
@@ -395,31 +474,36 @@ class DivNoising:
         quantiles : sequence of float
             Probabilities from 0 to 1.
         mode : bool
-            Also seek the maximum a posteriori by mean shift (:func:`divseg.denoise.sampling.modes.seek_mode`).
-        bandwidth : float, optional
-            Width of the mean-shift kernel relative to the samples' spread; 0.6 by default.
+            Also make the maximum a posteriori (MAP) estimate, by mean shift
+            (:func:`divseg.denoise.sampling.estimates.map_estimate`).
+        bandwidth : float
+            Width of the mean-shift kernel relative to the samples' spread.
 
         Returns
         -------
         Estimates
+
+        Warns
+        -----
+        DivsegWarning
+            If the image is unlike those that the model was trained on; once for each posterior.
         """
         if n < 1:
             raise InputError(f"n={n} samples: at least 1 is needed")
-        if bandwidth is not None and not bandwidth > 0:
+        if not bandwidth > 0:
             raise InputError(f"bandwidth={bandwidth} must be above 0")
         levels = check_levels(quantiles)
-        sampler = self._sampler(image, seed, batch_size, tile, precision, False)
-        if isinstance(sampler, AugmentedSampler):
-            raise InputError("estimates by tiles cannot be augmented")
-        return estimate_tilewise(sampler, self.intensity, n, levels=levels, mode=mode, bandwidth=bandwidth)
+        sampler = self._sampler(image, seed=seed, batch_size=batch_size, tile=tile, precision=precision).original
+        self._warn_if_ood(sampler)
+        return tiled_estimates(sampler, self.normalization, n, levels=levels, mode=mode, bandwidth=bandwidth)
 
 
-def _until(n: int | str | Until) -> int | Until:
+def _stopping_rule(n: SampleCount) -> int | StoppingRule:
     """Check the number of samples."""
-    if isinstance(n, Until):
+    if isinstance(n, StoppingRule):
         return n
     if n == "auto":
-        return Until()
+        return StoppingRule()
     if isinstance(n, str) or n < 1:
         raise InputError(f"n={n!r} samples: at least 1 is needed, or 'auto'")
     return n

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -11,40 +13,50 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
+class NormalizationConfig(TypedDict):
+    """What a model folder holds of a normalization: numbers for one channel, lists for several."""
+
+    mean: float | list[float]
+    std: float | list[float]
+
+
 @dataclass(frozen=True)
-class Intensity:
-    """Mean and standard deviation of the training images' pixels, one of each a channel."""
+class Normalization:
+    """Mean and standard deviation of the training images, channel by channel, in intensity units."""
 
     mean: tuple[float, ...] = (0.0,)
-    sd: tuple[float, ...] = (1.0,)
+    std: tuple[float, ...] = (1.0,)
 
     @classmethod
-    def of(cls, mean: float | Sequence[float], sd: float | Sequence[float]) -> Intensity:
-        """Make one of single numbers (one channel) or of a number for each channel."""
+    def from_config(cls, mean: float | Sequence[float], std: float | Sequence[float]) -> Normalization:
+        """Make one from single numbers (one channel), or from a number for each channel."""
         means = mean if isinstance(mean, Sequence) else [mean]
-        sds = sd if isinstance(sd, Sequence) else [sd]
-        return cls(tuple(map(float, means)), tuple(map(float, sds)))
+        stds = std if isinstance(std, Sequence) else [std]
+        return cls(tuple(map(float, means)), tuple(map(float, stds)))
 
-    @property
-    def plain(self) -> tuple[float, float] | tuple[list[float], list[float]]:
-        """Mean and sd as single numbers for one channel, as lists for several: what is written and shown."""
+    def to_config(self) -> NormalizationConfig:
+        """Return mean and std as single numbers for one channel, as lists for several."""
         if len(self.mean) == 1:
-            return self.mean[0], self.sd[0]
-        return list(self.mean), list(self.sd)
+            return {"mean": self.mean[0], "std": self.std[0]}
+        return {"mean": list(self.mean), "std": list(self.std)}
 
-    def normalise(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    def normalize(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
         """Return pixels (C, ...) in units of the standard deviation around the mean."""
         shape = (-1,) + (1,) * (pixels.ndim - 1)
-        mean, sd = (np.array(v).reshape(shape) for v in (self.mean, self.sd))
-        return ((pixels.astype(np.float64) - mean) / sd).astype(np.float32)
+        mean, std = (np.array(v).reshape(shape) for v in (self.mean, self.std))
+        return ((pixels.astype(np.float64) - mean) / std).astype(np.float32)
 
-    def restore(self, x: Tensor) -> Tensor:
+    def denormalize(self, x: Tensor) -> Tensor:
         """Return network outputs (B, C, ...) in intensity units, float32."""
-        mean, sd = self.tensors(x)
-        return x.float() * sd + mean
+        mean, std = self.tensors(x)
+        return x.float() * std + mean
 
     def tensors(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and sd as float32 tensors that fit (B, C, ...) on the device of `like`."""
+        """Mean and std as float32 tensors that broadcast with `like` (B, C, ...), on its device."""
         shape = (1, -1) + (1,) * (like.ndim - 2)
-        mean, sd = (torch.tensor(v, dtype=torch.float32, device=like.device) for v in (self.mean, self.sd))
-        return mean.reshape(shape), sd.reshape(shape)
+        mean, std = (torch.tensor(v, dtype=torch.float32, device=like.device) for v in (self.mean, self.std))
+        return mean.reshape(shape), std.reshape(shape)
+
+    def log_scale(self) -> float:
+        """Mean over the channels of the logarithm of std: from log-densities in intensity units to normalized ones."""
+        return sum(map(math.log, self.std)) / len(self.std)

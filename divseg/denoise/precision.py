@@ -27,7 +27,7 @@ def channels_last(network: Net, device: torch.device) -> Net:
     return network.to(device)
 
 
-def trunk(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
     """Return a context in which convolutions work in `dtype`; float32 leaves everything as it is."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
@@ -55,7 +55,7 @@ def compiled(network: LatentNet, device: torch.device) -> Callable[[Tensor, Sequ
 
 
 def sampling_dtype(precision: str = "fp32") -> torch.dtype:
-    """Return the number format of the network's trunk in sampling: ``"fp32"`` or ``"bf16"``.
+    """Return the number format of the convolutions in sampling: ``"fp32"`` or ``"bf16"``.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def sampling_dtype(precision: str = "fp32") -> torch.dtype:
 
 
 def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype:
-    """Return the number format of the network's trunk in training.
+    """Return the number format of the convolutions in training.
 
     ``"auto"`` is bfloat16 where the hardware multiplies it faster than float32 (recent GPUs, CPUs with
     AVX512-BF16), float32 elsewhere. Likelihood, KL and weights are float32 always.

@@ -1,7 +1,7 @@
-"""The report on a result folder: figures as PNG files and one self-contained HTML page.
+"""The report on a run folder: figures as PNG files and one self-contained HTML page.
 
-This room reads the tables and images of a result folder, never objects of the pipeline. Plotting libraries
-are loaded on first use, so that ``import divseg.report`` stays cheap.
+It reads the tables and images of the folder alone. Plotting libraries are loaded on first use, so that
+``import divseg.report`` stays cheap.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
-"""Charts of a run without truth: confidence of the objects, their sizes, and counts of the images."""
+"""Charts of a run: confidence and sizes of its objects, counts of its images, and the training."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,18 +11,19 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from divseg.report.scalebar import pixel_size
-from divseg.report.style import BLUE, GREEN, GREY, INK, ORANGE, dress, logarithmic, name_ticks, new_chart
-from divseg.results.reader import Results, column, text
+from divseg.io import write_bytes
+from divseg.report.style import BLUE, GREEN, GREY, INK, ORANGE, logarithmic, name_ticks, new_chart, style_axes, to_png
+from divseg.results.open_run import Run
+from divseg.results.reader import column, read_training_log, text
 
-MOST_BARS = 300  # objects drawn one by one
-MOST_NAMES = 30  # images named on the axis
-LONGEST_NAME = 22  # letters of such a name
-MOST_IMAGES = 150  # images drawn one by one
+MAX_BARS = 300  # objects drawn one by one
+MAX_NAMES = 30  # images named on the axis
+MAX_LETTERS = 22  # of such a name
+MAX_IMAGES = 150  # images drawn one by one
 
 
 def confidence_figure(objects: pd.DataFrame) -> Figure | None:
-    """Draw histograms of existence, mean IoU and, where it was calibrated, confidence over all objects.
+    """Draw histograms of existence, mean IoU and, if it was calibrated, confidence over all objects.
 
     Parameters
     ----------
@@ -29,10 +33,10 @@ def confidence_figure(objects: pd.DataFrame) -> Figure | None:
     Returns
     -------
     matplotlib.figure.Figure or None
-        None when none of the columns holds a number.
+        None if none of the columns holds a number.
     """
     wanted = (
-        ("existence", "Existence", "share of samples with the object"),
+        ("existence", "Existence", "fraction of samples with the object"),
         ("mean_iou", "Mask agreement", "mean IoU of the object with its samples"),
         ("confidence", "Confidence", "calibrated probability of being right"),
     )
@@ -48,47 +52,50 @@ def confidence_figure(objects: pd.DataFrame) -> Figure | None:
         place.axvline(middle, color=ORANGE, linewidth=1.6)
         place.set_xlim(0, 1)
         place.yaxis.set_major_locator(MaxNLocator(integer=True))
-        dress(place, title=title, x=unit, y="objects" if place is axes[0] else "", aside=f"median {middle:.2f}")
+        style_axes(place, title=title, x=unit, y="objects" if place is axes[0] else "", aside=f"median {middle:.2f}")
     return figure
 
 
-def size_figure(results: Results) -> tuple[Figure, str] | None:
+def size_figure(run: Run) -> tuple[Figure, str] | None:
     """Draw the distribution of object areas and, object by object, the area with its posterior interval.
 
     Parameters
     ----------
-    results : Results
-        The run; areas are in physical units when every image has the same known unit.
+    run : Run
+        The run; areas are in physical units if every image has a pixel size in the same unit.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
         Two charts.
     note : str
-        Which objects the second one shows.
+        Tells which objects the second chart shows.
     """
-    objects = results.objects
-    scale, unit = _area_scale(results)
+    objects = run.objects
+    scale, unit = _area_scale(run)
     mean, low, high = (column(objects, name) * scale for name in ("area_mean", "area_q05", "area_q95"))
     if not np.isfinite(mean).any():
         mean = column(objects, "area") * scale
-    known = np.isfinite(mean) & (mean > 0)
-    if not known.any():
+    positive = np.isfinite(mean) & (mean > 0)
+    if not positive.any():
         return None
     figure, (left, right) = new_chart(1, 2, 7.4, 3.1)
-    values = mean[known]
-    spread = float(values.max() / values.min())
-    wide = spread > 30
+    values = mean[positive]
+    wide = float(values.max() / values.min()) > 30
     edges = np.geomspace(values.min(), values.max() * 1.001, 25) if wide else _even_edges(values)
     sns.histplot(x=values, bins=edges, ax=left, color=BLUE, edgecolor="white", alpha=1)
     left.yaxis.set_major_locator(MaxNLocator(integer=True))
-    dress(left, title="Object size", x=f"mean area ({unit})", y="objects")
+    style_axes(left, title="Object size", x=f"mean area ({unit})", y="objects")
 
-    order = np.flatnonzero(known)[np.argsort(mean[known], kind="stable")]
+    order = np.flatnonzero(positive)[np.argsort(mean[positive], kind="stable")]
     note = f"All {len(order)} objects, by area."
-    if len(order) > MOST_BARS:
-        order = order[np.linspace(0, len(order) - 1, MOST_BARS).round().astype(int)]
-        note = f"{MOST_BARS} of {int(known.sum())} objects, evenly taken by rank of area."
+    if len(order) < len(objects):
+        note = (
+            f"{len(order)} objects, by area; {len(objects) - len(order)} more are in no sample and have no mean area."
+        )
+    if len(order) > MAX_BARS:
+        note = note.replace(", by area", f" (on the right {MAX_BARS} of them, at even steps), by area")
+        order = order[np.linspace(0, len(order) - 1, MAX_BARS).round().astype(int)]
     rank = np.arange(len(order))
     right.vlines(
         rank,
@@ -105,40 +112,40 @@ def size_figure(results: Results) -> tuple[Figure, str] | None:
     else:
         right.set_ylim(bottom=0)
     right.set_xticks([])
-    dress(right, title="Area with 5\u201395 % interval", x="objects, by mean area", y=f"area ({unit})")
+    style_axes(right, title="Area with 5\u201395 % interval", x="objects, by mean area", y=f"area ({unit})")
     return figure, note
 
 
-def count_figure(results: Results) -> Figure | None:
-    """Draw the number of objects of every image: consensus, posterior mean with interval, truth if known.
+def count_figure(run: Run) -> Figure | None:
+    """Draw the number of objects in every image: consensus, mean of the samples with interval, and ground truth.
 
     Parameters
     ----------
-    results : Results
+    run : Run
         The run.
 
     Returns
     -------
     matplotlib.figure.Figure or None
-        None without counts. Up to 30 images are named, up to 150 drawn one by one; of more, the sorted band.
+        None without counts. Up to 30 images are named, up to 150 drawn one by one; more are sorted into a band.
     """
-    images = results.images
-    found, mean = column(images, "n_objects"), column(images, "count_mean")
+    images = run.images_table
+    fused, mean = column(images, "n_objects"), column(images, "count_mean")
     low, high = column(images, "count_q05"), column(images, "count_q95")
-    if not (np.isfinite(found).any() or np.isfinite(mean).any()):
+    if not (np.isfinite(fused).any() or np.isfinite(mean).any()):
         return None
     names = text(images, "image")
-    truth = _true_counts(results, names)
+    truth = _true_counts(run, names)
     order = np.arange(len(names))
-    few = len(names) <= MOST_NAMES
+    few = len(names) <= MAX_NAMES
     if not few:
-        order = np.argsort(np.where(np.isfinite(mean), mean, found), kind="stable")
-    longest = min(LONGEST_NAME, max(map(len, names))) if few else 0
+        order = np.argsort(np.where(np.isfinite(mean), mean, fused), kind="stable")
+    longest = min(MAX_LETTERS, max(map(len, names))) if few else 0
     slanted = longest > 3
     figure, (axes,) = new_chart(1, 1, 7.4, 3.1 + (0.05 * longest if slanted else 0))
     place = np.arange(len(names))
     size = 5.5 if few else 3.0
-    if len(names) <= MOST_IMAGES:
+    if len(names) <= MAX_IMAGES:
         axes.vlines(place, low[order], high[order], color=GREY, linewidth=3 if few else 1.5, alpha=0.6)
     else:
         axes.fill_between(place, low[order], high[order], color=GREY, alpha=0.35, linewidth=0)
@@ -146,10 +153,10 @@ def count_figure(results: Results) -> Figure | None:
     if np.isfinite(mean).any():
         name = "mean of the samples, 5\u201395 % interval" if interval else "mean of the samples"
         axes.plot(place, mean[order], "o", color=GREY, markersize=size, label=name)
-    if np.isfinite(found).any():
+    if np.isfinite(fused).any():
         axes.plot(
             place,
-            found[order],
+            fused[order],
             "o",
             color=BLUE,
             markersize=size + 2,
@@ -157,15 +164,15 @@ def count_figure(results: Results) -> Figure | None:
             label="consensus",
         )
     if np.isfinite(truth).any():
-        axes.plot(place, truth[order], "_", color=ORANGE, markersize=size + 6, markeredgewidth=2, label="truth")
+        axes.plot(place, truth[order], "_", color=ORANGE, markersize=size + 6, markeredgewidth=2, label="ground truth")
     axes.margins(x=0.03)
-    known = np.concatenate([values[np.isfinite(values)] for values in (found, mean, low, truth)])
-    if known.min() > 0 and known.max() > 20 * known.min():
+    counts = np.concatenate([values[np.isfinite(values)] for values in (fused, mean, low, truth)])
+    if counts.min() > 0 and counts.max() > 20 * counts.min():
         logarithmic(axes, along="y")
     else:
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    dress(axes, y="objects in the image", x="" if few else f"{len(names)} images, by mean count")
+    style_axes(axes, y="objects in the image", x="" if few else f"{len(names)} images, by mean count")
     axes.set_title("Objects per image", fontsize=11, loc="left", color=INK, fontweight="bold", pad=24)
     axes.legend(
         frameon=False,
@@ -177,7 +184,7 @@ def count_figure(results: Results) -> Figure | None:
         handletextpad=0.3,
     )
     if few:
-        name_ticks(axes, names, along="x", rotation=35 if slanted else 0, longest=LONGEST_NAME)
+        name_ticks(axes, names, along="x", rotation=35 if slanted else 0, longest=MAX_LETTERS)
     else:
         axes.set_xticks([])
     return figure
@@ -189,12 +196,12 @@ def training_figure(training: pd.DataFrame) -> Figure | None:
     Parameters
     ----------
     training : pandas.DataFrame
-        Lines of ``model/training.jsonl``.
+        Table as from :func:`divseg.results.reader.read_training_log`.
 
     Returns
     -------
     matplotlib.figure.Figure or None
-        None when no curve holds a number.
+        None if no curve holds a number.
     """
     steps = column(training, "step")
     curves = [
@@ -230,14 +237,37 @@ def training_figure(training: pd.DataFrame) -> Figure | None:
             place.set_yscale("log")
         elif unit != "loss":
             place.set_ylim(bottom=min(0.0, float(bottom)))
-        dress(place, title=title, x="training step", y=unit)
+        style_axes(place, title=title, x="training step", y=unit)
         if len(usable) > 1:
             place.legend(frameon=False, fontsize=9.5)
     return figure
 
 
-def _thinned(x: np.ndarray, y: np.ndarray, most: int = 4000) -> tuple[np.ndarray, np.ndarray]:
-    step = max(1, len(x) // most)
+def write_training_plot(folder: str | os.PathLike[str]) -> Path | None:
+    """Write ``training.png`` to a model folder: loss, KL divergence and latents in use over the training steps.
+
+    Returns
+    -------
+    Path or None
+        None if the training log holds nothing to draw.
+
+    Raises
+    ------
+    InputError
+        If there is no training log, or it is damaged.
+    OutputError
+        If the plot cannot be written.
+    """
+    figure = training_figure(read_training_log(folder))
+    if figure is None:
+        return None
+    path = Path(folder) / "training.png"
+    write_bytes(path, to_png(figure))
+    return path
+
+
+def _thinned(x: np.ndarray, y: np.ndarray, max_points: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    step = max(1, len(x) // max_points)
     return x[::step], y[::step]
 
 
@@ -248,27 +278,16 @@ def _even_edges(values: np.ndarray) -> np.ndarray:
     return np.linspace(low, high, min(30, max(6, round(np.sqrt(len(values))) + 4)))
 
 
-def _area_scale(results: Results) -> tuple[np.ndarray, str]:
-    """Factor from pixels to areas for every object, and the unit."""
-    images = results.images
-    sizes = {
-        name: pixel_size(y, x, unit)
-        for name, y, x, unit in zip(
-            text(images, "image"),
-            column(images, "pixel_size_y"),
-            column(images, "pixel_size_x"),
-            text(images, "pixel_unit"),
-            strict=True,
-        )
-    }
-    owners = [sizes.get(name) for name in text(results.objects, "image")]
+def _area_scale(run: Run) -> tuple[np.ndarray, str]:
+    """Return the factor from pixels to areas for every object, and the unit."""
+    owners = [run.pixel_sizes.get(name) for name in text(run.objects, "image")]
     units = {None if owner is None else owner.unit for owner in owners}
     if len(units) == 1 and None not in units:
         return np.array([owner.y * owner.x for owner in owners if owner is not None]), f"{units.pop()}\u00b2"
     return np.ones(len(owners)), "px"
 
 
-def _true_counts(results: Results, names: list[str]) -> np.ndarray:
-    counts = pd.Series(column(results.scores, "n_true"), index=text(results.scores, "image"), dtype=float)
+def _true_counts(run: Run, names: list[str]) -> np.ndarray:
+    counts = pd.Series(column(run.scores, "n_true"), index=text(run.scores, "image"), dtype=float)
     counts = counts[~counts.index.duplicated() & counts.notna()]
     return counts.reindex(names).to_numpy()

@@ -1,4 +1,4 @@
-"""Charts of a noise model: its photon-transfer curve, and its likelihood beside what was counted."""
+"""Charts of a noise model: its photon-transfer curve, and its likelihood beside the counted values."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from divseg.io import write_bytes
-from divseg.report.style import BLUE, GREY, INK, ORANGE, dress, logarithmic, new_chart, to_png
+from divseg.report.style import BLUE, GREY, INK, ORANGE, logarithmic, new_chart, style_axes, to_png
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class LikelihoodSlice:
-    """Density of the observation at one signal: of the model at `x`, and as counted between `edges`."""
+    """Density of the observed values at one signal: the model's at `x`, and the counted one between `edges`."""
 
     signal: float
     x: Numbers
@@ -31,14 +31,14 @@ class LikelihoodSlice:
 
 @dataclass(frozen=True)
 class NoiseView:
-    """Figures of a noise model, for plots.
+    """What the plots of a noise model show.
 
     Attributes
     ----------
     signal, variance : array
-        The model's curve.
+        Photon-transfer curve of the model.
     level, measured, fitted : array
-        Signal and variance of the levels that were measured, and the model's variance there; may be empty.
+        Signal and variance of the measured levels, and variance of the model there; may be empty.
     slices : list of LikelihoodSlice
         Dark to bright.
     """
@@ -52,11 +52,11 @@ class NoiseView:
 
 
 def transfer_figure(view: NoiseView) -> Figure:
-    """Draw variance against signal, and how far the measured levels lie from the model."""
-    known = len(view.level) > 0
-    figure, axes = new_chart(1, 2 if known else 1, 7.4 if known else 4.0, 3.2)
+    """Draw variance against signal, and how far the measured levels are from the model."""
+    measured = len(view.level) > 0
+    figure, axes = new_chart(1, 2 if measured else 1, 7.4 if measured else 4.0, 3.2)
     left = axes[0]
-    if known:
+    if measured:
         left.plot(view.level, view.measured, "o", color=GREY, markersize=5, label="measured")
     left.plot(view.signal, view.variance, color=BLUE, linewidth=1.8, label="model")
     both = np.concatenate([view.variance, view.measured])
@@ -68,9 +68,9 @@ def transfer_figure(view: NoiseView) -> Figure:
     else:
         left.set_ylim(bottom=0)
         _few_ticks(left)
-    dress(left, title="Photon transfer", x="signal", y="variance of the noise")
+    style_axes(left, title="Photon transfer", x="signal", y="variance of the noise")
     left.legend(frameon=False, fontsize=9.5, loc="upper left")
-    if known:
+    if measured:
         right = axes[1]
         deviation = 100.0 * (view.measured / view.fitted - 1.0)
         right.axhline(0, color=BLUE, linewidth=1.8)
@@ -79,12 +79,12 @@ def transfer_figure(view: NoiseView) -> Figure:
         right.set_ylim(-reach, reach)
         _few_ticks(right)
         typical = float(np.sqrt(np.mean(np.square(deviation))))
-        dress(right, title="Measured minus model", x="signal", y="% of the variance", aside=f"rms {typical:.1f} %")
+        style_axes(right, title="Measured minus model", x="signal", y="% of the variance", aside=f"rms {typical:.1f} %")
     return figure
 
 
 def likelihood_figure(view: NoiseView) -> Figure:
-    """Draw the density of the observation at a few signals, the model's beside the counted one."""
+    """Draw the density of the observed values at a few signals: that of the model and the counted one."""
     count = len(view.slices)
     columns = min(2, count)
     rows = -(-count // columns)
@@ -98,7 +98,9 @@ def likelihood_figure(view: NoiseView) -> Figure:
         place.margins(x=0)
         _few_ticks(place)
         below = place in axes[count - columns : count]
-        dress(place, title=f"signal {float(f'{part.signal:.4g}'):g}", x="observed value" if below else "", y="density")
+        style_axes(
+            place, title=f"signal {float(f'{part.signal:.4g}'):g}", x="observed value" if below else "", y="density"
+        )
         place.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
         place.yaxis.get_offset_text().set(fontsize=8.5, color=INK)
     for spare in axes[count:]:

@@ -1,9 +1,11 @@
-"""Pictures of one image: noisy, MMSE, samples, spread and consensus side by side, and the whole image."""
+"""Pictures of one image: noisy, MMSE, samples, standard deviation and consensus side by side, and the whole image."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,13 +15,16 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
-from divseg.report.overlay import confidence_map, draw, existence_colours, grey_limits, to_grey
-from divseg.report.scalebar import PixelSize, add_scale_bar
-from divseg.results.reader import ImageData
+from divseg.io import PixelSize, write_bytes
+from divseg.report.image_data import ImageData
+from divseg.report.style import encode
+from divseg.results.overlay import confidence_map, draw, existence_colours, grey_limits, label_colours, to_grey
 
 CROP = 360
-LARGE_OBJECT = 60  # pixels; where objects are larger, twice the crop is shown, else they would not fit in
+LARGE_OBJECT = 60  # pixels; if objects are larger, twice the crop is shown, otherwise they would not fit in
+MAX_BAR = 480  # pixels of image width above which the scale bar grows no thicker
 _CELL = 720  # device pixels of one picture; three of them are shown about 1500 wide
 _WIDTH = 15.0  # inches of a full row of three: text sizes below refer to it
 _TITLE, _TEXT = 14.0, 12.0
@@ -40,7 +45,7 @@ class Region:
 
 
 def region_to_show(shape: tuple[int, int], labels: np.ndarray | None) -> Region:
-    """Choose the part of an image to show: all of it when small, else the part with most objects.
+    """Choose the part of an image to show: all of a small one, otherwise the part with most objects.
 
     Parameters
     ----------
@@ -52,8 +57,8 @@ def region_to_show(shape: tuple[int, int], labels: np.ndarray | None) -> Region:
     Returns
     -------
     Region
-        Sides of at most `CROP` pixels, twice that where the median object is larger than `LARGE_OBJECT` across;
-        sides up to 7 % longer are kept whole.
+        Sides of at most `CROP` pixels, twice that if the median object is larger than `LARGE_OBJECT` across;
+        sides up to 7 % longer are shown whole.
     """
     crop = CROP
     if labels is not None and labels.any():
@@ -66,14 +71,14 @@ def region_to_show(shape: tuple[int, int], labels: np.ndarray | None) -> Region:
     if labels is None or not labels.any():
         return Region(rest_y // 2, rest_x // 2, height, width)
     ys, xs = _centres(labels)
-    best, where = -1, (0, 0)
+    best, corner = -1, (0, 0)
     for y in np.unique(np.linspace(0, rest_y, min(rest_y, 24) + 1).astype(int)):
         in_row = (ys >= y) & (ys < y + height)
         for x in np.unique(np.linspace(0, rest_x, min(rest_x, 24) + 1).astype(int)):
             count = int(np.count_nonzero(in_row & (xs >= x) & (xs < x + width)))
             if count > best:
-                best, where = count, (int(y), int(x))
-    return Region(*where, height, width)
+                best, corner = count, (int(y), int(x))
+    return Region(*corner, height, width)
 
 
 def image_panel(
@@ -84,18 +89,18 @@ def image_panel(
     Parameters
     ----------
     data : ImageData
-        The image; at least one piece must be there. Pieces that are None are left out.
+        The image; it must hold at least one piece. Pieces that are None are left out.
     objects : pandas.DataFrame
         Rows of ``objects.csv`` of this image.
     region : Region
-        Part to show.
+        The part of the image that is shown.
     size : PixelSize or None
-        For the scale bar.
+        Pixel size for the scale bar; None draws no bar.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
-        Width in inches / 15 = share of the page's width.
+        15 inches wide, or less if it has fewer than three pictures.
     limits : tuple of float
         Grey limits common to the noisy image, the MMSE and the samples: their pooled 0.5 (with
         the noisy image 4) and 99.7 percentiles within the region.
@@ -111,28 +116,28 @@ def image_panel(
     painters: list[tuple[str, Callable[[Axes], ScalarMappable | None], str]] = []
     for title, image in greys:
         painters.append((title, _grey_painter(image, limits), ""))
-    if data.sd is not None:
-        name = "standard deviation over samples (intensity)"
-        painters.append(("Spread of the samples", _spread_painter(region.of(data.sd)), name))
+    if data.std is not None:
+        name = "standard deviation (intensity)"
+        painters.append(("Standard deviation of the samples", _std_painter(region.of(data.std)), name))
     if data.labels is not None:
         picture = _outlined(data, objects, region, limits)
-        painters.append(("Consensus", _confidence_painter(picture), "existence (share of samples)"))
+        painters.append(("Consensus", _confidence_painter(picture), "existence (fraction of samples)"))
     return _lay_out(painters, region, size), limits
 
 
 def whole_image(data: ImageData, objects: pd.DataFrame, region: Region, size: PixelSize | None) -> Figure:
-    """Draw the consensus on the whole image, thinned above 1400 pixels, with the shown region framed.
+    """Draw the consensus on the whole image, thinned above 1400 pixels, with a frame around the region that is shown.
 
     Parameters
     ----------
     data : ImageData
-        The image; its labels must be there.
+        The image; it must have labels.
     objects : pandas.DataFrame
         Rows of ``objects.csv`` of this image.
     region : Region
         Framed in white.
     size : PixelSize or None
-        For the scale bar.
+        Pixel size for the scale bar; None draws no bar.
 
     Returns
     -------
@@ -169,11 +174,80 @@ def whole_image(data: ImageData, objects: pd.DataFrame, region: Region, size: Pi
         )
     )
     if size is not None:
-        add_scale_bar(axes, width, height, PixelSize(size.y / scaled, size.x / scaled, size.unit), 11)
+        add_scale_bar(axes, width, height, PixelSize(size.y / scaled, size.x / scaled, unit=size.unit), 11)
     bar = _axes_at(figure, left + width // 4, above + height + 12, width // 2, 14)
     if scale is not None:
-        _colour_bar(figure, scale, bar, "existence (share of samples)", 11)
+        _colour_bar(figure, scale, bar, "existence (fraction of samples)", 11)
     return figure
+
+
+def round_length(longest: float) -> float:
+    """Return the largest of 1, 2, 5 times a power of ten that is at most `longest`."""
+    power = 10.0 ** math.floor(math.log10(longest))
+    # a hair of tolerance: 0.1 * 10 must count as 1
+    return max(m * power for m in (1, 2, 5) if m * power <= longest * (1 + 1e-9))
+
+
+def add_scale_bar(axes: Axes, width: int, height: int, size: PixelSize, font_size: float) -> None:
+    """Draw a scale bar of at most a quarter of the width in the lower right corner.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Axes whose data coordinates are image pixels, Y downwards.
+    width, height : int
+        Size of the image shown, in pixels.
+    size : PixelSize
+        Pixel size; the bar lies along X.
+    font_size : float
+        Text size in points.
+    """
+    length = round_length(0.25 * width * size.x)
+    pixels = length / size.x
+    right, bottom = width * 0.965 - 0.5, height - 0.5 - 0.035 * width
+    thick = max(0.011 * min(width, MAX_BAR), 0.5)
+    bar = Rectangle((right - pixels, bottom - thick), pixels, thick, facecolor="white", edgecolor="black")
+    axes.add_patch(bar)
+    axes.annotate(
+        f"{length:g} {size.unit}",
+        (right - pixels / 2, bottom - thick),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        color="white",
+        fontsize=font_size,
+        fontweight="bold",
+        parse_math=False,
+        path_effects=[withStroke(linewidth=3, foreground="black")],
+    )
+
+
+def write_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> Path:
+    """Write an overlay: every object with a crisp outline of one pixel, in six colours in turn.
+
+    Parameters
+    ----------
+    path : path
+        PNG file to write.
+    image : numpy.ndarray
+        Grey image, shape (Y, X); grey limits are its 0.5 and 99.7 percentiles.
+    labels : numpy.ndarray
+        Label image of the same shape, 0 = background.
+
+    Returns
+    -------
+    pathlib.Path
+        The file. Images below about 800 pixels are enlarged by a whole factor; images above 4096 pixels are
+        thinned by a whole step.
+    """
+    step = max(1, -(-max(labels.shape) // 4096))
+    image, labels = image[::step, ::step], labels[::step, ::step]
+    grey = to_grey(image, grey_limits(image))
+    factor = max(1, 800 // max(labels.shape))
+    rgb = draw(grey, labels, label_colours(labels), factor=factor)
+    write_bytes(path, encode(rgb))
+    return Path(path)
 
 
 def _lay_out(
@@ -212,7 +286,7 @@ def _lay_out(
 
 
 def _axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Make axes at a place given in device pixels from the upper left corner."""
+    """Make axes at a position in device pixels from the upper left corner."""
     total_width, total_height = figure.get_size_inches() * figure.dpi
     box = (left / total_width, 1 - (top + height) / total_height, width / total_width, height / total_height)
     axes = figure.add_axes(box)
@@ -235,7 +309,7 @@ def _grey_painter(image: np.ndarray, limits: tuple[float, float]) -> Callable[[A
     return paint
 
 
-def _spread_painter(image: np.ndarray) -> Callable[[Axes], ScalarMappable | None]:
+def _std_painter(image: np.ndarray) -> Callable[[Axes], ScalarMappable | None]:
     def paint(axes: Axes) -> ScalarMappable:
         top = grey_limits(image)[1]
         scale = ScalarMappable(Normalize(0, top if top > 0 else 1.0), "magma")

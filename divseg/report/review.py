@@ -1,4 +1,4 @@
-"""The objects a person should look at first: the least certain ones, as a list and as small pictures."""
+"""The objects to look at first: the least certain ones, as a list and as small pictures."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from divseg.report.overlay import CONFIDENCE, UNKNOWN, draw, grey_limits, to_grey
-from divseg.report.style import plain
-from divseg.results.reader import ImageData, column, text
+from divseg.report.image_data import ImageData
+from divseg.report.style import safe_text
+from divseg.results.overlay import CONFIDENCE, UNKNOWN, draw, grey_limits, to_grey
+from divseg.results.reader import column, text
 
 _COLUMNS, _SIZE = 7, 200  # pictures in a row, and their side on the page in pixels
 
 
 def least_certain(objects: pd.DataFrame, n: int = 20) -> pd.DataFrame:
-    """Return the objects of lowest existence, of equals those of lowest mean IoU.
+    """Return the objects of lowest existence, and among equals those of lowest mean IoU.
 
     Parameters
     ----------
     objects : pandas.DataFrame
         ``objects.csv`` of the run.
     n : int
-        At most so many rows.
+        Largest number of rows.
 
     Returns
     -------
     pandas.DataFrame
-        Rows of `objects` with a known existence or mean IoU, the least certain first.
+        Rows of `objects` that have an existence or a mean IoU, the least certain first.
     """
     keys = pd.DataFrame({"existence": column(objects, "existence"), "mean_iou": column(objects, "mean_iou")})
     keys = keys[keys.notna().any(axis=1)].sort_values(["existence", "mean_iou"], kind="stable", na_position="last")
@@ -49,11 +50,11 @@ def review_figure(objects: pd.DataFrame, get: Callable[[str], ImageData]) -> Fig
     Returns
     -------
     matplotlib.figure.Figure or None
-        None when not one of the objects has labels and an image to be shown on.
+        None if none of the objects has labels and an image to be shown on.
     """
     rows = zip(text(objects, "image"), column(objects, "label"), column(objects, "existence"), strict=True)
     tiles = [
-        (f"{number}. {plain(name, 16)} #{label:.0f}", tile)
+        (f"{number}. {safe_text(name, 16)} #{label:.0f}", tile)
         for number, (name, label, existence) in enumerate(rows, start=1)
         if np.isfinite(label) and (tile := _tile(get(name), label, existence)) is not None
     ]
@@ -98,7 +99,7 @@ def _tile(data: ImageData, label: float, existence: float) -> np.ndarray | None:
     factor = max(1, _SIZE // side)
     colour = np.rint(255 * np.array(CONFIDENCE(existence)[:3])) if np.isfinite(existence) else UNKNOWN
     present = np.unique(part[part != 0])
-    # neighbours in thin grey: what the object was told apart from
+    # neighbours in thin grey: what the object borders on
     table = np.where((present == label)[:, None], colour, 150).astype(np.uint8)
     only = np.where(part == label, part, 0)
     rgb = draw(to_grey(image, grey_limits(image)), part, (present, table), factor=factor)

@@ -31,7 +31,7 @@ def new_chart(
     return figure, list(axes.ravel())
 
 
-def dress(axes: Axes, *, title: str = "", x: str = "", y: str = "", grid: str = "y", aside: str = "") -> None:
+def style_axes(axes: Axes, *, title: str = "", x: str = "", y: str = "", grid: str = "y", aside: str = "") -> None:
     """Give axes their title, a remark on its right, axis names, a light grid ("x" or "y") and text sizes."""
     sns.despine(ax=axes)
     axes.set_title(title, fontsize=11, loc="left", color=INK, fontweight="bold")
@@ -54,7 +54,7 @@ def logarithmic(axes: Axes, *, along: str) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def plain(words: str, longest: int = 40) -> str:
+def safe_text(words: str, longest: int = 40) -> str:
     """Make any string safe to draw: letters the font lacks become a box, long strings lose their middle.
 
     Matplotlib would otherwise warn about every missing glyph. The page itself shows names unchanged.
@@ -71,7 +71,7 @@ def name_ticks(axes: Axes, names: Sequence[str], *, along: str = "y", rotation: 
     """Put names on the ticks 0, 1, 2, ... of one axis, taken literally (a "$" starts no formula)."""
     axis = axes.yaxis if along == "y" else axes.xaxis
     axis.set_ticks(range(len(names)))
-    axis.set_ticklabels([plain(name, longest) for name in names])
+    axis.set_ticklabels([safe_text(name, longest) for name in names])
     for label in axis.get_ticklabels():
         label.set_parse_math(False)
         if rotation:

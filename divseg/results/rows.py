@@ -1,33 +1,91 @@
-"""Rows of the run's tables, and what the user is told at the end."""
+"""Rows of the tables of a run, and the text that ends it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from divseg.errors import Problem
+from divseg.io import PixelSize
 from divseg.metrics import summarize
 
-GAUSSIAN = "gaussian sigma="
+if TYPE_CHECKING:
+    from divseg.consensus import Consensus
+    from divseg.metrics import Calibration
+
+GAUSSIAN, BEST_GAUSSIAN = "gaussian sigma=", "best gaussian (sigma={})"
+"""Inputs of the segmenter: a smoothed image, and in the summary the best of them."""
+
 SHOWN = ("map", "ap50", "ap75", "seg", "det", "f1", "pq")
+"""Scores that are shown to people; the tables hold more."""
 
 
 def failure_rows(problems: Iterable[Problem]) -> list[dict[str, str]]:
-    """Rows of failures.csv for files that the check found wanting."""
+    """Return rows of failures.csv for files that cannot be used."""
     return [
         {"image": Path(p.file).stem, "file": p.file, "stage": "check", "error": f"{p.problem}; {p.remedy}"}
         for p in problems
     ]
 
 
-def score_summary(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per input of the segmenter, over all images; of the Gaussian smoothings only the best.
+def pixel_columns(shape: tuple[int, ...], size: PixelSize | None) -> dict[str, Any]:
+    """Return the columns of images.csv that tell the shape, (Y, X) or (Z, Y, X), and the pixel size."""
+    return {
+        **({"depth": shape[0]} if len(shape) == 3 else {}),
+        "height": shape[-2],
+        "width": shape[-1],
+        "pixel_size_y": None if size is None else size.y,
+        "pixel_size_x": None if size is None else size.x,
+        "pixel_unit": None if size is None else size.unit,
+    }
 
-    The width of the smoothing is chosen by the mean mAP over the images, with the truth: no user could
-    choose better, so the baseline is as strong as it can be.
+
+def consensus_columns(
+    consensus: Consensus, calibration: Calibration | None = None, weights: NDArray[np.float64] | None = None
+) -> dict[str, Any]:
+    """Return the columns of images.csv that tell what a fusion found.
+
+    Parameters
+    ----------
+    consensus : Consensus
+        Fused label image.
+    calibration : Calibration, optional
+        Adds the calibrated interval of the count.
+    weights : float array, shape (K,), optional
+        Weights of the K label images in mean and quantiles of their counts; all the same by default.
+    """
+    counts, objects = np.asarray(consensus.counts, dtype=float), consensus.objects
+    if weights is None:
+        mean, quantiles = counts.mean(), np.quantile(counts, (0.05, 0.5, 0.95))
+    else:
+        from divseg.consensus.weights import weighted_quantiles
+
+        mean, quantiles = np.dot(counts, weights), weighted_quantiles(counts, weights, (0.05, 0.5, 0.95))
+    low, middle, high = quantiles.tolist()
+    interval = None if calibration is None else calibration.count_interval(low, high)
+    return {
+        "n_objects": len(objects),
+        "count_mean": float(mean),
+        "count_q05": low,
+        "count_q50": middle,
+        "count_q95": high,
+        **({} if interval is None else {"count_low": interval[0], "count_high": interval[1]}),
+        "area_mean": float(objects["area"].mean()) if len(objects) else None,
+        "existence_mean": float(objects["existence"].mean()) if len(objects) else None,
+        **{f"expected_{name}": value for name, value in consensus.expected.items()},
+    }
+
+
+def score_summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each input of the segmenter, over all images; of the Gaussian smoothings only the best.
+
+    The width of the smoothing is the one of the highest mean mAP over the images, so it is chosen with the ground
+    truth: nobody could choose better without it, and the baseline is as strong as it can be.
     """
     if scores.empty:
         return pd.DataFrame()
@@ -54,7 +112,7 @@ def summary_lines(tables: Mapping[str, pd.DataFrame], page: Path, n_inputs: int)
 
 
 def score_table(summary: pd.DataFrame) -> str:
-    """Scores of each input as aligned text."""
+    """Return the scores of each input as aligned text."""
     columns = [c for c in SHOWN if c in summary]
     width = max(len(str(v)) for v in ["input", *summary["input"]])
     head = "input".ljust(width) + "".join(c.rjust(8) for c in columns)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from divseg.config import RunConfig
 from divseg.io import write_labels
 from divseg.workflow.engine import Result
 from divseg.workflow.progress import Reporter
@@ -83,4 +84,4 @@ def run_demo(out: str | Path, *, train_minutes: float | None = None, reporter: R
     if reporter is not None:
         reporter.say(f"demo: a real 512x512 image of nuclei with simulated camera noise, in {images}")
     settings = DEMO if train_minutes is None else {**DEMO, "train_steps": None, "train_minutes": train_minutes}
-    return run(images, Path(out) / "run", truth=masks, reporter=reporter, **settings)
+    return run(images, Path(out) / "run", truth=masks, reporter=reporter, config=RunConfig.make(**settings))

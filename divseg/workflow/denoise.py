@@ -40,7 +40,7 @@ class DenoiseSettings:
     """Also write the bounds between which this fraction of the samples lies at each pixel, such as 0.9."""
     mode: bool = False
     """Also write the maximum a posteriori, by mean shift."""
-    augment: bool = False
+    tta: bool = False
     """Test-time augmentation: draw from turned and flipped images in turn."""
     seed: int = 0
     """Seed of the samples."""
@@ -52,8 +52,8 @@ class DenoiseSettings:
             raise ConfigError(f"keep={list(self.keep)}: samples are counted from 0")
         if self.interval is not None and not 0 < self.interval < 1:
             raise ConfigError(f"interval={self.interval} must lie between 0 and 1")
-        if self.augment and (self.mode or self.interval is not None):
-            raise ConfigError("intervals and mode are made tile by tile, turned images are not: leave augment off")
+        if self.tta and (self.mode or self.interval is not None):
+            raise ConfigError("intervals and mode are made tile by tile, turned images are not: leave tta off")
         if self.interval is not None and self.samples < 2:
             raise ConfigError("an interval needs at least 2 samples")
 
@@ -133,6 +133,7 @@ def denoise_folder(
     from divseg.denoise.model_folder import fingerprint_model
 
     settings, reporter = settings or DenoiseSettings(), reporter or LogReporter()
+    model = Path(model)
     loaded = DivNoising.load(model, device=device)
     found = check_inputs(source, axes=axes, channel=channel, out=Path(out))
     stage = Stage(
@@ -149,21 +150,21 @@ def denoise_folder(
             "input": str(source),
             "seed": settings.seed,
             "device": str(loaded.device),
-            "model": str(Path(model).resolve()),
+            "model": str(model.resolve()),
             "training": loaded.training,
         }
 
-    def finish(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         return [f"{len(tables['images'])} of {n_files} images denoised, the mean of {settings.samples} samples each"]
 
     job = Job(
         command="denoise",
         units=[ImageUnit(ref) for ref in found.images.refs],
         stages=lambda _: [stage],
-        tools=lambda *_: DenoiseTools(Path(model), settings, device, tile),
+        tools=lambda *_: DenoiseTools(model, settings, device, tile),
         failures=failure_rows(found.problems),
         facts=facts,
-        finish=finish,
+        lines=lines,
         invocation={
             "source": absolute(source),
             "model": absolute(model),
@@ -192,13 +193,13 @@ def denoise_image(context: UnitContext) -> None:
     size = image.pixel_size
     shared: dict[str, Any] = {"seed": settings.seed, "tile": tools.tile}
     if settings.interval is None and not settings.mode:
-        moments = model.moments(image, n=settings.samples, augment=settings.augment, **shared)
-        mean, std = moments.mean.cpu().numpy(), moments.sd.cpu().numpy()
+        moments = model.moments(image, n=settings.samples, tta=settings.tta, **shared)
+        mean, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
     else:
         half = None if settings.interval is None else settings.interval / 2
         levels = () if half is None else (0.5 - half, 0.5 + half)
         estimates = model.estimate(image, n=settings.samples, quantiles=levels, mode=settings.mode, **shared)
-        mean, std = estimates.mean, estimates.sd
+        mean, std = estimates.mean, estimates.std
         for kind, bound in zip(("low", "high"), estimates.quantiles, strict=False):
             write.map(kind, bound, size)
         if estimates.mode is not None:
@@ -206,7 +207,7 @@ def denoise_image(context: UnitContext) -> None:
     write.denoised(mean, size)
     write.map("std", std, size)
     if settings.keep:
-        write.samples(model.draw(image, settings.keep, augment=settings.augment, **shared), size)
+        write.samples(model.draw(image, settings.keep, tta=settings.tta, **shared), size)
     write.row |= {
         **context.unit.row(),
         "n_samples": settings.samples,

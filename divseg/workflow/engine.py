@@ -50,8 +50,10 @@ class Job:
         Returns what run.json holds beside counts, versions and timings, given store and outcomes.
     summarize : callable, optional
         Makes the table summary of the table scores.
-    finish : callable, optional
-        Given the store and the tables, writes what is made of all of them, and returns the lines that end the work.
+    report : callable, optional
+        Writes the report of the run folder, if the results are not those of the report that is there.
+    lines : callable, optional
+        Returns the lines that end the work, given the store and the tables.
     invocation : mapping
         Arguments of the command, from which it can be started again.
     """
@@ -64,7 +66,8 @@ class Job:
     failures: Sequence[dict[str, str]] = ()
     facts: Callable[[RunStore, Outcomes], dict[str, Any]] = lambda *_: {}
     summarize: Callable[[pd.DataFrame], pd.DataFrame] = lambda scores: scores
-    finish: Callable[[RunStore, Mapping[str, pd.DataFrame]], list[str]] = lambda *_: []
+    report: Callable[[RunStore], Any] | None = None
+    lines: Callable[[RunStore, Mapping[str, pd.DataFrame]], list[str]] = lambda *_: []
     invocation: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -258,7 +261,8 @@ class _Engine:
 
     def _units(self) -> None:
         stages = tuple(self.job.stages(self.context.outcomes))
-        forced = stages_to_redo(self.options.redo, [*self.job.before, *stages])
+        redo = [name for name in self.options.redo if name != "report" or self.job.report is None]
+        forced = stages_to_redo(redo, [*self.job.before, *stages])
         units = self.context.units
         if self.options.shard is not None:
             part, of = self.options.shard
@@ -339,12 +343,27 @@ class _Engine:
             tables["summary"] = self.job.summarize(tables["scores"])
         self.store.write_tables(tables)
         self._record(**self._facts(len(names)))
-        lines = list(self.job.finish(self.store, tables))
+        if self.job.report is not None:
+            self._report(names, stages)
+        lines = list(self.job.lines(self.store, tables))
         if self.failures:
             lines.insert(1, f"{len(self.failures)} failed: see {self.store.table('failures')}")
         lines.append(f"results: {self.store.folder}")
         summary = tables.get("summary", pd.DataFrame())
         return Result(self.store.folder, len(names), len(self.failures), "\n".join(lines), summary)
+
+    def _report(self, names: Sequence[str], stages: Sequence[str]) -> None:
+        """Write the report, unless the one that is there tells of the same results."""
+        done = {name: self.store.read_marker(name).stages for name in names}
+        keys = {name: [record[stage].key for stage in stages] for name, record in done.items()}
+        stage = RunStage("report", self._write_report, {"results": keys, "failures": self.failures, "keys": self.keys})
+        forced = "report" in self.options.redo or not self.store.report.is_file()
+        self._once(stage, stage.key({}), forced)
+
+    def _write_report(self, context: RunContext) -> dict[str, Any]:
+        if self.job.report is not None:
+            self.job.report(self.store)
+        return {}
 
     def _is_finished(self, unit: Unit) -> bool:
         """Tell whether all stages of a unit are done with the present settings and files."""

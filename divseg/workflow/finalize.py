@@ -1,4 +1,4 @@
-"""``divseg finalize`` and ``divseg report``: tables and report of a run folder, from what is done."""
+"""``divseg finalize``: tables and report of a run folder whose images were worked on in shards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 from divseg.config import RunConfig
 from divseg.errors import InputError
-from divseg.io import read
 from divseg.workflow.denoise import DenoiseSettings, denoise_folder
 from divseg.workflow.engine import Options, Result
 from divseg.workflow.fuse import fuse_folder
@@ -59,29 +58,6 @@ def finalize(folder: str | os.PathLike[str], *, reporter: Reporter | None = None
             return fuse_folder(**arguments, options=options, **shared)
         case other:
             raise InputError(f"{folder} holds the results of divseg {other}, which has no shards")
-
-
-def rebuild_report(folder: str | os.PathLike[str]) -> Path:
-    """Write the report of a run folder again, with the noisy images if they are still there.
-
-    Raises
-    ------
-    InputError
-        If it is not a folder of divseg run.
-    """
-    from divseg.report import write_report
-
-    record = _record(folder)
-    if (command := record["command"]) != "run":
-        raise InputError(f"{folder} holds the results of divseg {command}, which has no report")
-    inputs = {row["name"]: row for row in record.get("inputs", [])}
-    data = record.get("config", {}).get("data", {})
-
-    def load(name: str) -> Any:
-        images = read(inputs[name]["path"], axes=data.get("axes"), channel=data.get("channel"))
-        return images[images.names.index(name)].data
-
-    return write_report(folder, load=load)
 
 
 def _record(folder: str | os.PathLike[str]) -> dict[str, Any]:

@@ -128,14 +128,14 @@ def fuse_folder(
     choice = {"method": method, "objective": objective, "existence": existence, "seed": seed}
     n_sets = len(found.sets) + len(found.problems)
 
-    def finish(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         images = tables["images"]
         objects = int(images["n_objects"].sum()) if len(images) else 0
-        lines = [f"{len(images)} of {n_sets} images fused, {objects} objects"]
+        text = [f"{len(images)} of {n_sets} images fused, {objects} objects"]
         if "summary" in tables:
             table = tables["summary"]
-            lines += ["", to_markdown(table[[column for column in SHOWN if column in table]])]
-        return lines
+            text += ["", to_markdown(table[[column for column in SHOWN if column in table]])]
+        return text
 
     job = Job(
         command="fuse",
@@ -154,7 +154,7 @@ def fuse_folder(
             "calibration": None if known is None else known.describe(),
         },
         summarize=lambda scores: summarize(scores, by="input"),
-        finish=finish,
+        lines=lines,
         invocation={
             "folder": absolute(folder),
             "layout": layout,

@@ -17,6 +17,7 @@ from divseg.consensus import Consensus, LabelStack, assess, fuse
 from divseg.errors import InputError
 from divseg.io import read
 from divseg.metrics import Calibration, agreement_weights, evaluate
+from divseg.results.rows import consensus_columns
 from divseg.results.writer import file_sha256
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.samples import Samples
@@ -137,7 +138,7 @@ def denoise(context: UnitContext) -> None:
     noisy = plane(image, context.tools.model.network.config.smallest_side).astype(np.float32)
     samples = context.memory["samples"] = Samples(context.tools.model, image, config.sampling)
     moments, first = samples.moments()
-    mmse, std = moments.mean.cpu().numpy(), moments.sd.cpu().numpy()
+    mmse, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
     context.memory["mmse"] = mmse
     write, size = context.write, image.pixel_size
     write.denoised(mmse, size)
@@ -245,32 +246,8 @@ def write_consensus(context: UnitContext, consensus: Consensus, calibration: Cal
     context.write.objects(objects, consensus.alternatives)
     size = getattr(context.unit, "ref", None) or context.unit.masks
     context.write.labels(consensus.labels, size.pixel_size)
-    context.write.row |= consensus_row(consensus, calibration)
-
-
-def consensus_row(consensus: Consensus, calibration: Calibration | None) -> dict[str, Any]:
-    """Return the columns of images.csv that tell of a consensus: counts with their spread, expected scores."""
-    from divseg.consensus.weights import weighted_quantiles
-
-    counts, objects = consensus.counts.astype(float), consensus.objects
-    if len(set(consensus.weights.tolist())) == 1:
-        mean = float(counts.mean())
-        low, middle, high = np.quantile(counts, [0.05, 0.5, 0.95]).tolist()
-    else:
-        mean = float(np.dot(counts, consensus.weights))
-        low, middle, high = weighted_quantiles(counts, consensus.weights, (0.05, 0.5, 0.95)).tolist()
-    interval = None if calibration is None else calibration.count_interval(low, high)
-    return {
-        "n_objects": len(objects),
-        "count_mean": mean,
-        "count_q05": low,
-        "count_q50": middle,
-        "count_q95": high,
-        **({} if interval is None else {"count_low": interval[0], "count_high": interval[1]}),
-        "area_mean": float(objects["area"].mean()) if len(objects) else None,
-        "existence_mean": float(objects["existence"].mean()) if len(objects) else None,
-        **{f"expected_{name}": value for name, value in consensus.expected.items()},
-    }
+    weights = None if len(set(consensus.weights.tolist())) == 1 else consensus.weights
+    context.write.row |= consensus_columns(consensus, calibration, weights)
 
 
 def fuse_views(context: UnitContext, method: str) -> Consensus:

@@ -71,7 +71,7 @@ def run(
         Part I of N, from 1: only these images are worked on; :func:`finalize` then makes tables and report.
     redo : sequence of str
         Stages that are done again, with those that depend on them: model, segmenter, denoise, segment, fuse, baselines,
-        score.
+        score, report.
     dry_run : bool
         Only check the input and print what would be done.
     finalize : bool
@@ -190,12 +190,13 @@ def _job(
             "calibration": None if calibration is None else calibration.describe(),
         }
 
-    def finish(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    def report(store: RunStore) -> None:
         from divseg.report import write_report
 
-        refs = {unit.name: unit.ref for unit in units}
-        page = write_report(store.folder, load=lambda image: refs[image].load().data)
-        return summary_lines(tables, page, len(units) + len(found.problems))
+        write_report(store.folder)
+
+    def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+        return summary_lines(tables, store.report, len(units) + len(found.problems))
 
     return Job(
         command="run",
@@ -206,7 +207,8 @@ def _job(
         failures=failure_rows(found.problems),
         facts=facts,
         summarize=score_summary,
-        finish=finish,
+        report=report,
+        lines=lines,
         invocation={
             "source": absolute(source),
             "truth": absolute(truth),

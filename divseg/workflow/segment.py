@@ -93,7 +93,7 @@ def segment_folder(
     stage = Stage("segment", segment_image, {"segmenter": name, "axes": axes, "channel": channel}, reads=("image",))
     n_files = len(found.images) + len(found.problems)
 
-    def finish(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         images = tables["images"]
         count = int(images["n_objects"].sum()) if len(images) else 0
         return [f"{len(images)} of {n_files} images segmented by {name}, {count} objects"]
@@ -105,7 +105,7 @@ def segment_folder(
         tools=lambda *_: SegmentTools(name),
         failures=failure_rows(found.problems),
         facts=lambda *_: {"config": {"segmentation": {"segmenter": name}}, "segmenter": name, "input": str(source)},
-        finish=finish,
+        lines=lines,
         invocation={"source": absolute(source), "spec": name, "axes": axes, "channel": channel},
     )
     if dry_run:

@@ -51,7 +51,7 @@ def train_folder(
     for line in found.lines():
         reporter.say(line)
     with terminable():
-        model = train(found.images, config, reporter, checkpoints=check_model_folder(out))
-        model.save(out)
+        model = train(found.images, config, reporter, checkpoints=check_model_folder(Path(out)))
+        model.save(Path(out))
     write_training_plot(Path(out))
     return model

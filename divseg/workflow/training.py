@@ -112,7 +112,7 @@ def train(images: ImageList, config: RunConfig, reporter: Reporter, *, checkpoin
         device=config.sampling.device,
         progress=reporter.training,
         checkpoints=checkpoints,
-        resume=False,
+        resume="auto",
     )
     t = model.training
     reporter.say(

@@ -7,22 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from divseg.io import Image, ImageRef, LabelRef, MaskSet, PixelSize, config_hash, fingerprint
+from divseg.io import Image, ImageRef, LabelRef, MaskSet, config_hash, fingerprint
+from divseg.results.rows import pixel_columns
 
 
 def file_stat(path: Path) -> list[int]:
     """Return size and times of a file: if they are unchanged, so is its content."""
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-
-
-def pixel_size_columns(size: PixelSize | None) -> dict[str, Any]:
-    """Return the columns of images.csv that tell the size of a pixel."""
-    return {
-        "pixel_size_y": None if size is None else size.y,
-        "pixel_size_x": None if size is None else size.x,
-        "pixel_unit": None if size is None else size.unit,
-    }
 
 
 @dataclass(frozen=True)
@@ -52,7 +44,7 @@ class ImageUnit:
         """Return size and times of the file, and the place in it."""
         if source == "truth" and self.truth is not None:
             return [str(self.truth.path), *file_stat(self.truth.path), list(self.truth.lead)]
-        return [str(self.ref.path), *file_stat(self.ref.path), list(self.ref.index)]
+        return [str(self.ref.path), *self.ref.stat(), list(self.ref.index)]
 
     def fingerprint(self, source: str) -> str:
         """Return the SHA-256 of the pixels."""
@@ -66,10 +58,7 @@ class ImageUnit:
         return {
             "file": str(ref.path),
             "plane": " ".join(f"{axis}={index}" for axis, index in ref.plane),
-            **({"depth": ref.shape[-3]} if len(ref.shape) == 3 else {}),
-            "height": ref.shape[-2],
-            "width": ref.shape[-1],
-            **pixel_size_columns(ref.pixel_size),
+            **pixel_columns(ref.shape, ref.pixel_size),
         }
 
     def load(self) -> Image:
@@ -132,10 +121,7 @@ class MaskUnit:
         return {
             "file": str(masks.files[0]),
             "plane": "",
-            **({"depth": masks.shape[0]} if len(masks.shape) == 3 else {}),
-            "height": masks.shape[-2],
-            "width": masks.shape[-1],
-            **pixel_size_columns(masks.pixel_size),
+            **pixel_columns(masks.shape, masks.pixel_size),
             "n_masks": len(masks.masks),
             "missing": " ".join(masks.missing),
         }

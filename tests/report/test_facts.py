@@ -1,16 +1,9 @@
 import math
 
-import pandas as pd
 import pytest
 
 from divseg.report import facts
-from divseg.results.reader import Results
-
-
-def results(run=None, **tables):
-    empty = pd.DataFrame()
-    parts = ("images", "objects", "scores", "summary", "failures", "training")
-    return Results(None, run or {}, *(pd.DataFrame(tables.get(name, empty)) for name in parts))
+from divseg.results.open_run import open_run
 
 
 @pytest.mark.parametrize(
@@ -32,9 +25,53 @@ def test_duration(value, words):
     assert facts.duration(value) == words
 
 
-def test_overview_without_numbers_claims_none():
-    cards = {name: value for name, value, _ in facts.overview(results(objects={"image": ["a"], "existence": [None]}))}
+def test_facts_of_a_real_run(real_run):
+    run = open_run(real_run)
+    cards = {name: value for name, value, _ in facts.overview(run)}
+    assert cards["images"] == "4"
+    assert cards["objects"] == str(len(run.objects))
+    assert cards["median existence"] == f"{run.objects.existence.median():.2f}"
+    assert cards["existence below 0.8"] == f"{100 * (run.objects.existence < 0.8).mean():.1f} %"
+    assert cards["failed images"] == "0"
+    words = dict(facts.image_facts(run, "large"))
+    row = run.images_table.set_index("image").loc["large"]
+    assert words["size"] == "420 \u00d7 400 px"
+    assert words["pixel size"] == "0.5 \u00d7 0.5 µm"
+    assert words["objects"] == str(row.n_objects)
+    assert words["count in the samples"].startswith(f"mean {row.count_mean:.1f}, 5\u201395 %: {row.count_q05:.0f} to")
+    assert "pixel size" not in dict(facts.image_facts(run, "cell0"))
+    assert dict(facts.training_facts(run))["steps"] == "20"
+    assert ("fusion.method", "majority") in facts.flatten(run.config)
+    assert facts.segmenter_ranking(run) is None
+    assert not any("star-convex" in line for line in facts.citations(run))
+
+
+def test_overview_without_numbers_claims_none(table_run):
+    run = table_run(objects={"image": ["a"], "existence": [None]})
+    cards = {name: value for name, value, _ in facts.overview(run)}
     assert cards["median existence"] == cards["existence below 0.5"] == "\u2013"
+
+
+def test_calibration_is_put_in_words(table_run):
+    made = {"n_objects": 300, "n_images": 12, "iou": 0.5, "coverage": 0.9}
+    made["check"] = {"d_ece_after": 0.02, "d_ece_before": 0.31, "area_coverage_after": 0.88}
+    words = facts.calibration_words(table_run({"calibration": made}))
+    assert "300 objects of 12 images" in words
+    assert "was 0.020, and 0.310 before calibration; the 90 % intervals of areas covered 88 %" in words
+    assert facts.calibration_words(table_run({"calibration": None})) == ""
+    run = table_run(objects={"image": ["a", "a"], "existence": [1, 1], "confidence": [0.75, 0.5]})
+    assert ("objects expected right", "1", "by calibrated confidence") in facts.overview(run)
+
+
+def test_images_to_show_are_the_doubtful_and_some_with_samples(table_run):
+    images = {"image": [f"i{k}" for k in range(20)], "existence_mean": [0.9 - 0.01 * k for k in range(20)]}
+    run = table_run(images=images)
+    (run.folder / "samples").mkdir()
+    for name in ("i5", "i6"):
+        run.layout.samples(name).touch()
+    assert facts.images_to_show(run, 4) == ["i5", "i6", "i18", "i19"]
+    assert facts.images_to_show(run, 20) == images["image"]
+    assert facts.images_to_show(run, 0) == []
 
 
 def test_flatten_keeps_every_setting():
@@ -42,35 +79,56 @@ def test_flatten_keeps_every_setting():
     assert facts.flatten(config) == [("a.b", "1"), ("a.c", "{}"), ("d", "[1, 2]"), ("e", "null"), ("f", "µm")]
 
 
-def test_warnings_are_gathered():
+def test_warnings_are_gathered(table_run):
     images = {"image": [f"i{k}" for k in range(8)], "warnings": ["dim\nsmall"] + ["dim"] * 6 + [""]}
-    assert facts.warnings(results(images=images)) == [
+    assert facts.warnings(table_run(images=images)) == [
         ("dim", 7, "i0, i1, i2, i3, i4 and 2 more"),
         ("small", 1, "i0"),
     ]
 
 
-def test_stardist_is_cited_when_used():
-    assert not any("star-convex" in line for line in facts.citations(results({"config": {"segmenter": "otsu"}})))
-    used = facts.citations(results({"config": {"segmenter": "stardist:nuclei"}, "divseg": "1.2"}))
+def test_stardist_is_cited_if_it_was_used(table_run):
+    used = facts.citations(table_run({"config": {"segmentation": {"segmenter": "stardist:nuclei"}}, "divseg": "1.2"}))
     assert any("star-convex" in line for line in used)
-    assert used[0].startswith("divseg 1.2")
+    assert used[0].startswith("divseg 1.2: ")
+    chosen = {"config": {"segmentation": {"segmenter": "auto:otsu|stardist:nuclei"}}, "segmenter": "otsu"}
+    assert not any("star-convex" in line for line in facts.citations(table_run(chosen)))
 
 
-def test_training_facts_keep_what_they_do_not_know():
+def test_the_choice_of_a_segmenter_is_ranked(table_run):
+    names = [f"otsu,smooth={k}" for k in range(10)]
+    table = {"segmenter": names, "score": [0.5 - 0.04 * k for k in range(10)], "objects": 0.9}
+    table |= {"explained": 0.7, "n_objects": 12.25}
+    record = {
+        "segmenter_choice": {"key": "k", "segmenter": names[0]},
+        "config": {"segmentation": {"segmenter": "auto"}},
+    }
+    ranking = facts.segmenter_ranking(table_run(record, segmenters=table))
+    assert (ranking["chosen"], ranking["total"], len(ranking["rows"])) == (names[0], 10, 8)
+    assert ranking["rows"][1] == (names[1], ["0.460", "0.900", "0.700", "12.2"])
+    # a table that an earlier run with auto left behind
+    assert facts.segmenter_ranking(table_run(config_named(record), segmenters=table)) is None
+    assert facts.segmenter_ranking(table_run({**record, "segmenter_choice": None}, segmenters=table)) is None
+
+
+def config_named(record):
+    return {**record, "config": {"segmentation": {"segmenter": "otsu"}}}
+
+
+def test_training_facts_show_what_has_no_words_of_its_own(table_run):
     record = {
         "steps": 4000,
         "seconds": 60,
         "noise": {"kind": "poisson-gaussian", "a": 1.5, "b": 9},
         "restarts": 2,
     }
-    assert facts.training_facts(results({"training": record})) == [
+    assert facts.training_facts(table_run({"training": record})) == [
         ("steps", "4\u202f000"),
         ("time", "60.0 s"),
         ("noise model", "Poisson-Gaussian, variance = 1.5 · signal + 9"),
         ("restarts", "2"),
     ]
-    assert facts.training_facts(results({"training": {"noise": {"kind": "gaussian", "sd": 20}}})) == [
-        ("noise model", "gaussian, sd = 20")
+    assert facts.training_facts(table_run({"training": {"noise": {"kind": "gaussian", "std": 20}}})) == [
+        ("noise model", "gaussian, std = 20")
     ]
-    assert facts.training_facts(results({"training": None})) == []
+    assert facts.training_facts(table_run({"training": None})) == []

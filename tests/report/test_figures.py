@@ -1,16 +1,36 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from divseg.report.figures import confidence_figure, count_figure, size_figure, training_figure
-from divseg.report.style import name_ticks, new_chart, plain, to_png
-from divseg.results.reader import Results
+from divseg.report.figures import (
+    confidence_figure,
+    count_figure,
+    size_figure,
+    training_figure,
+    write_training_plot,
+)
+from divseg.report.style import name_ticks, new_chart, safe_text, to_png
+from divseg.results.open_run import open_run
 
 
-def results(images=None, objects=None, scores=None):
-    empty = pd.DataFrame()
-    tables = [empty if table is None else pd.DataFrame(table) for table in (images, objects, scores)]
-    return Results(None, {}, tables[0], tables[1], tables[2], empty, empty, empty)
+def test_charts_of_a_real_run(real_run):
+    run = open_run(real_run)
+    (axes,) = count_figure(run).axes
+    lines = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
+    assert lines["consensus"] == run.images_table["n_objects"].tolist()
+    assert lines["ground truth"] == [6] * 4
+    figure, note = size_figure(run)
+    assert figure.axes[0].get_xlabel() == "mean area (px)"  # one image has a pixel size, three have none
+    held = int((run.objects["n_members"] > 0).sum())
+    assert sum(bar.get_height() for bar in figure.axes[0].patches) == held < len(run.objects)
+    assert note.endswith(f"{len(run.objects) - held} more are in no sample and have no mean area.")
+    confidence = confidence_figure(run.objects)
+    assert [axes.get_title("left") for axes in confidence.axes] == ["Existence", "Mask agreement"]
+    assert sum(bar.get_height() for bar in confidence.axes[0].patches) == len(run.objects)
+    assert len(training_figure(run.training_log).axes) == 3
 
 
 def counts(n):
@@ -25,29 +45,29 @@ def counts(n):
 
 
 @pytest.mark.parametrize("n", [1, 2, 31, 200])
-def test_counts_of_any_number_of_images(n):
-    figure = count_figure(results(counts(n), scores={"image": ["img_0"], "n_true": [11]}))
+def test_counts_of_any_number_of_images(n, table_run):
+    figure = count_figure(table_run(images=counts(n), scores={"image": ["img_0"], "n_true": [11]}))
     (axes,) = figure.axes
     names = [label.get_text() for label in axes.get_xticklabels()]
     assert names == ([f"img_{k}" for k in range(n)] if n <= 30 else [])
-    assert [text.get_text() for text in axes.get_legend().get_texts()][-1] == "truth"
+    assert [text.get_text() for text in axes.get_legend().get_texts()][-1] == "ground truth"
     assert to_png(figure)
 
 
-def test_long_names_leave_room_for_the_chart():
+def test_long_names_leave_room_for_the_chart(table_run):
     table = counts(30) | {"image": [f"{'long name ' * 20}{k}" for k in range(30)]}
-    (axes,) = (figure := count_figure(results(table))).axes
+    (axes,) = (figure := count_figure(table_run(images=table))).axes
     assert to_png(figure)
     assert axes.get_position().height > 0.35
 
 
-def test_counts_without_numbers():
-    assert count_figure(results()) is None
-    assert count_figure(results({"image": ["a"], "n_objects": [np.nan]})) is None
+def test_counts_without_numbers(table_run):
+    assert count_figure(table_run()) is None
+    assert count_figure(table_run(images={"image": ["a"], "n_objects": [np.nan]})) is None
 
 
-def test_zero_counts_start_at_zero():
-    (axes,) = count_figure(results({"image": ["a", "b"], "n_objects": [0, 500]})).axes
+def test_zero_counts_start_at_zero(table_run):
+    (axes,) = count_figure(table_run(images={"image": ["a", "b"], "n_objects": [0, 500]})).axes
     assert axes.get_yscale() == "linear"
     assert axes.get_ylim()[0] == 0
 
@@ -60,32 +80,35 @@ def test_confidence_takes_what_is_there():
     assert confidence_figure(pd.DataFrame()) is None
 
 
-@pytest.mark.parametrize(("n", "note"), [(1, "All 1"), (40, "All 40"), (1000, "300 of 1000")])
-def test_sizes_say_how_many_are_shown(n, note):
+@pytest.mark.parametrize(
+    ("n", "note"),
+    [(1, "All 1 objects, by area"), (40, "All 40 "), (1000, "All 1000 objects (on the right 300 of them")],
+)
+def test_sizes_say_how_many_are_shown(n, note, table_run):
     area = np.linspace(100, 200, n)
     objects = {"image": ["a"] * n, "area_mean": area, "area_q05": area - 9, "area_q95": area + 9}
     images = {"image": ["a"], "pixel_size_y": [0.5], "pixel_size_x": [0.5], "pixel_unit": ["um"]}
-    figure, words = size_figure(results(images, objects))
+    figure, words = size_figure(table_run(images=images, objects=objects))
     assert words.startswith(note)
     assert figure.axes[0].get_xlabel() == "mean area (µm²)"
     assert sum(bar.get_height() for bar in figure.axes[0].patches) == n
 
 
-def test_areas_stay_in_pixels_when_units_differ():
+def test_areas_stay_in_pixels_if_units_differ(table_run):
     images = {
         "image": ["a", "b"],
         "pixel_size_y": [0.5, 1],
         "pixel_size_x": [0.5, 1],
         "pixel_unit": ["um", "pixel"],
     }
-    figure, _ = size_figure(results(images, {"image": ["a", "b"], "area": [10, 2000]}))
+    figure, _ = size_figure(table_run(images=images, objects={"image": ["a", "b"], "area": [10, 2000]}))
     assert figure.axes[0].get_xlabel() == "mean area (px)"
     assert figure.axes[0].get_xscale() == "log"
     assert to_png(figure)
 
 
-def test_no_sizes_without_areas():
-    assert size_figure(results({"image": ["a"]}, {"image": ["a"], "existence": [1.0]})) is None
+def test_no_sizes_without_areas(table_run):
+    assert size_figure(table_run(images={"image": ["a"]}, objects={"image": ["a"], "existence": [1.0]})) is None
 
 
 def test_training_curves_survive_what_logs_hold():
@@ -99,6 +122,18 @@ def test_training_curves_survive_what_logs_hold():
     assert training_figure(pd.DataFrame({"step": [1], "loss": [np.nan]})) is None
 
 
+def test_the_training_plot_is_written_beside_the_log(tmp_path):
+    rows = [{"step": 25 * k, "loss": 1 + 1 / k, "kl": 0.02, "active": 3} for k in range(1, 31)]
+    (tmp_path / "training.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    path = write_training_plot(tmp_path)
+    assert path == tmp_path / "training.png"
+    with Image.open(path) as picture:
+        assert min(picture.size) > 500
+        assert len(picture.convert("L").getcolors()) > 20  # something is drawn
+    (tmp_path / "training.jsonl").write_text("")
+    assert write_training_plot(tmp_path) is None
+
+
 def test_names_are_drawn_literally_and_without_missing_glyphs():
     figure, (axes,) = new_chart(1, 1, 7, 3)
     name_ticks(axes, ["$a_b$", "\u7d30\u80de", "x" * 90])
@@ -108,5 +143,5 @@ def test_names_are_drawn_literally_and_without_missing_glyphs():
     assert to_png(figure)  # a missing glyph or a formula would warn
 
 
-def test_plain_leaves_common_letters_alone():
-    assert plain("Zellkern_äöü_µm_é") == "Zellkern_äöü_µm_é"
+def test_safe_text_leaves_common_letters_alone():
+    assert safe_text("Zellkern_äöü_µm_é") == "Zellkern_äöü_µm_é"

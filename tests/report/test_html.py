@@ -3,17 +3,17 @@ import io
 import json
 import re
 import shutil
-import time
 from html.parser import HTMLParser
 
-import numpy as np
 import pandas as pd
 import pytest
-import tifffile
 from PIL import Image
 
 from divseg.errors import InputError
+from divseg.io import read_labels, write_labels
 from divseg.report import write_report
+from divseg.report.scores import TITLES
+from divseg.results.open_run import open_run
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -49,31 +49,23 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
-@pytest.fixture(scope="module")
-def finished(builder, tmp_path_factory):
-    """A complete run; tests that change it take a copy."""
-    sizes = {
-        "field 1": (96, 128),
-        "field 2": (64, 64),
-        "large": (1024, 1024),
-    }
-    return builder(tmp_path_factory.mktemp("runs") / "full", sizes)
-
-
-@pytest.fixture
-def small(builder, tmp_path):
-    return builder(tmp_path / "run", {"a": (64, 64)})
+SECTIONS = ["scores", "images", "objects", "review", "training", "problems", "settings", "cite"]
 
 
 @pytest.fixture(scope="module")
-def page(finished):
-    return Page(write_report(finished.folder, load=finished.load))
+def page(real_run):
+    return Page(write_report(real_run))
+
+
+def change(folder, name, **columns):
+    """Set columns of a table of a run."""
+    path = folder / f"{name}.csv"
+    pd.read_csv(path, keep_default_na=False).assign(**columns).to_csv(path, index=False)
 
 
 def test_page_has_every_section_and_valid_structure(page):
     assert page.source.startswith("<!DOCTYPE html>")
-    sections = ["scores", "images", "objects", "review", "training", "problems", "settings", "cite"]
-    assert page.ids == sections
+    assert page.ids == SECTIONS
     assert page.source.index('id="scores"') < page.source.index('id="images"')
     assert "not available" not in page.text
     assert "posterior frequency" in page.text
@@ -88,14 +80,14 @@ def test_page_needs_nothing_else(page):
     assert not re.search(r"@import|url\(|https?://", page.source)
 
 
-def test_pictures_are_embedded_and_saved(page, finished):
-    plots = finished.folder / "plots"
+def test_pictures_are_embedded_and_saved(page, real_run):
+    plots = real_run / "plots"
     saved = {path.read_bytes() for path in plots.glob("*.png")}
     for image in page.images:
         kind, _, text = image["src"].removeprefix("data:image/").partition(";base64,")
         data = base64.b64decode(text, validate=True)
         assert kind in ("png", "webp")
-        assert data in saved or (kind == "webp" and len(data) < 1_000_000)
+        assert data in saved or (kind == "webp" and len(data) < 1_500_000)
         with Image.open(io.BytesIO(data)) as picture:
             assert picture.format == kind.upper()
             ratio = picture.size[0] / picture.size[1]
@@ -103,237 +95,193 @@ def test_pictures_are_embedded_and_saved(page, finished):
         assert ratio == pytest.approx(int(image["width"]) / int(image["height"]), rel=0.02)
     names = {path.stem for path in plots.glob("*.png")}
     assert {"scores", "confidence", "counts", "sizes", "review", "training"} <= names
-    assert {"field 1_panel", "field 1_overlay", "large_panel", "large_overlay", "large_whole"} <= names
-    assert "field 1_whole" not in names
+    assert {"cell0_panel", "cell0_overlay", "large_panel", "large_overlay", "large_whole"} <= names
+    assert "cell0_whole" not in names
 
 
-def test_overview_counts_what_the_tables_hold(page, finished):
-    objects = pd.read_csv(finished.folder / "objects.csv")
-    shown = re.findall(r"<li>([^<]+)<strong>([^<]+)</strong>", page.source)
-    cards = {name: value.replace("\u202f", "") for name, value in shown}
-    assert cards["images"] == "3"
-    assert int(cards["objects"]) == len(objects)
-    assert cards["median existence"] == f"{objects.existence.median():.2f}"
-    assert cards["existence below 0.8"] == f"{100 * (objects.existence < 0.8).mean():.1f} %"
-    assert cards["failed images"] == "0"
+def test_scores_of_a_real_run_are_on_the_page(page, real_run):
+    summary = open_run(real_run).summary
+    table = page.source[page.source.index('id="scores"') : page.source.index('id="images"')]
+    rows = dict(re.findall(r'<th scope="row">([^<]+)</th><td class="num[^"]*">([^<]+)</td>', table))
+    assert rows == {row.input: f"{row.map:.3f}" for row in summary.itertuples()}
+    assert set(re.findall(r'class="ours"><th scope="row">([^<]+)<', table)) == {
+        name for name in summary.input if name.startswith("consensus")
+    }
+    assert "The consensus majority is" in page.text
+    assert "4 images with both scores are too few" in page.text
+    assert "The width of the best Gaussian was chosen with the ground truth" in page.text
 
 
-def test_review_list_holds_the_least_certain(page, finished):
-    objects = pd.read_csv(finished.folder / "objects.csv").sort_values(["existence", "mean_iou"], kind="stable")
+def test_settings_and_versions_of_a_real_run_are_on_the_page(page):
+    for words in (
+        "fusion.method majority",
+        "segmentation.segmenter otsu,smooth=2,min_size=20",
+        "device cpu",
+        "torch 2",
+    ):
+        assert words in page.text
+
+
+def test_review_list_holds_the_least_certain(page, real_run):
+    objects = pd.read_csv(real_run / "objects.csv").sort_values(["existence", "mean_iou"], kind="stable")
     table = page.source[page.source.index('id="review"') : page.source.index('id="training"')]
     labels = [int(x) for x in re.findall(r'scope="row">[^<]+</th><td class="num">(\d+)</td>', table)]
     assert labels == objects.label.head(20).tolist()
 
 
-def test_same_folder_gives_the_same_page(small):
-    first = write_report(small.folder, load=small.load, max_images=0).read_bytes()
-    assert write_report(small.folder, load=small.load, max_images=0).read_bytes() == first
+def test_names_and_messages_are_escaped(page, run_copy):
+    assert "<img src=x onerror=alert(1)> & \"q\" 'q' $x$ 細胞 ü" in page.text
+    assert all(image["src"].startswith("data:") for image in page.images)
+    rows = [{"image": "<b>x</b>", "file": "x&y.tif", "stage": "read", "error": "</table><script>alert(1)</script>"}]
+    pd.DataFrame(rows).to_csv(run_copy / "failures.csv", index=False)
+    change(run_copy, "images", warnings="<i>dim</i>")
+    record = json.loads((run_copy / "run.json").read_text())
+    record["config"]["<k>"] = "</td>{{ 7 * 7 }}"
+    (run_copy / "run.json").write_text(json.dumps(record))
+    page = Page(write_report(run_copy.rename(run_copy.with_name("a & <b>")), max_images=0))
+    assert "</table><script>alert(1)</script>" in page.text
+    assert "</td>{{ 7 * 7 }}" in page.text
+    assert "a & <b>" in page.text
+    assert {"script", "i"}.isdisjoint(page.tags)
 
 
-def test_losing_to_a_baseline_is_said_first(small):
+def test_warnings_and_failures_are_told_at_the_top(page, run_copy):
+    assert "Before you use" not in page.text
+    failure = {"image": "bad", "file": "bad.tif", "stage": "read", "error": "truncated"}
+    pd.DataFrame([failure]).to_csv(run_copy / "failures.csv", index=False)
+    change(run_copy, "images", warnings="3 saturated pixels\ndim\nw3\nw4\nw5\nw6")
+    page = Page(write_report(run_copy, max_images=0))
+    assert page.ids == ["attention", *SECTIONS]
+    top = page.text[page.text.index("Before you use") : page.text.index("Scores against the ground truth")]
+    assert "1 image failed and is in no number or chart of this page" in top
+    assert "1 image: 3 saturated pixels" in top
+    assert "w5" in top
+    assert "w6" not in top
+    assert top.endswith("1 more ")
+
+
+def test_same_folder_gives_the_same_page(run_copy):
+    first = write_report(run_copy, max_images=0).read_bytes()
+    assert write_report(run_copy, max_images=0).read_bytes() == first
+
+
+def test_losing_to_a_baseline_is_said_first(run_copy):
     base = [
         {"input": "mmse", "map": 0.6, "seg": 0.7},
         {"input": "consensus majority", "map": 0.5, "seg": 0.6},
     ]
-    pd.DataFrame(base).to_csv(small.folder / "summary.csv", index=False)
-    text = Page(write_report(small.folder, max_images=0)).text
+    pd.DataFrame(base).to_csv(run_copy / "summary.csv", index=False)
+    text = Page(write_report(run_copy, max_images=0)).text
     assert "The consensus majority is below the best baseline (mmse) in mAP: 0.500 against 0.600" in text
     assert "A baseline has the best score by: mAP, SEG." in text
-
-
-def test_names_and_messages_are_escaped(builder, tmp_path):
-    nasty = "<img src=x onerror=alert(1)> & \"q\" 'q' $x$ 細胞 ü"
-    run = builder(tmp_path / "a & <b>", {nasty: (64, 64)})
-    failures = [
-        {
-            "image": "<b>x</b>",
-            "file": "x&y.tif",
-            "stage": "read",
-            "error": "</table><script>alert(1)</script>",
-        }
-    ]
-    pd.DataFrame(failures).to_csv(run.folder / "failures.csv", index=False)
-    images = pd.read_csv(run.folder / "images.csv")
-    images["warnings"] = "<i>dim</i>"
-    images.to_csv(run.folder / "images.csv", index=False)
-    record = json.loads((run.folder / "run.json").read_text())
-    record["config"] = {"<k>": "</td>{{ 7 * 7 }}"}
-    (run.folder / "run.json").write_text(json.dumps(record))
-    page = Page(write_report(run.folder, load=run.load))
-    assert nasty in page.text
-    assert "</table><script>alert(1)</script>" in page.text
-    assert "</td>{{ 7 * 7 }}" in page.text
-    assert {"script", "i"}.isdisjoint(page.tags)
-    assert all(image["src"].startswith("data:") for image in page.images)
-    assert (run.folder / "plots" / f"{nasty}_panel.png").is_file()
-
-
-def test_names_in_folders_and_names_that_try_to_leave(builder, tmp_path):
-    run = builder(tmp_path / "run", {"plate/a1": (64, 64), "NA": (64, 64)})
-    images = pd.read_csv(run.folder / "images.csv", keep_default_na=False)
-    more = [images.iloc[:1].assign(image=name) for name in ("../../evil", "/evil")]
-    images = pd.concat([images, *more])
-    images.to_csv(run.folder / "images.csv", index=False)
-    page = Page(write_report(run.folder, load=lambda name: np.zeros((64, 64)), max_images=9))
-    assert re.findall("<h3>(.*?)</h3>", page.source)[:2] == ["plate/a1", "NA"]
-    assert (run.folder / "plots" / "plate" / "a1_panel.png").is_file()
-    assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
 
 @pytest.mark.parametrize(
     "gone",
     [
         {
-            "run.json": "not available: no run.json in the result folder",
-            "model": "not available: training curves (no model/training.jsonl in the result folder)",
-            "scores.csv": "too few to say whether that is chance",
+            "model": "not available: training curves (no training log in the model folder)",
+            "scores.csv": "scores.csv holds no image with both scores",
         },
-        {"images.csv": "not available: no images.csv in the result folder", "failures.csv": "No image failed."},
+        {
+            "images.csv": "not available: no images.csv in the run folder",
+            "failures.csv": "not available: failures (no failures.csv in the run folder)",
+        },
         {
             "objects.csv": "not available: objects to review",
-            "summary.csv": "No summary.csv: these are plain means",
-            "labels": "not available: labels (no file labels/a.tif)",
-            "samples": "not available: sample 1 (no file samples/a.tif)",
+            "labels": "not available: labels (cell0: this run holds no",
         },
-        {
-            "denoised": "not available: MMSE (no file denoised/a.tif)",
-            "maps": "not available: spread (no file maps/a_sd.tif)",
-        },
+        {"denoised": "not available: MMSE (cell0", "samples": "not available: samples (cell0"},
     ],
     ids=lambda gone: "+".join(gone),
 )
-def test_anything_may_be_missing(small, gone):
+def test_anything_but_run_json_may_be_missing(run_copy, gone):
     for name in gone:
-        path = small.folder / name
+        path = run_copy / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    text = Page(write_report(small.folder, load=small.load)).text
+    text = Page(write_report(run_copy)).text
     assert [words for words in gone.values() if words not in text] == []
 
 
 def test_almost_everything_missing_at_once(tmp_path):
-    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "run.json").write_text('{"format": 2, "command": "run"}')
     page = Page(write_report(tmp_path))
     assert page.text.count("not available") >= 8
     assert not page.images
 
 
-@pytest.mark.parametrize("content", [b"", b"{\xff\xfe", b'a,b\n"1,2,3\n', b"[1, 2]"])
-def test_damaged_tables_do_not_stop_the_report(small, content):
-    for name in ("run.json", "images.csv", "objects.csv", "scores.csv", "summary.csv", "failures.csv"):
-        (small.folder / name).write_bytes(content)
-    text = Page(write_report(small.folder, load=small.load)).text
-    assert "not available: run.json" in text
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [("fuse", "results of divseg fuse, which has no report"), ("train", "results of divseg train")],
+)
+def test_folders_of_other_commands_have_no_report(tmp_path, command, message):
+    (tmp_path / "run.json").write_text(json.dumps({"format": 2, "command": command}))
+    with pytest.raises(InputError, match=message):
+        write_report(tmp_path)
+    with pytest.raises(InputError, match="max_images=-1"):
+        write_report(tmp_path, max_images=-1)
 
 
-def test_damaged_images_do_not_stop_the_report(small):
-    (small.folder / "labels" / "a.tif").write_bytes(b"II*\0 not a tiff")
-    tifffile.imwrite(small.folder / "denoised" / "a.tif", np.zeros((7, 7), np.float32))
-    (small.folder / "samples" / "a.tif").write_bytes(b"")
-    text = Page(write_report(small.folder, load=small.load)).text
-    assert "not available: labels (" in text
-    assert "not available: spread (shape (64, 64) differs from (7, 7))" in text
-    assert "not available: sample 1 (" in text
-
-
-def test_half_a_last_line_of_the_log_is_reported(small):
-    with (small.folder / "model" / "training.jsonl").open("a") as file:
-        file.write('{"step": 4000, "lo')
-    page = Page(write_report(small.folder, max_images=0))
-    assert "<h3>" not in page.source
-    assert "1 line(s) of model/training.jsonl cannot be read" in page.text
-    assert any("Loss" in image["alt"] for image in page.images)
-
-
-def test_noisy_image_that_cannot_be_loaded_leaves_a_note(small):
-    def load(name):
-        raise OSError("the input has moved")
-
-    text = Page(write_report(small.folder, load=load)).text
-    assert "not available: noisy image (the input has moved)" in text
-
-
-def test_without_truth_nothing_is_claimed(builder, tmp_path):
-    run = builder(tmp_path / "run", {"a": (64, 64)}, truth=False)
-    page = Page(write_report(run.folder, load=run.load))
-    assert "not available: scores (no truth was given" in page.text
+def test_without_ground_truth_nothing_is_claimed(run_copy):
+    for name in ("scores", "summary"):
+        (run_copy / f"{name}.csv").unlink()
+    page = Page(write_report(run_copy))
+    assert "not available: scores (this run had no ground truth" in page.text
     assert "best baseline" not in page.text
-    assert not (run.folder / "plots" / "scores.png").exists()
+    assert not (run_copy / "plots" / "scores.png").exists()
     assert "The only image." in page.text
 
 
-def test_no_object_at_all(builder, tmp_path):
-    run = builder(tmp_path / "run", {"a": (64, 64), "b": (500, 70)}, density=0)
-    text = Page(write_report(run.folder, load=run.load)).text
+def test_no_object_at_all(run_copy):
+    objects = pd.read_csv(run_copy / "objects.csv")
+    objects.iloc[:0].to_csv(run_copy / "objects.csv", index=False)
+    write_labels(run_copy / "labels" / "cell0.tif", 0 * read_labels(run_copy / "labels" / "cell0.tif"))
+    text = Page(write_report(run_copy)).text
     assert "objects 0 " in text
     assert "not available: objects to review" in text
 
 
-def test_scores_that_are_not_numbers(small):
-    for name in ("scores.csv", "summary.csv"):
-        table = pd.read_csv(small.folder / name)
-        table.loc[table["input"] == "mmse", ["map", "seg"]] = np.nan
-        table.to_csv(small.folder / name, index=False)
-    page = Page(write_report(small.folder, max_images=1))
-    assert "not available: noisy image (the input was not given" in page.text
+def test_scores_that_are_not_numbers(run_copy):
+    table = pd.read_csv(run_copy / "summary.csv")
+    table.loc[table["input"] == "mmse", ["map", "seg"]] = float("nan")
+    table.to_csv(run_copy / "summary.csv", index=False)
+    page = Page(write_report(run_copy, max_images=0))
     assert "nan" not in page.text.lower().split()
     assert "The consensus majority is" in page.text
-    table[["map", "ap50", "ap75", "seg", "f1"]] = np.nan
-    table.to_csv(small.folder / "summary.csv", index=False)
-    text = Page(write_report(small.folder, max_images=0)).text
+    table[list(TITLES)] = float("nan")
+    table.to_csv(run_copy / "summary.csv", index=False)
+    text = Page(write_report(run_copy, max_images=0)).text
     assert "not available: scores (the score tables hold no number)" in text
 
 
-def test_failures_are_counted_and_listed(small):
+def test_failures_are_counted_and_listed(run_copy):
     rows = [{"image": f"f{k}", "file": f"f{k}.tif", "stage": "read", "error": "truncated"} for k in range(300)]
-    pd.DataFrame(rows).to_csv(small.folder / "failures.csv", index=False)
-    page = Page(write_report(small.folder, max_images=0))
+    pd.DataFrame(rows).to_csv(run_copy / "failures.csv", index=False)
+    page = Page(write_report(run_copy, max_images=0))
+    assert "<h3>" not in page.source
     assert 'class="bad">failed images<strong>300</strong>' in page.source
     assert "300 failed; the first 200 are shown" in page.text
 
 
-def test_many_images_show_a_few_within_bounded_time(builder, small):
-    images, objects = (pd.read_csv(small.folder / f"{name}.csv") for name in ("images", "objects"))
-    copies = [images.iloc[[0]].assign(image=f"i{k}", existence_mean=0.9 - 0.001 * k) for k in range(200)]
-    pd.concat(copies).to_csv(small.folder / "images.csv", index=False)
-    pd.concat([objects.assign(image=f"i{k}") for k in range(200)]).to_csv(small.folder / "objects.csv", index=False)
-    for kind, ending in (("labels", ".tif"), ("denoised", ".tif"), ("maps", "_sd.tif"), ("samples", ".tif")):
-        for k in range(0 if kind != "samples" else 50, 200 if kind != "samples" else 52):
-            shutil.copy(small.folder / kind / f"a{ending}", small.folder / kind / f"i{k}{ending}")
-    start = time.perf_counter()
-    page = Page(write_report(small.folder, max_images=4))
-    assert time.perf_counter() - start < 20
-    shown = re.findall("<h3>(.*?)</h3>", page.source)
-    assert shown == ["i50", "i51", "i198", "i199"]
+def test_of_many_images_a_few_are_shown(run_copy):
+    images, objects = (pd.read_csv(run_copy / f"{name}.csv") for name in ("images", "objects"))
+    copies = [images.assign(image=f"i{k}", existence_mean=0.9 - 0.001 * k) for k in range(200)]
+    pd.concat(copies).to_csv(run_copy / "images.csv", index=False)
+    pd.concat([objects.assign(image=f"i{k}") for k in range(200)]).to_csv(run_copy / "objects.csv", index=False)
+    for k in (50, 51):
+        shutil.copy(run_copy / "samples" / "cell0.tif", run_copy / "samples" / f"i{k}.tif")
+    page = Page(write_report(run_copy, max_images=4))
+    assert re.findall("<h3>(.*?)</h3>", page.source) == ["i50", "i51", "i198", "i199"]
     assert "4 of 200 images: the 2 of lowest mean existence" in page.text
 
 
-@pytest.mark.parametrize("wrong", ["missing", "empty"])
-def test_not_a_result_folder(tmp_path, wrong):
-    folder = tmp_path / wrong
-    if wrong == "empty":
-        folder.mkdir()
-    with pytest.raises(InputError, match=wrong) as caught:
-        write_report(folder)
-    assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="max_images=-1"):
-        write_report(folder, max_images=-1)
-
-
-def test_the_choice_of_a_segmenter_is_shown(small):
-    names = [f"otsu,smooth={k},split=none,min_size=20" for k in range(10)]
-    table = pd.DataFrame({"segmenter": names, "score": np.linspace(0.5, 0.1, 10), "objects": 0.9})
-    table.assign(explained=0.7, n_objects=12.25).to_csv(small.folder / "segmenters.csv", index=False)
-    assert "chosen without truth" not in Page(write_report(small.folder)).text  # of an earlier run with auto
-    run = json.loads((small.folder / "run.json").read_text())
-    run["segmenter_choice"] = {"key": "k", "segmenter": names[0]}
-    run["config"]["segmenter"] = "auto"
-    (small.folder / "run.json").write_text(json.dumps(run))
-    text = Page(write_report(small.folder)).text
-    assert f"chosen without truth: {names[0]} , the best of 10" in text
-    assert f"{names[7]} 0.189 0.900 0.700 12.2" in text
-    assert names[8] not in text
-    (small.folder / "run.json").write_text(json.dumps({**run, "config": {"segmenter": "otsu"}}))
-    assert "chosen without truth" not in Page(write_report(small.folder)).text  # named since
-    (small.folder / "run.json").write_text(json.dumps(run))
-    (small.folder / "segmenters.csv").write_text("broken")
-    assert "chosen without truth" not in Page(write_report(small.folder)).text
+def test_the_choice_of_a_segmenter_is_shown(run_copy):
+    table = pd.DataFrame({"segmenter": ["otsu,smooth=2", "li"], "score": [0.5, 0.4], "objects": 0.9})
+    table.assign(explained=0.7, n_objects=12.25).to_csv(run_copy / "segmenters.csv", index=False)
+    record = json.loads((run_copy / "run.json").read_text())
+    record["segmenter_choice"] = {"key": "k", "segmenter": "otsu,smooth=2"}
+    record["config"]["segmentation"]["segmenter"] = "auto"
+    (run_copy / "run.json").write_text(json.dumps(record))
+    text = Page(write_report(run_copy, max_images=0)).text
+    assert "chosen without ground truth: otsu,smooth=2 , the best of 2" in text
+    assert "li 0.400 0.900 0.700 12.2" in text

@@ -1,11 +1,26 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from PIL import Image
 
-from divseg.report.panels import CROP, image_panel, region_to_show, whole_image
-from divseg.report.scalebar import PixelSize
+from divseg.io import PixelSize
+from divseg.report.image_data import ImageData, read_image_data
+from divseg.report.panels import (
+    CROP,
+    add_scale_bar,
+    image_panel,
+    region_to_show,
+    round_length,
+    whole_image,
+    write_overlay,
+)
 from divseg.report.style import to_png
-from divseg.results.reader import ImageData
+from divseg.results.open_run import open_run
 
 OBJECTS = pd.DataFrame({"label": [1], "existence": [0.5]})
 
@@ -17,7 +32,7 @@ def data(shape, **parts):
         "labels": labels,
         "noisy": np.arange(labels.size, dtype=float).reshape(shape),
         "mmse": np.ones(shape),
-        "sd": np.zeros(shape),
+        "std": np.zeros(shape),
         "samples": (np.ones(shape), np.ones(shape)),
     } | parts
     return ImageData("a", **pieces, missing=())
@@ -56,7 +71,7 @@ def test_without_objects_the_middle_is_shown():
 @pytest.mark.parametrize("shape", [(256, 256), (40, 380), (380, 40), (12, 12)])
 def test_full_panel_has_six_pictures_and_the_width_of_the_page(shape):
     item = data(shape)
-    figure, limits = image_panel(item, OBJECTS, region_to_show(shape, item.labels), PixelSize(1, 1, "µm"))
+    figure, limits = image_panel(item, OBJECTS, region_to_show(shape, item.labels), PixelSize(1, 1))
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert len(titles) == 6
     assert figure.get_size_inches()[0] == pytest.approx(15)
@@ -78,9 +93,9 @@ def test_every_picture_of_a_panel_has_whole_pixels():
     [
         ({"noisy": None}, 5),
         ({"samples": ()}, 4),
-        ({"labels": None, "sd": None}, 4),
+        ({"labels": None, "std": None}, 4),
         ({"noisy": None, "mmse": None, "samples": ()}, 2),
-        ({"mmse": np.full((20, 20), np.nan), "sd": np.full((20, 20), np.nan)}, 6),
+        ({"mmse": np.full((20, 20), np.nan), "std": np.full((20, 20), np.nan)}, 6),
     ],
 )
 def test_absent_pieces_are_left_out(parts, count):
@@ -92,6 +107,59 @@ def test_absent_pieces_are_left_out(parts, count):
 @pytest.mark.parametrize(("shape", "pixels"), [((500, 400), 820), ((100, 3000), 1020)])
 def test_whole_image_keeps_or_thins_pixels(shape, pixels):
     item = data(shape, mmse=None, noisy=None, samples=())
-    figure = whole_image(item, OBJECTS, region_to_show(shape, item.labels), PixelSize(1, 1, "µm"))
+    figure = whole_image(item, OBJECTS, region_to_show(shape, item.labels), PixelSize(1, 1))
     assert figure.get_size_inches()[0] * 100 == pytest.approx(pixels)
     assert to_png(figure) == to_png(figure)
+
+
+@given(st.floats(1e-9, 1e9))
+def test_round_length_is_the_largest_that_fits(longest):
+    length = round_length(longest)
+    assert length <= longest * (1 + 1e-6)
+    assert length > longest / 2.5 * (1 - 1e-6)
+    mantissa = length / 10 ** math.floor(math.log10(length * (1 + 1e-9)))
+    assert min(abs(mantissa - m) for m in (1, 2, 5)) < 1e-6
+
+
+def test_bar_has_its_length_in_pixels_of_the_image():
+    axes = Figure().subplots()
+    add_scale_bar(axes, 200, 100, PixelSize(9.0, 0.5, unit="$nm$"), 10)
+    (bar,) = axes.patches
+    assert bar.get_width() == pytest.approx(20 / 0.5)
+    assert bar.get_x() + bar.get_width() < 199.5
+    assert axes.texts[0].get_text() == "20 $nm$"
+    assert not axes.texts[0].get_parse_math()
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((100, 50), (800, 400)), ((900, 900), (900, 900))])
+def test_overlay_file_is_enlarged_when_small(tmp_path, shape, expected):
+    labels = np.zeros(shape, np.int32)
+    labels[5:20, 5:20] = 1
+    path = write_overlay(tmp_path / "plots" / "a.png", np.ones(shape), labels)
+    with Image.open(path) as image:
+        assert image.size == expected[::-1]
+
+
+def test_huge_image_is_thinned(tmp_path):
+    labels = np.zeros((10, 9000), np.uint16)
+    with Image.open(write_overlay(tmp_path / "a.png", labels.astype(float), labels)) as image:
+        assert image.size == (3000, 4)
+
+
+def test_panel_of_a_real_run_shows_its_images(real_run):
+    run = open_run(real_run)
+    item = read_image_data(run, "large")
+    assert item.missing == ()
+    region = region_to_show(item.shape, item.labels)
+    figure, limits = image_panel(item, run.objects[run.objects["image"] == "large"], region, run.pixel_sizes["large"])
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == [
+        "Noisy image",
+        "MMSE: mean of the samples",
+        "Posterior sample 1",
+        "Posterior sample 2",
+        "Standard deviation of the samples",
+        "Consensus",
+    ]
+    assert item.mmse.min() < limits[0] < limits[1] <= item.noisy.max()
+    assert [text.get_text() for text in figure.axes[0].texts] == ["20 µm"]

@@ -2,9 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from divseg.report.image_data import ImageData, read_image_data
 from divseg.report.review import least_certain, review_figure
 from divseg.report.style import to_png
-from divseg.results.reader import ImageData
+from divseg.results.open_run import open_run
 
 
 def test_order_is_existence_then_agreement_and_unknown_comes_last():
@@ -33,3 +34,11 @@ def test_every_object_is_pictured_wherever_it_lies(shape):
 def test_no_picture_without_labels_or_image():
     data = ImageData("a", None, None, np.ones((9, 9)), None, (), ())
     assert review_figure(pd.DataFrame({"image": ["a"], "label": [1]}), lambda name: data) is None
+
+
+def test_least_certain_objects_of_a_real_run_are_pictured(real_run):
+    run = open_run(real_run)
+    objects = least_certain(run.objects)
+    assert objects["existence"].iloc[0] == run.objects["existence"].min()
+    (axes,) = review_figure(objects, lambda name: read_image_data(run, name)).axes
+    assert len(axes.texts) == len(objects) > 0

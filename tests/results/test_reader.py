@@ -1,9 +1,11 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
-import tifffile
 
-from divseg.results.reader import column, read_results, text
+from divseg.errors import InputError
+from divseg.results.reader import column, read_table, read_training_log, text
 
 
 def test_column_is_numbers_or_nan():
@@ -16,41 +18,53 @@ def test_column_is_numbers_or_nan():
 @pytest.mark.parametrize("name", ["NA", "001", "nan", "1e5", "", " ", "None", "a,b", 'q"q', "ü\u2028"])
 def test_image_names_come_back_as_written(tmp_path, name):
     pd.DataFrame({"image": [name], "n_objects": [3]}).to_csv(tmp_path / "images.csv", index=False)
-    results = read_results(tmp_path)
-    assert results.names == [name]
-    assert column(results.images, "n_objects")[0] == 3
+    table = read_table(tmp_path / "images.csv")
+    assert text(table, "image") == [name]
+    assert column(table, "n_objects")[0] == 3
 
 
-@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "..", "/", ""])
-def test_no_name_leads_out_of_the_folder(tmp_path, name):
-    (tmp_path / "run.json").write_text("{}")
-    path = read_results(tmp_path).path("plots", name, ".png")
-    assert path.resolve().is_relative_to(tmp_path.resolve() / "plots")
+def test_numbers_come_back_to_the_last_digit_and_empty_cells_are_nan(tmp_path):
+    values = [0.1 + 0.2, 1e-300, np.nan, 123456789.123456789]
+    pd.DataFrame({"image": list("abcd"), "x": values, "file": [None] * 4}).to_csv(tmp_path / "t.csv", index=False)
+    table = read_table(tmp_path / "t.csv")
+    np.testing.assert_array_equal(table["x"], values)
+    assert table["file"].tolist() == [""] * 4
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 5])
-@pytest.mark.parametrize("layout", ["pages", "one", "rgb"])
-def test_at_most_two_samples_are_read_however_they_are_stored(tmp_path, n, layout):
-    (tmp_path / "run.json").write_text("{}")
-    (tmp_path / "samples").mkdir()
-    stack = np.random.default_rng(0).normal(size=(n, 8, 9)).astype(np.float32)
-    path = tmp_path / "samples" / "a.tif"
-    if layout == "pages":
-        tifffile.imwrite(path, stack, photometric="minisblack")
-    elif layout == "one":
-        tifffile.imwrite(path, stack, photometric="minisblack", volumetric=True, tile=(1, 16, 16))
-    else:
-        tifffile.imwrite(path, stack, photometric="minisblack", planarconfig="separate" if n > 1 else None)
-    samples = read_results(tmp_path).read("a").samples
-    assert len(samples) == min(n, 2)
-    for sample, expected in zip(samples, stack, strict=False):
-        np.testing.assert_array_equal(sample, expected)
+def test_no_file_is_an_empty_table(tmp_path):
+    assert read_table(tmp_path / "t.csv").empty
 
 
-def test_label_stacks_are_refused_with_a_reason(tmp_path):
-    (tmp_path / "run.json").write_text("{}")
-    (tmp_path / "labels").mkdir()
-    tifffile.imwrite(tmp_path / "labels" / "a.tif", np.zeros((4, 8, 9), np.uint16), photometric="minisblack")
-    data = read_results(tmp_path).read("a")
-    assert data.labels is None
-    assert any("expected a 2-D image, got shape (4, 8, 9)" in line for line in data.missing)
+@pytest.mark.parametrize("content", [b"", b"{\xff\xfe", b'a,b\n"1,2,3\n'])
+def test_damaged_tables_are_refused_in_one_line(tmp_path, content):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"t\.csv: this is not a table of a run") as caught:
+        read_table(tmp_path / "t.csv")
+    assert "\n" not in str(caught.value)
+
+
+def write_log(folder, lines):
+    (folder / "training.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def test_the_training_log_becomes_a_table(tmp_path):
+    rows = [{"step": k, "loss": 1.0 / (k + 1), "kl": 0.02, "active": 3} for k in range(9)]
+    rows[4]["val_loss"] = 1.1
+    write_log(tmp_path, [json.dumps(row) for row in rows])
+    for path in (tmp_path, tmp_path / "training.jsonl"):
+        table = read_training_log(path)
+        assert table["step"].tolist() == list(range(9))
+        assert table["val_loss"].notna().sum() == 1
+    write_log(tmp_path, [])
+    assert read_training_log(tmp_path).empty
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [(None, "no training log"), (['{"step": 1}'], "lacks active, kl, loss"), (['{"step": 1', ""], "line 1 is damaged")],
+)
+def test_logs_that_cannot_be_read(tmp_path, lines, message):
+    if lines is not None:
+        write_log(tmp_path, lines)
+    with pytest.raises(InputError, match=message):
+        read_training_log(tmp_path)

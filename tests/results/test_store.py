@@ -15,7 +15,7 @@ def process(store, name, k=1, config=C):
     unit = store.start(name, config, F)
     unit.labels(np.full((4, 5), k), PixelSize(0.1, 0.1))
     unit.denoised(np.full((4, 5), k / 3), PixelSize(0.1, 0.1))
-    for kind in ("sd", "foreground", "boundary"):
+    for kind in ("std", "foreground", "boundary"):
         unit.map(kind, np.full((4, 5), 0.5))
     unit.samples(np.zeros((3, 4, 5)))
     rows = {"label": np.arange(k), "existence": np.arange(k) / 3}
@@ -37,7 +37,7 @@ def test_layout_and_files(tmp_path):
         "labels/a_t1.tif",
         "maps/a_t1_boundary.tif",
         "maps/a_t1_foreground.tif",
-        "maps/a_t1_sd.tif",
+        "maps/a_t1_std.tif",
         "objects/a_t1.csv",
         "samples/a_t1.tif",
     ]
@@ -190,7 +190,7 @@ def test_write_tables_and_run(tmp_path):
     with pytest.raises(InputError, match="no table 'nuclei'; choose one of objects"):
         store.write_tables({"nuclei": pd.DataFrame()})
     store.write_run({"seed": 3, "device": "cpu", "nan": float("nan")})
-    assert store.read_run() == {"divseg_run": 1, "seed": 3, "device": "cpu", "nan": None}
+    assert store.read_run() == {"divseg_run": 1, "format": 2, "command": "run", "seed": 3, "device": "cpu", "nan": None}
     with pytest.raises(InputError, match="no map 'depth'"):
         store.map("a", "depth")
 
@@ -212,7 +212,7 @@ def test_folders_of_others(tmp_path):
 def test_new_and_empty_folders(tmp_path):
     (tmp_path / ".DS_Store").write_text("x")
     store = RunStore(tmp_path)
-    assert json.loads(store.run_json.read_text()) == {"divseg_run": 1}
+    assert json.loads(store.run_json.read_text()) == {"divseg_run": 1, "format": 2, "command": "run"}
     store.write_run({"seed": 1})
     assert RunStore(str(tmp_path)).read_run()["seed"] == 1
     RunStore(tmp_path / "deep" / "run")

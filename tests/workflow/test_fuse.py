@@ -247,15 +247,15 @@ def test_the_folder_of_another_run_is_left_alone(raters, tmp_path):
 
 
 def test_the_other_commands_leave_its_folder_alone(raters, tmp_path):
+    from divseg.report import write_report
     from divseg.results import RunStore
-    from divseg.workflow.tasks import rebuild_report
 
     fuse_folder(raters, tmp_path / "o")
     before = (tmp_path / "o" / "run.json").read_text()
     with pytest.raises(OutputError, match="results of divseg fuse"):
         RunStore(tmp_path / "o")  # what a run begins with
     with pytest.raises(InputError, match="results of divseg fuse, which has no report"):
-        rebuild_report(tmp_path / "o")
+        write_report(tmp_path / "o")
     assert (tmp_path / "o" / "run.json").read_text() == before
 
 

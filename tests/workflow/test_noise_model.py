@@ -4,7 +4,6 @@ import tifffile
 import torch
 
 from divseg import DivNoising, noise
-from divseg.config import RunConfig
 from divseg.denoise.noise import Gaussian, GaussianMixture, Histogram, PoissonGaussian
 from divseg.errors import ConfigError, ModelError
 from divseg.workflow.noise_model import bootstrap_noise, measure_noise, noise_view, show_noise
@@ -65,20 +64,22 @@ def test_bootstrap_folders(frames, tmp_path):
     ids=lambda m: m.kind,
 )
 def test_view_of_a_model_without_fit_data(model):
-    view = noise_view(model.with_limits(0, None))
+    ceiling = model.signal_range()[1]
+    view = noise_view(model.with_limits(0, ceiling))
     assert len(view.level) == 0
     assert len(view.slices) == 4
     s = torch.from_numpy(view.signal).float()
     np.testing.assert_allclose(view.variance, model.variance(s).numpy(), rtol=1e-5)
     for part in view.slices:
         assert (part.x > 0).all()
+        assert (part.x < ceiling).all()
         assert np.isfinite(part.model).all()
 
 
 def test_mistakes(frames, tmp_path):
     with pytest.raises(ConfigError, match=r"written as \.json"):
         measure_noise(frames / "calibration", tmp_path / "noise.txt")
-    with pytest.raises(ConfigError, match="unknown kind of noise model .normal. .known: poisson"):
+    with pytest.raises(ConfigError, match=r"unknown kind of noise model .normal. .known: poisson"):
         measure_noise(frames / "calibration", tmp_path / "noise.json", kind="normal")
     assert not list(tmp_path.iterdir())
     with pytest.raises(ModelError, match="there is no noise model file"):
@@ -86,9 +87,8 @@ def test_mistakes(frames, tmp_path):
 
 
 def test_a_missing_file_stops_a_run_before_it_starts(frames, tmp_path):
-    from divseg.workflow.run import run_folder
+    from divseg.workflow.run import run
 
-    config = RunConfig(noise=str(tmp_path / "absent.npz"), train_steps=2)
     with pytest.raises(ModelError, match="there is no noise model file"):
-        run_folder(frames / "noisy", tmp_path / "out", config)
+        run(frames / "noisy", tmp_path / "out", noise=str(tmp_path / "absent.npz"), train_steps=2)
     assert not (tmp_path / "out").exists()

@@ -45,7 +45,7 @@ def test_everything_is_there(finished):
         assert labels.shape == mmse.shape == (72, 80)
         assert mmse.dtype == np.float32
         assert 80 < mmse.mean() < 180
-        for kind in ("sd", "foreground", "boundary"):
+        for kind in ("std", "foreground", "boundary"):
             assert tifffile.imread(out / "maps" / f"{name}_{kind}.tif").shape == (72, 80)
         assert tifffile.imread(out / "samples" / f"{name}.tif").shape == (2, 72, 80)
         table = pd.read_csv(out / "objects.csv").query("image == @name")
@@ -65,7 +65,7 @@ def test_everything_is_there(finished):
 def test_scores_stand_beside_all_baselines(finished):
     inputs = list(finished.summary["input"])
     assert inputs[0] == "noisy"
-    assert inputs[1].startswith("best gaussian (sd=")
+    assert inputs[1].startswith("best gaussian (sigma=")
     assert inputs[2:] == ["mmse", "single sample", "consensus clustering", "consensus mutex", "consensus majority"]
     scores = pd.read_csv(finished.out / "scores.csv")
     assert set(scores["image"]) == {"cell0", "cell1", "cell2"}

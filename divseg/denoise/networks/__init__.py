@@ -1,1 +1,1 @@
-"""Networks: what a latent-variable network promises, and the two kinds there are."""
+"""Networks: what every variational autoencoder here promises, and the two kinds of them."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Any, ClassVar, Self, cast
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from divseg.errors import ConfigError
+from divseg.specs import Kind, Number, Option
 
 LOGVAR_MIN, LOGVAR_MAX = -14.0, 6.0
-"""Bounds of the posterior's log-variance: outside, exp() drowns or blows up in half precision."""
+"""Bounds of the posterior's log-variance: outside, exp() vanishes or overflows in half precision."""
 
 CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
@@ -28,15 +29,42 @@ Trim = tuple[slice, ...]
 """Part of a grid along its spatial axes."""
 
 
-class NetworkShape(ABC):
-    """NetworkShape of a network, and what follows from it for tiles; each kind of network has its own dataclass."""
+def setting(default: Any, kind: Kind, meaning: str, *, kw_only: bool = False) -> Any:
+    """Return the dataclass field of a network setting: its default, the values it can have, and what it means."""
+    return field(default=default, kw_only=kw_only, metadata={"option": Option(kind, default, meaning)})
+
+
+@dataclass(frozen=True)
+class VAEConfig(ABC):
+    """Settings of a network, and what follows from them for tiles; each kind of network has its own subclass.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is out of range.
+    """
 
     kind: ClassVar[str]
 
-    channels: int
-    """Channels of the images."""
-    dims: int
-    """Spatial axes, 2 or 3."""
+    channels: int = setting(1, Number(1, 64, whole=True), "channels of the images", kw_only=True)
+    dims: int = setting(2, Number(2, 3, whole=True), "spatial axes of the images, 2 or 3", kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name, option in self.options().items():
+            value = getattr(self, name)
+            try:
+                text = option.kind.show(value)
+            except (TypeError, ValueError):
+                text = ""
+            try:
+                object.__setattr__(self, name, option.kind.read(text))  # JSON has lists instead of tuples
+            except ValueError as error:
+                raise ConfigError(f"{self.kind} network: {name}={value!r} {error}") from None
+
+    @classmethod
+    def options(cls) -> dict[str, Option]:
+        """Return the settings by name."""
+        return {f.name: f.metadata["option"] for f in fields(cls)}
 
     @property
     @abstractmethod
@@ -50,8 +78,8 @@ class NetworkShape(ABC):
 
     @property
     @abstractmethod
-    def shared_channels(self) -> tuple[int, ...]:
-        """Channels of what all samples share, on each grid, finest first."""
+    def encoder_channels(self) -> tuple[int, ...]:
+        """Channels of the encoder's features on each grid, finest first."""
 
     @property
     @abstractmethod
@@ -76,88 +104,83 @@ class NetworkShape(ABC):
     def smallest_side(self) -> int:
         """Pixels that an image must have along Y and X."""
 
-    @property
-    def smallest_shape(self) -> tuple[int, ...]:
-        """Pixels that an image must have along each spatial axis; volumes may be one latent position thin."""
-        return (self.stride,) * (self.dims - 2) + (self.smallest_side,) * 2
-
     def grids(self, sides: Sequence[int]) -> list[tuple[int, ...]]:
         """Return the positions along each axis of every latent grid, finest first, for sides in pixels."""
         return [tuple(side // stride for side in sides) for stride in self.strides]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain numbers."""
-        return {"kind": self.kind, **asdict(cast(Any, self))}
+        """Return kind and settings as plain numbers."""
+        return {"kind": self.kind, **asdict(self)}
 
     def fitted(self, channels: int, dims: int) -> Self:
-        """Return the same shape for images with so many channels and spatial axes."""
-        return cast(Self, replace(cast(Any, self), channels=channels, dims=dims))
+        """Return the same settings for images with this number of channels and of spatial axes."""
+        return replace(self, channels=channels, dims=dims)
 
 
 class LatentNet(nn.Module, ABC):
-    """A variational autoencoder for normalised images whose sides are multiples of ``config.stride``.
+    """A variational autoencoder for normalized images whose sides are multiples of ``config.stride``.
 
-    Encoding an image and sampling it are apart: what :meth:`encode` returns is the same for all samples, and may hold
-    one image where the noise is that of many samples.
+    Encoding an image and drawing samples are separate steps: the result of :meth:`encode` serves all samples of an
+    image, and may hold one image when the noise is that of many samples.
     """
 
-    config: NetworkShape
+    config: VAEConfig
 
     @abstractmethod
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         """Draw weights that keep signals alive through the depth, and a narrow posterior."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> list[Tensor]:
-        """Return what all samples share: (B, shared_channels, *grid) for each latent grid, finest first."""
+        """Return the encoder's features: (B, encoder_channels, *grid) for each latent grid, finest first."""
 
     @abstractmethod
     def latents(
-        self, shared: Sequence[Tensor], eps: Sequence[Tensor], trims: Sequence[Trim] | None = None
+        self, encoder_features: Sequence[Tensor], eps: Sequence[Tensor], trims: Sequence[Trim] | None = None
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Draw latents.
 
         Parameters
         ----------
-        shared : list of Tensor, each (B or 1, shared_channels, *grid)
+        encoder_features : list of Tensor, each (B or 1, encoder_channels, *grid)
             From :meth:`encode`.
         eps : list of Tensor, each (B, latent_channels, *grid)
             Standard normal noise.
         trims : list of tuple of slice, optional
-            For every grid but the finest: the part of it that the window of the next finer grid covers. None where
+            For every grid but the finest: the part of it that the window of the next finer grid covers. None if
             the windows are whole images.
 
         Returns
         -------
         features : Tensor
-            For :meth:`render`.
+            Input of :meth:`decode`.
         means, logvars : list of Tensor
             Normal posterior of each grid's latents, finest first, in units in which their prior is N(0, 1).
         """
 
     @abstractmethod
-    def render(self, features: Tensor) -> Tensor:
-        """Return the normalised clean images (B, C, *sides), float32 under autocast too."""
+    def decode(self, features: Tensor) -> Tensor:
+        """Return the normalized clean images (B, C, *sides), float32 under autocast too."""
 
     def forward(self, x: Tensor, eps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Encode, draw latents and render.
+        """Encode, draw latents and decode.
 
         Parameters
         ----------
         x : Tensor, shape (B, C, *sides)
-            Normalised images.
+            Normalized images.
         eps : sequence of Tensor, each (B, latent_channels, *grid)
             Standard normal noise for the latents of each grid, finest first (:meth:`noise_for`).
 
         Returns
         -------
         s : Tensor
-            Normalised clean image, shaped like `x`.
+            Normalized clean image, shaped like `x`.
         means, logvars : list of Tensor
             As from :meth:`latents`.
         """
         features, means, logvars = self.latents(self.encode(x), eps)
-        return self.render(features), means, logvars
+        return self.decode(features), means, logvars
 
     def noise_for(self, x: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
         """Draw standard normal noise for the latents of images (B, C, *sides)."""
@@ -177,16 +200,10 @@ def crop(x: Tensor, part: Trim) -> Tensor:
     return x[index]
 
 
-def check_whole(name: str, value: object, low: int, high: int) -> None:
-    """Raise ConfigError where a setting of a network's shape is no whole number within its limits."""
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ConfigError(f"network {name}={value!r} must be a whole number from {low} to {high}")
-
-
-def initialise_convolutions(network: nn.Module) -> None:
+def initialize_convolutions(network: nn.Module) -> None:
     """Draw the weights of all convolutions so that signals keep their size, with zero biases.
 
-    He initialisation (He et al., ICCV 2015, equation 10): with smaller weights the biases soon outweigh the signal,
+    He initialization (He et al., ICCV 2015, equation 10): with smaller weights the biases soon outweigh the signal,
     units die, and the decoder falls silent for good.
     """
     for module in network.modules():

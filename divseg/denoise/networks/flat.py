@@ -16,43 +16,24 @@ from divseg.denoise.networks.base import (
     LOGVAR_MIN,
     TRANSPOSED,
     LatentNet,
-    NetworkShape,
     Trim,
-    check_whole,
-    initialise_convolutions,
+    VAEConfig,
+    initialize_convolutions,
+    setting,
 )
+from divseg.specs import Number
 
 
 @dataclass(frozen=True)
-class NetworkConfig(NetworkShape):
-    """NetworkShape of the flat network; the defaults are those of the reference implementation (261,281 parameters)."""
+class FlatConfig(VAEConfig):
+    """Settings of the flat network; the defaults are those of the reference implementation (261,281 parameters)."""
 
-    kind: ClassVar[str] = "divnoising"
+    kind: ClassVar[str] = "flat"
 
-    depth: int = 2
-    """Number of times the image is halved on the way to the latent grid."""
-    filters: int = 32
-    """Feature channels at full resolution; doubled at every level."""
-    latents: int = 64
-    """Channels of the latent grid."""
-    convs: int = 2
-    """Convolutions a level, 2 or 3."""
-    channels: int = 1
-    """Channels of the images."""
-    dims: int = 2
-    """Spatial axes: 2 for images (Y, X) with kernels of 3x3, 3 for volumes (Z, Y, X) with 3x3x3."""
-
-    def __post_init__(self) -> None:
-        limits = {
-            "depth": (1, 5),
-            "filters": (1, 512),
-            "latents": (1, 1024),
-            "convs": (2, 3),
-            "channels": (1, 64),
-            "dims": (2, 3),
-        }
-        for name, (low, high) in limits.items():
-            check_whole(name, getattr(self, name), low, high)
+    depth: int = setting(2, Number(1, 5, whole=True), "halvings of the image on the way to the latent grid")
+    filters: int = setting(32, Number(1, 512, whole=True), "feature channels at full resolution; doubled at each level")
+    latents: int = setting(64, Number(1, 1024, whole=True), "channels of the latent grid")
+    convs: int = setting(2, Number(2, 3, whole=True), "convolutions a level")
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -65,7 +46,7 @@ class NetworkConfig(NetworkShape):
         return (self.latents,)
 
     @property
-    def shared_channels(self) -> tuple[int, ...]:
+    def encoder_channels(self) -> tuple[int, ...]:
         """Channels of mean and log-variance of the latents, side by side."""
         return (2 * self.latents,)
 
@@ -99,7 +80,7 @@ class NetworkConfig(NetworkShape):
 class _Level(nn.Module):
     """Two or three convolutions with ReLU, named as in the reference implementation."""
 
-    def __init__(self, channels_in: int, channels: int, config: NetworkConfig) -> None:
+    def __init__(self, channels_in: int, channels: int, config: FlatConfig) -> None:
         super().__init__()
         conv = CONVOLUTION[config.dims]
         self.conv1 = conv(channels_in, channels, 3, padding=1)
@@ -121,7 +102,7 @@ class _Down(_Level):
 
 
 class _Up(_Level):
-    def __init__(self, channels_in: int, channels: int, config: NetworkConfig) -> None:
+    def __init__(self, channels_in: int, channels: int, config: FlatConfig) -> None:
         super().__init__(channels_in, channels, config)
         self.convtranspose = TRANSPOSED[config.dims](channels, channels, 2, stride=2)
 
@@ -132,7 +113,7 @@ class _Up(_Level):
 class Encoder(nn.Module):
     """Image (B, C, (Z), Y, X) to mean and log-variance of the latents, each (B, latents, grid)."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: FlatConfig) -> None:
         super().__init__()
         conv = CONVOLUTION[config.dims]
         widths = [config.channels, *(config.filters * 2**i for i in range(config.depth))]
@@ -141,7 +122,7 @@ class Encoder(nn.Module):
         self.convlogvar = conv(widths[-1], config.latents, 3, padding=1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode normalised images; the log-variance is float32 and clamped."""
+        """Encode normalized images; the log-variance is float32 and clamped."""
         for down in self.down_convs:
             x = down(x)
         return self.convmu(x), self.convlogvar(x).float().clamp(LOGVAR_MIN, LOGVAR_MAX)
@@ -150,48 +131,48 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents (B, latents, grid) to a clean image (B, C, (Z), Y, X)."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: FlatConfig) -> None:
         super().__init__()
         widths = [config.latents, *(config.filters * 2**i for i in reversed(range(config.depth)))]
         self.up_convs = nn.ModuleList(_Up(a, b, config) for a, b in pairwise(widths))
         self.convrecon = CONVOLUTION[config.dims](widths[-1], config.channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Decode latents into normalised images; the last convolution is float32 under autocast too."""
+        """Decode latents into normalized images; the last convolution is float32 under autocast too."""
         for up in self.up_convs:
             z = up(z)
         with torch.autocast(z.device.type, enabled=False):
             return self.convrecon(z.to(self.convrecon.weight.dtype))
 
 
-class DivNoisingNet(LatentNet):
+class FlatNet(LatentNet):
     """One-level convolutional VAE of DivNoising (Prakash et al., ICLR 2021, section 3).
 
-    Works on images normalised by the training data's mean and standard deviation, channel by channel.
+    Works on images normalized by the training data's mean and standard deviation, channel by channel.
     Every side must be a multiple of ``config.stride``. Parameter names follow the reference
     implementation, so its state dicts load.
 
     Parameters
     ----------
-    config : NetworkConfig
+    config : FlatConfig
         Depth, width and latents.
     """
 
-    config: NetworkConfig
+    config: FlatConfig
 
-    def __init__(self, config: NetworkConfig | None = None) -> None:
+    def __init__(self, config: FlatConfig | None = None) -> None:
         super().__init__()
-        self.config = config or NetworkConfig()
+        self.config = config or FlatConfig()
         self.encoder = Encoder(self.config)
         self.decoder = Decoder(self.config)
 
-    def initialise(self, logvar: float = -4.0, gain: float = 0.1) -> None:
+    def initialize(self, logvar: float = -4.0, gain: float = 0.1) -> None:
         """Draw weights that keep signals alive through the depth, and a narrow posterior.
 
         With a posterior as wide as the prior the latents are mostly noise at first, the decoder learns to
         ignore them and the posterior collapses onto the prior; it therefore starts narrow.
         """
-        initialise_convolutions(self)
+        initialize_convolutions(self)
         with torch.no_grad():
             self.encoder.convmu.weight.mul_(0.5**0.5)  # linear, so unit gain
             self.decoder.convrecon.weight.mul_(0.5**0.5)
@@ -206,13 +187,13 @@ class DivNoisingNet(LatentNet):
         return [torch.cat([mu.float(), logvar], 1)]
 
     def latents(
-        self, shared: Sequence[Tensor], eps: Sequence[Tensor], trims: Sequence[Trim] | None = None
+        self, encoder_features: Sequence[Tensor], eps: Sequence[Tensor], trims: Sequence[Trim] | None = None
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Draw latents; see :meth:`LatentNet.latents`."""
-        mu, logvar = shared[0].chunk(2, 1)
+        mu, logvar = encoder_features[0].chunk(2, 1)
         return torch.addcmul(mu, torch.exp(0.5 * logvar), eps[0]), [mu], [logvar]
 
-    def render(self, features: Tensor) -> Tensor:
-        """Decode latents into normalised images."""
+    def decode(self, features: Tensor) -> Tensor:
+        """Decode latents into normalized images."""
         s: Tensor = self.decoder(features)
         return s

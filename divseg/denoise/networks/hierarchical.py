@@ -1,4 +1,4 @@
-"""A ladder of latents: a variational autoencoder whose latents lie on several grids, each half as fine as the last.
+"""The hierarchical network: a variational autoencoder with latents on several grids, each half as fine as the last.
 
 Prakash et al., "Interpretable unsupervised diversity denoising and artefact removal", ICLR 2022 (hierarchical
 DivNoising); Sonderby et al., "Ladder variational autoencoders", NeurIPS 2016. The coarsest latents have the prior
@@ -27,46 +27,38 @@ from divseg.denoise.networks.base import (
     LOGVAR_MIN,
     TRANSPOSED,
     LatentNet,
-    NetworkShape,
     Trim,
-    check_whole,
+    VAEConfig,
     crop,
-    initialise_convolutions,
+    initialize_convolutions,
+    setting,
 )
 from divseg.errors import ConfigError
+from divseg.specs import Number, Numbers
 
 PRIOR_LOGVAR = 5.0
 """Largest size of a learned prior's log-variance."""
 
 
 @dataclass(frozen=True)
-class LadderConfig(NetworkShape):
-    """NetworkShape of the ladder; the defaults are small enough for a CPU (latents of 2, 4 and 8 pixels)."""
+class HierarchicalConfig(VAEConfig):
+    """Settings of the hierarchical network; the defaults are small enough for a CPU (latents of 2, 4 and 8 pixels)."""
 
-    kind: ClassVar[str] = "ladder"
+    kind: ClassVar[str] = "hierarchical"
 
-    finest: int = 1
-    """Halvings from the image to the finest latent grid."""
-    latents: tuple[int, ...] = (8, 16, 16)
-    """Latent channels of each grid, finest first; every grid is half as fine as the one before."""
-    filters: int = 16
-    """Feature channels at full resolution; doubled at every halving down to the finest latent grid."""
-    width: int = 24
-    """Feature channels on the latent grids."""
-    channels: int = 1
-    """Channels of the images."""
-    dims: int = 2
-    """Spatial axes: 2 for images (Y, X) with kernels of 3x3, 3 for volumes (Z, Y, X) with 3x3x3."""
+    finest: int = setting(1, Number(1, 4, whole=True), "halvings from the image to the finest latent grid")
+    latents: tuple[int, ...] = setting(
+        (8, 16, 16), Numbers(1), "latent channels of each grid, finest first; each grid is half as fine as the last"
+    )
+    filters: int = setting(
+        16, Number(1, 512, whole=True), "feature channels at full resolution; doubled at every halving"
+    )
+    width: int = setting(24, Number(1, 1024, whole=True), "feature channels on the latent grids")
 
     def __post_init__(self) -> None:
-        limits = {"finest": (1, 4), "filters": (1, 512), "width": (1, 1024), "channels": (1, 64), "dims": (2, 3)}
-        for name, (low, high) in limits.items():
-            check_whole(name, getattr(self, name), low, high)
-        object.__setattr__(self, "latents", tuple(self.latents))  # JSON has lists
-        if not 1 <= len(self.latents) <= 6:
-            raise ConfigError(f"network latents={self.latents}: a ladder has 1 to 6 grids")
-        for count in self.latents:
-            check_whole("latents", count, 1, 1024)
+        super().__post_init__()
+        if len(self.latents) > 6 or max(self.latents) > 1024:
+            raise ConfigError(f"{self.kind} network: latents={self.latents} must be 1 to 6 numbers of at most 1024")
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -79,8 +71,8 @@ class LadderConfig(NetworkShape):
         return self.latents
 
     @property
-    def shared_channels(self) -> tuple[int, ...]:
-        """Channels of what all samples share, on each grid, finest first."""
+    def encoder_channels(self) -> tuple[int, ...]:
+        """Channels of the encoder's features on each grid, finest first."""
         return (self.width,) * len(self.latents)
 
     @property
@@ -125,7 +117,7 @@ class LadderConfig(NetworkShape):
 
 
 class _Layers:
-    """The layers of a ladder, in two or three dimensions."""
+    """Layers in two or three dimensions."""
 
     def __init__(self, dims: int) -> None:
         self.dims = dims
@@ -136,7 +128,7 @@ class _Layers:
     def up(self, channels_in: int, channels: int) -> nn.ConvTranspose2d | nn.ConvTranspose3d:
         return TRANSPOSED[self.dims](channels_in, channels, 2, stride=2)
 
-    def plain(self, channels_in: int, channels: int) -> nn.Sequential:
+    def double(self, channels_in: int, channels: int) -> nn.Sequential:
         """Two convolutions with ReLU."""
         return nn.Sequential(self.conv(channels_in, channels), nn.ReLU(), self.conv(channels, channels), nn.ReLU())
 
@@ -156,7 +148,7 @@ class _Residual(nn.Module):
 class _Stochastic(nn.Module):
     """One grid: its prior from the features above, its posterior, and what its latents add to the features."""
 
-    def __init__(self, config: LadderConfig, level: int, layers: _Layers) -> None:
+    def __init__(self, config: HierarchicalConfig, level: int, layers: _Layers) -> None:
         super().__init__()
         width, latents = config.width, config.latents[level]
         self.top = level == len(config.latents) - 1
@@ -188,39 +180,40 @@ class _Stochastic(nn.Module):
         return self.block(above + self.from_latents(z)), mean, logvar
 
 
-class LadderNet(LatentNet):
-    """A ladder of latent grids; images are normalised, their sides multiples of ``config.stride``.
+class HierarchicalNet(LatentNet):
+    """A hierarchy of latent grids; images are normalized, their sides multiples of ``config.stride``.
 
     Parameters
     ----------
-    config : LadderConfig
+    config : HierarchicalConfig, optional
+        Grids and widths; the defaults of :class:`HierarchicalConfig`.
     """
 
-    config: LadderConfig
+    config: HierarchicalConfig
 
-    def __init__(self, config: LadderConfig | None = None) -> None:
+    def __init__(self, config: HierarchicalConfig | None = None) -> None:
         super().__init__()
-        self.config = config = config or LadderConfig()
+        self.config = config = config or HierarchicalConfig()
         layers = _Layers(config.dims)
         widths = [config.filters * 2**i for i in range(config.finest)]
         count = len(config.latents)
-        self.stem = nn.ModuleList(layers.plain(a, b) for a, b in pairwise([config.channels, *widths]))
-        self.enter = layers.conv(widths[-1], config.width, 1) if widths[-1] != config.width else nn.Identity()
+        self.image_blocks = nn.ModuleList(layers.double(a, b) for a, b in pairwise([config.channels, *widths]))
+        self.to_latent = layers.conv(widths[-1], config.width, 1) if widths[-1] != config.width else nn.Identity()
         self.bottom_up = nn.ModuleList(_Residual(config.width, layers) for _ in range(count))
         grids = nn.ModuleList(_Stochastic(config, i, layers) for i in range(count))
         self.levels = cast(Sequence[_Stochastic], grids)
-        self.widen = nn.ModuleList(layers.up(config.width, config.width) for _ in range(count - 1))
-        self.leave = layers.up(config.width, config.width)
+        self.upsample = nn.ModuleList(layers.up(config.width, config.width) for _ in range(count - 1))
+        self.from_latent = layers.up(config.width, config.width)
         rising = [config.width, *reversed(widths[:-1])]
-        self.head = nn.ModuleList(layers.plain(a, b) for a, b in pairwise(rising))
-        self.head_up = nn.ModuleList(layers.up(b, b) for b in rising[1:])
-        self.recon = layers.conv(rising[-1], config.channels)
+        self.decoder_blocks = nn.ModuleList(layers.double(a, b) for a, b in pairwise(rising))
+        self.decoder_upsample = nn.ModuleList(layers.up(b, b) for b in rising[1:])
+        self.to_image = layers.conv(rising[-1], config.channels)
 
-    def initialise(self, logvar: float = -4.0, gain: float = 0.1) -> None:
+    def initialize(self, logvar: float = -4.0, gain: float = 0.1) -> None:
         """Draw weights as for the flat network: signals keep their size, the posterior starts narrow."""
-        initialise_convolutions(self)
+        initialize_convolutions(self)
         with torch.no_grad():
-            self.recon.weight.mul_(0.5**0.5)
+            self.to_image.weight.mul_(0.5**0.5)
             for module in self.modules():
                 if isinstance(module, _Residual):
                     module.conv2.weight.mul_(0.5)
@@ -233,11 +226,11 @@ class LadderNet(LatentNet):
                     level.prior.weight.mul_(gain)
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        """Return what each grid needs of the image, (B, width, *grid), finest first."""
+        """Return the features of each grid, (B, width, *grid), finest first."""
         pool = nn.functional.max_pool2d if self.config.dims == 2 else nn.functional.max_pool3d
-        for block in self.stem:
+        for block in self.image_blocks:
             x = pool(block(x), 2)
-        x = self.enter(x)
+        x = self.to_latent(x)
         out = []
         for i, (block, level) in enumerate(zip(self.bottom_up, self.levels, strict=True)):
             x = block(pool(x, 2) if i else x)
@@ -245,28 +238,28 @@ class LadderNet(LatentNet):
         return out
 
     def latents(
-        self, shared: Sequence[Tensor], eps: Sequence[Tensor], trims: Sequence[Trim] | None = None
+        self, encoder_features: Sequence[Tensor], eps: Sequence[Tensor], trims: Sequence[Trim] | None = None
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Draw latents from the coarsest grid down to the finest; see :meth:`LatentNet.latents`."""
         features: Tensor | None = None
         means: list[Tensor] = []
         logvars: list[Tensor] = []
         for i in reversed(range(len(self.levels))):
-            features, mean, logvar = self.levels[i](shared[i], features, eps[i])
+            features, mean, logvar = self.levels[i](encoder_features[i], features, eps[i])
             means.insert(0, mean)
             logvars.insert(0, logvar)
             if i:
                 if trims is not None:
                     features = crop(features, trims[i - 1])
-                features = self.widen[i - 1](features)
+                features = self.upsample[i - 1](features)
         assert features is not None  # there is at least one grid
         return features, means, logvars
 
-    def render(self, features: Tensor) -> Tensor:
-        """Return normalised images from the features of the finest grid; the last convolution is float32."""
-        x = self.leave(torch.relu(features))
-        for block, up in zip(self.head, self.head_up, strict=True):
+    def decode(self, features: Tensor) -> Tensor:
+        """Return normalized images from the features of the finest grid; the last convolution is float32."""
+        x = self.from_latent(torch.relu(features))
+        for block, up in zip(self.decoder_blocks, self.decoder_upsample, strict=True):
             x = up(block(x))
         with torch.autocast(x.device.type, enabled=False):
-            s: Tensor = self.recon(x.to(self.recon.weight.dtype))
+            s: Tensor = self.to_image(x.to(self.to_image.weight.dtype))
         return s

@@ -12,8 +12,8 @@ from divseg.denoise.noise.fit_data import FitData as FitData
 from divseg.denoise.noise.gaussian import Gaussian as Gaussian
 from divseg.denoise.noise.gaussian import PoissonGaussian as PoissonGaussian
 from divseg.denoise.noise.histogram import Histogram as Histogram
-from divseg.denoise.noise.measure import bootstrap as bootstrap
-from divseg.denoise.noise.measure import measure as measure
+from divseg.denoise.noise.measurement import bootstrap as bootstrap
+from divseg.denoise.noise.measurement import measure as measure
 from divseg.denoise.noise.mixture import GaussianMixture as GaussianMixture
 
 __all__ = [

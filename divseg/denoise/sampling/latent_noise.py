@@ -9,22 +9,20 @@ from itertools import product
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from divseg.denoise.sampling.philox import philox_words
-from divseg.io import fingerprint
 
 BLOCKS = {2: (32, 32), 3: (16, 16, 16)}
 """Sides, in latent positions, of the blocks that are drawn at once, by the number of spatial axes."""
 
 CACHE_BYTES = 2**27
-"""Blocks drawn lately are held up to this size, because the halos of neighbouring tiles ask for them again."""
+"""The last blocks are cached up to this size, because the halos of neighbouring tiles need them again."""
 
 
-def image_key(image: NDArray[np.generic]) -> int:
-    """Return a 64-bit key of an image's content, shape and dtype: the beginning of its fingerprint."""
-    return int.from_bytes(bytes.fromhex(fingerprint(image))[:8], "little")
+def image_key(fingerprint: str) -> int:
+    """Return the 64-bit key of an image: the beginning of its fingerprint."""
+    return int.from_bytes(bytes.fromhex(fingerprint)[:8], "little")
 
 
 def _normals(words: Tensor, count: int) -> Tensor:
@@ -55,9 +53,9 @@ class LatentNoise:
     dims : int
         Spatial axes, 2 or 3.
     device : torch.device
-        Where the numbers are wanted.
+        Device of the numbers.
     level : int
-        Number of the latent grid, finest first: each has numbers of its own.
+        Number of the latent grid, finest first: each has its own numbers.
     """
 
     def __init__(self, seed: int, key: int, channels: int, dims: int, device: torch.device, level: int = 0) -> None:
@@ -65,20 +63,20 @@ class LatentNoise:
         self.block = BLOCKS[dims]
         self._shape = (channels, *self.block)
         self._count = math.prod(self._shape)
-        self._kept: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
-        self._room = max(1, CACHE_BYTES // (4 * self._count))
+        self._blocks: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
+        self._capacity = max(1, CACHE_BYTES // (4 * self._count))
 
     def _draw(self, sample: int, place: tuple[int, ...]) -> Tensor:
-        found = self._kept.pop((sample, *place), None)
-        if found is None:
+        block = self._blocks.pop((sample, *place), None)
+        if block is None:
             entropy = [self.seed, self.key, sample, self.level] if self.level else [self.seed, self.key, sample]
             key = np.random.SeedSequence(entropy).generate_state(2, np.uint64).astype(np.uint64)
             words = philox_words(key, place[::-1], -(-self._count // 2), self.device)
-            found = _normals(words, self._count).reshape(self._shape)
-        self._kept[(sample, *place)] = found
-        if len(self._kept) > self._room:
-            self._kept.popitem(last=False)
-        return found
+            block = _normals(words, self._count).reshape(self._shape)
+        self._blocks[(sample, *place)] = block
+        if len(self._blocks) > self._capacity:
+            self._blocks.popitem(last=False)
+        return block
 
     def window(self, sample: int, start: Sequence[int], stop: Sequence[int]) -> Tensor:
         """Draw the noise of one sample in a window of the latent grid.

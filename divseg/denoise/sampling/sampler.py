@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from divseg.denoise.networks.base import LatentNet, NetworkShape
+from divseg.denoise.networks.base import LatentNet, VAEConfig
 from divseg.denoise.sampling.latent_noise import LatentNoise
 from divseg.denoise.sampling.tiles import Posterior, Spans, decode, decode_tile, divergence, latent_fields, tile_spans
 from divseg.errors import InputError
 
 CPU_BATCH, GPU_BATCH = 4, 128
-"""Most samples at once that are tried."""
+"""Largest batches that are tried."""
 GAIN = 1.05
 """A larger batch must be faster by this factor, sample for sample, to be taken."""
-WORTH = 48
-"""Decoded tiles from which on it is worth measuring; below, one sample at a time on a CPU, 8 on a GPU."""
+MIN_TILES = 48
+"""Decoded tiles from which on measuring pays; below, one sample at a time on a CPU, 8 on a GPU."""
 
-_Kind = tuple[str, torch.dtype, NetworkShape, tuple[int, ...], int]
+_Kind = tuple[str, torch.dtype, VAEConfig, tuple[int, ...], int]
 _measured: dict[_Kind, int] = {}
 
 
@@ -35,21 +35,24 @@ def out_of_memory(error: BaseException) -> bool:
 
 @dataclass
 class Sampler:
-    """Draws samples of one image, so many at once as is fast and fits.
+    """Draws samples of one image, in batches of the size that is fastest and fits into memory.
 
-    Samples do not depend on `batch` and `tile`; both are halved where memory runs out, and stay so.
+    Samples do not depend on `batch` and `tile`; both are halved if memory runs out, and stay so.
 
     Parameters
     ----------
     network : LatentNet
+        Decodes the latents.
     posterior : Posterior
+        The encoded image.
     seed : int
+        Seed of the latent noise.
     tile : int
         Side of the tiles in pixels, a multiple of the stride.
     batch : int, optional
-        Samples at once; measured on the device where it is not given.
+        Samples at once; measured on the device by default.
     dtype : torch.dtype
-        Precision of the network's trunk.
+        Number format of the convolutions.
     """
 
     network: LatentNet
@@ -67,16 +70,16 @@ class Sampler:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """NetworkShape of the image."""
+        """Shape of the image."""
         return self.posterior.shape
 
     @property
-    def upright(self) -> Sampler:
-        """The sampler of the image as it is: this one."""
+    def original(self) -> Sampler:
+        """The sampler of the image as it is, without augmentation: this one."""
         return self
 
     def draw(self, samples: Sequence[int]) -> Tensor:
-        """Draw the samples of these numbers over the whole image: (len(samples), C, *sides), normalised."""
+        """Draw the samples of these numbers over the whole image: (len(samples), C, *sides), normalized."""
         size = self._size(len(samples))
         parts = []
         at = 0
@@ -104,7 +107,7 @@ class Sampler:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def batches(self, start: int, stop: int) -> Iterator[Tensor]:
-        """Yield samples `start` to `stop - 1` in batches of shape (B, C, *sides), normalised."""
+        """Yield samples `start` to `stop - 1` in batches of shape (B, C, *sides), normalized."""
         while start < stop:
             size = min(self._size(stop - start), stop - start)
             yield self.draw(range(start, start + size))
@@ -115,7 +118,7 @@ class Sampler:
         return divergence(self.network, self.posterior, self.noise, sample, self.tile)
 
     def _size(self, wanted: int) -> int:
-        """Return the samples to draw at once, measured where it was not said."""
+        """Return the number of samples to draw at once, measured if it was not given."""
         if self.batch is None:
             self.batch = self._measure(wanted)
         return self.batch
@@ -129,7 +132,7 @@ class Sampler:
         if kind in _measured:
             return _measured[kind]
         tiles = sum(1 for _ in tile_spans(self.posterior.grid, self.tile // step))
-        if wanted * tiles < WORTH:
+        if wanted * tiles < MIN_TILES:
             return 1 if on_cpu else min(8, wanted)
         best, fastest = 1, self._seconds(spans, 1)
         size = 2
@@ -159,17 +162,17 @@ class Sampler:
         return min(times[1:])
 
     def _shrink(self, error: BaseException, size: int, *, tile: bool = True) -> int:
-        """Halve the batch, then the tile, where memory ran out; anything else is raised again."""
+        """Halve the batch, then the tile, if memory ran out; any other error is raised again."""
         if not out_of_memory(error):
             raise error
         if self.posterior.device.type == "cuda":
             torch.cuda.empty_cache()
-        least = 4 * self.network.config.stride
+        min_tile = 4 * self.network.config.stride
         if size > 1:
             self.batch = size // 2
-        elif tile and self.tile > least:
+        elif tile and self.tile > min_tile:
             step = self.network.config.stride
-            self.tile = max(least, self.tile // 2 // step * step)
+            self.tile = max(min_tile, self.tile // 2 // step * step)
             self.batch = 1
         else:
             raise InputError(

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from divseg.denoise.networks.base import LAYOUT, LatentNet, Trim, crop, kl_to_prior
-from divseg.denoise.normalization import Intensity
-from divseg.denoise.precision import trunk
+from divseg.denoise.normalization import Normalization
+from divseg.denoise.precision import autocast
 from divseg.denoise.sampling.latent_noise import LatentNoise
 from divseg.errors import InputError
 
@@ -26,27 +26,41 @@ Spans = tuple[tuple[int, int], ...]
 """First and one past the last position along each spatial axis."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Posterior:
-    """What all samples of one whole image share, and where the image lies in it.
+    """An encoded image, of which any number of samples can be drawn.
 
-    `levels` holds, for each latent grid, finest first, what the network made of the image: (channels, *grid). The grids
-    cover the image padded at its far ends to whole positions of the coarsest; `shape` is the image's own, with its
-    channel axis where it has one. A flat network's only grid holds mean and log-variance of the latents.
+    Attributes
+    ----------
+    levels : tuple of Tensor, each (encoder_channels, *grid)
+        Encoder features of each latent grid, finest first. The grids cover the image padded at its far ends to
+        whole positions of the coarsest grid.
+    pixels : array, shape (*sides) or (C, *sides)
+        The noisy image.
+    key : int
+        Key of the image, for its latent noise.
+    checked : bool
+        Whether the image was compared with the training images.
     """
 
     levels: tuple[Tensor, ...]
-    shape: tuple[int, ...]
+    pixels: NDArray[np.generic]
     key: int
+    checked: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the image."""
+        return self.pixels.shape
 
     @property
     def device(self) -> torch.device:
-        """Where it lies."""
+        """Device of the encoder features."""
         return self.levels[0].device
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """Bytes of the encoder features."""
         return sum(level.nelement() * level.element_size() for level in self.levels)
 
     @property
@@ -66,12 +80,12 @@ def tile_spans(sides: Sequence[int], tile: int) -> Iterator[Spans]:
 
 
 def widen(spans: Spans, halo: int, sides: Sequence[int]) -> Spans:
-    """Add the halo, as far as there is image."""
+    """Add the halo, up to the border of the image."""
     return tuple((max(0, a - halo), min(size, b + halo)) for (a, b), size in zip(spans, sides, strict=True))
 
 
 def within(spans: Spans, wide: Spans, scale: int = 1) -> tuple[slice, ...]:
-    """Where a tile lies in its widened self, in positions `scale` times as fine."""
+    """Return the slices of a tile within its widened version, in positions `scale` times as fine."""
     return tuple(slice((a - o) * scale, (b - o) * scale) for (a, b), (o, _) in zip(spans, wide, strict=True))
 
 
@@ -93,7 +107,7 @@ def encode(
     image: NDArray[np.generic],
     key: int,
     tile: int,
-    intensity: Intensity | None = None,
+    normalization: Normalization | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Posterior:
     """Encode a whole image tile by tile.
@@ -105,43 +119,48 @@ def encode(
     Parameters
     ----------
     network : LatentNet
+        Encodes the tiles.
     image : array, shape (*sides) or (C, *sides)
-        Any dtype; normalised tile by tile.
+        Any dtype; normalized tile by tile.
     key : int
-        The image's key, for the latent noise.
+        Key of the image, for its latent noise.
     tile : int
         Side of the tiles in pixels, a multiple of the stride.
-    intensity : Intensity, optional
-        Normalisation; None where the image is normalised.
+    normalization : Normalization, optional
+        None if the image is normalized.
     dtype : torch.dtype
-        Precision of the network's trunk.
+        Number format of the convolutions.
+
+    Raises
+    ------
+    InputError
+        If the image is smaller than a position of the coarsest latent grid.
     """
     config = network.config
     device = next(network.parameters()).device
     step, halo, dims = config.stride, config.encoder_halo, config.dims
-    intensity = intensity or Intensity((0.0,) * config.channels, (1.0,) * config.channels)
-    shape = image.shape
+    normalization = normalization or Normalization((0.0,) * config.channels, (1.0,) * config.channels)
     pixels = image if image.ndim == dims + 1 else image[None]
     pad = [(0, 0), *((0, -side % step) for side in pixels.shape[1:])]
     if any(after >= size for (_, after), size in zip(pad[1:], pixels.shape[1:], strict=True)):
-        size, least = "x".join(map(str, pixels.shape[1:])), "x".join([str(step)] * dims)
-        raise InputError(f"an image of {size} pixels is too small; at least {least} is needed")
+        size, needed = "x".join(map(str, pixels.shape[1:])), "x".join([str(step)] * dims)
+        raise InputError(f"an image of {size} pixels is too small; at least {needed} is needed")
     if any(after for _, after in pad):
         pixels = np.pad(pixels, pad, mode="reflect")
     sides = pixels.shape[1:]
     levels = tuple(
         torch.empty((channels, *grid), device=device)
-        for channels, grid in zip(config.shared_channels, config.grids(sides), strict=True)
+        for channels, grid in zip(config.encoder_channels, config.grids(sides), strict=True)
     )
-    with torch.inference_mode(), trunk(device, dtype):
+    with torch.inference_mode(), autocast(device, dtype):
         for spans in tile_spans(sides, tile):
             wide = widen(spans, halo, sides)
-            part = torch.from_numpy(intensity.normalise(pixels[(slice(None), *_slices(wide))]))[None].to(device)
-            found = network.encode(part.contiguous(memory_format=LAYOUT[dims]))
-            for stride, level, values in zip(config.strides, levels, found, strict=True):
+            part = torch.from_numpy(normalization.normalize(pixels[(slice(None), *_slices(wide))]))[None].to(device)
+            features = network.encode(part.contiguous(memory_format=LAYOUT[dims]))
+            for stride, level, values in zip(config.strides, levels, features, strict=True):
                 place, around = (tuple((a // stride, b // stride) for a, b in box) for box in (spans, wide))
                 crop(level, _slices(place)).copy_(crop(values[0], within(place, around)))
-    return Posterior(levels, shape, key)
+    return Posterior(levels, image, key)
 
 
 def latent_fields(network: LatentNet, posterior: Posterior, seed: int) -> list[LatentNoise]:
@@ -155,7 +174,7 @@ def latent_fields(network: LatentNet, posterior: Posterior, seed: int) -> list[L
 
 @dataclass(frozen=True)
 class _Windows:
-    """Where a tile lies on every latent grid, finest first: itself, and with all that its pixels depend on."""
+    """A tile on every latent grid, finest first, without and with the halo that its pixels depend on."""
 
     tiles: list[Spans]
     wide: list[Spans]
@@ -173,7 +192,7 @@ class _Windows:
 
     @property
     def trims(self) -> list[Trim]:
-        """For every grid but the finest: where the window of the next finer grid lies in its own."""
+        """For every grid but the finest: the part of its window that the next finer grid's window covers."""
         return [within(tuple((a // 2, b // 2) for a, b in finer), coarser) for finer, coarser in pairwise(self.wide)]
 
 
@@ -181,13 +200,13 @@ def _draw_latents(
     network: LatentNet, posterior: Posterior, noise: Sequence[LatentNoise], samples: Sequence[int], windows: _Windows
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     layout = LAYOUT[network.config.dims]
-    shared, eps = [], []
+    encoder_features, eps = [], []
     for level, field, wide in zip(posterior.levels, noise, windows.wide, strict=True):
         start, stop = zip(*wide, strict=True)
         drawn = torch.stack([field.window(k, start, stop) for k in samples])
         eps.append(drawn.contiguous(memory_format=layout))
-        shared.append(level[(slice(None), *_slices(wide))][None].contiguous(memory_format=layout))
-    return network.latents(shared, eps, windows.trims)
+        encoder_features.append(level[(slice(None), *_slices(wide))][None].contiguous(memory_format=layout))
+    return network.latents(encoder_features, eps, windows.trims)
 
 
 def decode_tile(
@@ -203,13 +222,13 @@ def decode_tile(
     Returns
     -------
     Tensor, shape (len(samples), C, *pixels), float32
-        Normalised clean images, cut where the image ends.
+        Normalized clean images, cut at the image's border.
     """
     config = network.config
     windows = _Windows.around(network, posterior, spans)
-    with torch.inference_mode(), trunk(posterior.device, dtype):
+    with torch.inference_mode(), autocast(posterior.device, dtype):
         features = _draw_latents(network, posterior, noise, samples, windows)[0]
-        s = network.render(features).float()
+        s = network.decode(features).float()
     inner = crop(s, within(windows.tiles[0], windows.wide[0], config.strides[0]))
     ends = (side - a * config.stride for (a, _), side in zip(spans, posterior.sides, strict=True))
     return crop(inner, tuple(slice(0, end) for end in ends))
@@ -228,7 +247,9 @@ def decode(
     Parameters
     ----------
     network : LatentNet
+        Decodes the tiles.
     posterior : Posterior
+        The encoded image.
     samples : sequence of int
         Numbers of the samples.
     seed : int or sequence of LatentNoise
@@ -236,12 +257,12 @@ def decode(
     tile : int
         Side of the tiles in pixels, a multiple of the stride.
     dtype : torch.dtype
-        Precision of the network's trunk.
+        Number format of the convolutions.
 
     Returns
     -------
     Tensor, shape (len(samples), C, *sides), float32
-        Normalised clean images, on the network's device.
+        Normalized clean images, on the network's device.
     """
     noise = latent_fields(network, posterior, seed) if isinstance(seed, int) else seed
     step = network.config.stride

@@ -1,4 +1,4 @@
-"""Training data: noisy images as they are stored, random crops drawn on the fly."""
+"""Training data: noisy images as they are stored, validation split, and random crops drawn on the fly."""
 
 from __future__ import annotations
 
@@ -11,13 +11,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from divseg.denoise.normalization import Intensity
+from divseg.denoise import dihedral
+from divseg.denoise.normalization import Normalization
 from divseg.denoise.training.device_crops import DeviceImages
-from divseg.denoise.training.heldout import held_out_boxes, held_out_images
 from divseg.errors import DivsegWarning, InputError
 
 MAX_BYTES = 2**31
-"""Images are kept in memory up to this size; of larger collections an even choice is trained on."""
+"""Images are held in memory up to this size; a larger collection is thinned evenly."""
+
+MANY_IMAGES = 20
+"""From this number of images on, whole images validate; of fewer, a corner of each that is large enough."""
+VALIDATION_FRACTION = 0.05
+"""Fraction of many images that validates, at most 32 of them."""
+MAX_CORNER = 1 / 8
+"""Fraction of an image that its validation corner may take; about half of it is aimed at."""
+
+STRUCTURE_BLOCK = 8
+"""Side in pixels of the blocks whose means tell structure from noise."""
+STRUCTURE_CANDIDATES = 4
+"""Crops drawn for each one that is chosen for its structure."""
+
+Box = tuple[tuple[int, int], ...]
+"""First and one past the last pixel along each axis."""
 
 
 class TrainingData:
@@ -26,25 +41,25 @@ class TrainingData:
     Parameters
     ----------
     images : sequence of array, each (*sides) or (C, *sides)
-        Kept in the dtype they come in.
+        Held in the dtype they come in.
     patch : int
         Side of the crops in pixels along Y and X. Volumes are cropped to half of it along Y and X and a
-        quarter along Z, so that a crop of 64 has about as many pixels as four flat ones. Made smaller, to a
-        multiple of `multiple`, where the smallest image asks for it.
+        quarter along Z, so that a crop of 64 has about as many pixels as four flat ones. Reduced to a
+        multiple of `multiple` that fits the smallest image.
     multiple : int
         Crops have sides that are multiples of this (the network's stride).
     dims : int
         Spatial axes, 2 or 3.
-    held_out : bool
-        Keep a part of the images for validation, where they are many or large enough: every twentieth
-        image of 20 or more, else a corner of each.
+    validation_split : bool
+        Hold out pixels for validation if possible: every twentieth image of 20 or more, otherwise a corner of
+        each image that is large enough.
 
     Attributes
     ----------
     images : list of array, each (C, *sides)
     crop : tuple of int
         Sides of the crops.
-    intensity : Intensity
+    normalization : Normalization
         Mean and standard deviation of all pixels, channel by channel.
     validation : str
         ``"held-out images"``, ``"held-out corners"`` or ``"training crops"``.
@@ -57,21 +72,21 @@ class TrainingData:
         multiple: int,
         *,
         dims: int = 2,
-        held_out: bool = True,
+        validation_split: bool = True,
     ) -> None:
         self.images = _within_memory(images, dims)
         if not self.images:
             raise InputError("there are no images to train on")
         self.dims, self.channels = dims, self.images[0].shape[0]
         self.crop = _crop_sides(self.images, patch, multiple, dims)
-        self.intensity = _intensity(self.images)
+        self.normalization = _normalization(self.images)
         self.pixels = sum(math.prod(im.shape[1:]) for im in self.images)
-        whole = held_out_images(len(self.images)) if held_out else []
-        boxes = held_out_boxes([im.shape[1:] for im in self.images], self.crop) if held_out and not whole else {}
-        self._boxes = boxes
+        whole = validation_images(len(self.images)) if validation_split else []
+        corners = validation_split and not whole
+        self._boxes = validation_boxes([im.shape[1:] for im in self.images], self.crop) if corners else {}
         self._train = [i for i in range(len(self.images)) if i not in set(whole)]
-        self._check = whole or sorted(boxes) or self._train
-        self.validation = "held-out images" if whole else "held-out corners" if boxes else "training crops"
+        self._validate = whole or sorted(self._boxes) or self._train
+        self.validation = "held-out images" if whole else "held-out corners" if self._boxes else "training crops"
         self._device: DeviceImages | None = None
 
     def keep_on(self, device: torch.device) -> None:
@@ -79,33 +94,55 @@ class TrainingData:
         if device.type != "cpu":
             self._device = DeviceImages(self.images, device)
 
-    def batch(self, size: int, rng: np.random.Generator) -> Tensor:
+    def batch(self, size: int, rng: np.random.Generator, structure_sampling: float = 0.0) -> Tensor:
         """Draw crops to train on: image by area, place, quarter turn and flip at random.
+
+        Most of a microscopy image is empty, and a network that has learned what emptiness looks like learns nothing
+        more from it. A fraction of the batch is therefore chosen for its structure: of every four crops drawn, the
+        one with the most. The rest is drawn evenly, so that the background is not forgotten.
+
+        Parameters
+        ----------
+        size : int
+            Crops in the batch.
+        rng : numpy.random.Generator
+            Source of randomness.
+        structure_sampling : float
+            Fraction of the batch that is chosen for its structure, from 0 to 1.
 
         Returns
         -------
         Tensor, shape (size, C, *crop), float32
-            Normalised by the data's mean and standard deviation.
+            Normalized by the data's mean and standard deviation.
         """
-        return self._cut(self._places(size, rng, self._train, check=False))
+        chosen = round(size * structure_sampling)
+        crops = self._cut(self._places(size - chosen + chosen * STRUCTURE_CANDIDATES, rng, self._train))
+        if chosen == 0:
+            return crops
+        even, candidates = crops[: size - chosen], crops[size - chosen :]
+        best = structure(candidates).view(chosen, STRUCTURE_CANDIDATES).argmax(1)
+        first = STRUCTURE_CANDIDATES * torch.arange(chosen, device=best.device)
+        return torch.cat([even, candidates[best + first]])
 
-    def check_batch(self, size: int, rng: np.random.Generator) -> Tensor:
-        """Draw crops to validate on; never trained on where anything is held out."""
-        return self._cut(self._places(size, rng, self._check, check=True))
+    def validation_batch(self, size: int, rng: np.random.Generator) -> Tensor:
+        """Draw crops to validate on; they are never trained on if anything is held out."""
+        return self._cut(self._places(size, rng, self._validate, validation=True))
 
-    def _places(self, size: int, rng: np.random.Generator, among: list[int], *, check: bool) -> NDArray[np.int64]:
-        """Draw (image, first pixel along each axis, one of eight positions) for each crop."""
+    def _places(
+        self, size: int, rng: np.random.Generator, among: list[int], *, validation: bool = False
+    ) -> NDArray[np.int64]:
+        """Draw (image, first pixel along each axis, one of eight turns and flips) for each crop."""
         area = np.array([math.prod(self.images[i].shape[1:]) for i in among], dtype=np.float64)
         out = np.empty((size, 2 + self.dims), np.int64)
         for row, chosen in zip(out, rng.choice(len(among), size, p=area / area.sum()), strict=True):
             which = among[chosen]
             sides, box = self.images[which].shape[1:], self._boxes.get(which)
             while True:
-                if check and box is not None:
+                if validation and box is not None:
                     first = [int(rng.integers(a, b - c + 1)) for (a, b), c in zip(box, self.crop, strict=True)]
                 else:
                     first = [int(rng.integers(n - c + 1)) for n, c in zip(sides, self.crop, strict=True)]
-                if check or box is None or not _overlap(first, self.crop, box):
+                if validation or box is None or not _overlap(first, self.crop, box):
                     break
             row[0], row[1:-1], row[-1] = which, first, rng.integers(8)
         return out
@@ -113,16 +150,52 @@ class TrainingData:
     def _cut(self, places: NDArray[np.int64]) -> Tensor:
         if self._device is not None:
             x = self._device.crops(places, self.crop)
-            mean, sd = self.intensity.tensors(x)
-            return (x - mean) / sd
+            mean, std = self.normalization.tensors(x)
+            return (x - mean) / std
         out = np.empty((len(places), self.channels, *self.crop), np.float32)
         for slot, (which, *first, turn) in zip(out, places.tolist(), strict=True):
-            where = tuple(slice(a, a + c) for a, c in zip(first, self.crop, strict=True))
-            crop = np.rot90(self.images[which][(slice(None), *where)], turn % 4, axes=(-2, -1))
-            slot[:] = crop[..., ::-1, :] if turn >= 4 else crop
-        shape = (1, -1) + (1,) * self.dims
-        centre, width = (np.array(v, np.float32).reshape(shape) for v in (self.intensity.mean, self.intensity.sd))
+            place = tuple(slice(a, a + c) for a, c in zip(first, self.crop, strict=True))
+            slot[:] = dihedral.transform(self.images[which][(slice(None), *place)], turn)
+        shape, units = (1, -1) + (1,) * self.dims, self.normalization
+        centre, width = (np.array(values, np.float32).reshape(shape) for values in (units.mean, units.std))
         return torch.from_numpy((out - centre) / width)
+
+
+def validation_images(count: int) -> list[int]:
+    """Numbers of the images that validate, evenly spread; none if there are few images."""
+    if count < MANY_IMAGES:
+        return []
+    chosen = min(32, max(1, round(VALIDATION_FRACTION * count)))
+    return [int((k + 0.5) * count / chosen) for k in range(chosen)]
+
+
+def validation_boxes(shapes: Sequence[tuple[int, ...]], crop: Sequence[int]) -> dict[int, Box]:
+    """Return a box in a corner of every image that can spare one, the four corners in turn.
+
+    A box holds at least one crop, takes at most an eighth of the image, and leaves room for crops that do
+    not touch it.
+    """
+    boxes: dict[int, Box] = {}
+    for i, sides in enumerate(shapes):
+        fraction = math.prod(crop) / math.prod(sides)
+        if fraction > MAX_CORNER:
+            continue
+        scale = max(1, math.floor((MAX_CORNER / 2 / fraction) ** 0.5))
+        flat = [min(c * scale, n) for c, n in zip(crop[-2:], sides[-2:], strict=True)]
+        if not any(n - b >= c for n, b, c in zip(sides[-2:], flat, crop[-2:], strict=True)):
+            continue
+        deep: Box = tuple((0, c) for c in crop[:-2])
+        far = (i % 2 == 1, i // 2 % 2 == 1)
+        corner = tuple((n - b, n) if end else (0, b) for n, b, end in zip(sides[-2:], flat, far, strict=True))
+        boxes[i] = deep + corner
+    return boxes
+
+
+def structure(crops: Tensor) -> Tensor:
+    """Return the standard deviation of the means of blocks within each crop (B, C, *sides): shape (B,)."""
+    pool = torch.nn.functional.avg_pool2d if crops.ndim == 4 else torch.nn.functional.avg_pool3d
+    means = pool(crops, [min(STRUCTURE_BLOCK, side) for side in crops.shape[2:]])
+    return means.flatten(2).std(2, correction=0).mean(1)
 
 
 def _overlap(first: Sequence[int], crop: Sequence[int], box: Sequence[tuple[int, int]]) -> bool:
@@ -132,13 +205,13 @@ def _overlap(first: Sequence[int], crop: Sequence[int], box: Sequence[tuple[int,
 def _crop_sides(images: Sequence[NDArray[np.generic]], patch: int, multiple: int, dims: int) -> tuple[int, ...]:
     """Sides of the crops: square along Y and X, within the smallest image, multiples of the stride."""
     flat = min(min(im.shape[-2:]) for im in images)
-    least = 4 * multiple
+    min_side = 4 * multiple
     for image in images:
         sides = image.shape[1:]
-        if min(sides[-2:]) < least or min(sides) < multiple:
+        if min(sides[-2:]) < min_side or min(sides) < multiple:
             words = "x".join(map(str, sides))
-            needed = "x".join(map(str, (multiple,) * (dims - 2) + (least,) * 2))
-            thin = dims == 3 and min(sides[-2:]) >= least
+            needed = "x".join(map(str, (multiple,) * (dims - 2) + (min_side,) * 2))
+            thin = dims == 3 and min(sides[-2:]) >= min_side
             remedy = "leave it out or give larger images"
             raise InputError(
                 f"an image of {words} pixels is smaller than the network's tile of {needed} pixels; "
@@ -148,28 +221,28 @@ def _crop_sides(images: Sequence[NDArray[np.generic]], patch: int, multiple: int
         side = min(patch, flat // multiple * multiple)
         return side, side
     deep = min(im.shape[-3] for im in images)
-    side = max(least, min(patch // 2, flat) // multiple * multiple)
+    side = max(min_side, min(patch // 2, flat) // multiple * multiple)
     return max(multiple, min(patch // 4, deep) // multiple * multiple), side, side
 
 
-def _intensity(images: Sequence[NDArray[np.generic]]) -> Intensity:
+def _normalization(images: Sequence[NDArray[np.generic]]) -> Normalization:
     """Mean and standard deviation of each channel over all images."""
     axes = tuple(range(1, images[0].ndim))
     count = sum(math.prod(im.shape[1:]) for im in images)
     mean = sum(im.sum(axis=axes, dtype=np.float64) for im in images) / count
     column = np.reshape(mean, (-1,) + (1,) * len(axes))
     square = sum(np.square(im.astype(np.float64) - column).sum(axis=axes) for im in images)
-    sd = np.sqrt(square / count)
-    if not (sd > 0).all():
-        which = "" if sd.size == 1 else f" in channel {int(np.argmin(sd))}"
+    std = np.sqrt(square / count)
+    if not (std > 0).all():
+        which = "" if std.size == 1 else f" in channel {int(np.argmin(std))}"
         raise InputError(f"all pixels of all images have the same value{which}: there is nothing to train on")
-    return Intensity(tuple(np.asarray(mean).tolist()), tuple(sd.tolist()))
+    return Normalization(tuple(np.asarray(mean).tolist()), tuple(std.tolist()))
 
 
 def _within_memory(images: Sequence[NDArray[np.generic]], dims: int) -> list[NDArray[np.generic]]:
-    """Load the images, or an even choice of them where they would not fit."""
+    """Load the images, or evenly spread ones of them if all would not fit."""
     count = len(images)
-    kept: list[NDArray[np.generic]] = []
+    loaded: list[NDArray[np.generic]] = []
     total, step = 0, 1
     for i in range(count):
         if i % step:
@@ -177,22 +250,22 @@ def _within_memory(images: Sequence[NDArray[np.generic]], dims: int) -> list[NDA
         image = np.asarray(images[i])
         if image.ndim == dims:
             image = image[None]
-        if image.ndim != dims + 1 or (kept and image.shape[0] != kept[0].shape[0]):
+        if image.ndim != dims + 1 or (loaded and image.shape[0] != loaded[0].shape[0]):
             axes = "2-D images (Y, X)" if dims == 2 else "volumes (Z, Y, X)"
             raise InputError(
                 f"training image {i} has shape {image.shape}; {axes} are needed, all with the same channels"
             )
-        kept.append(image)
+        loaded.append(image)
         total += image.nbytes
-        while total > MAX_BYTES and len(kept) > 1:
+        while total > MAX_BYTES and len(loaded) > 1:
             step *= 2
-            kept = kept[::2]
-            total = sum(im.nbytes for im in kept)
-    if len(kept) < count:
+            loaded = loaded[::2]
+            total = sum(im.nbytes for im in loaded)
+    if len(loaded) < count:
         warnings.warn(
-            f"training on {len(kept)} of {count} images, evenly chosen: all of them would take more than "
+            f"training on {len(loaded)} of {count} images, evenly spread: all of them would take more than "
             f"{MAX_BYTES / 2**30:.0f} GiB of memory",
             DivsegWarning,
             stacklevel=3,
         )
-    return kept
+    return loaded

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from divseg.denoise import dihedral
+
 
 class DeviceImages:
     """All images in one flat tensor on a device, and crops of them gathered by index.
@@ -79,9 +81,7 @@ class DeviceImages:
         """Row and column in the crop for every place of the eight turned and flipped crops, (8, side, side)."""
         if side not in self._turns:
             grid = np.indices((side, side))
-            turned = [np.rot90(grid, k % 4, axes=(1, 2)) for k in range(8)]
-            turned = [t[:, ::-1] if k >= 4 else t for k, t in enumerate(turned)]
-            stack = np.ascontiguousarray(np.stack(turned))
+            stack = np.stack([dihedral.transform(grid, k) for k in range(dihedral.COUNT)])
             device = self._flat.device
             rows, cols = torch.from_numpy(stack).to(device).unbind(1)
             self._turns[side] = rows.contiguous(), cols.contiguous()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from divseg.denoise.networks.base import kl_to_prior
 from divseg.denoise.noise import NoiseModel
-from divseg.denoise.normalization import Intensity
+from divseg.denoise.normalization import Normalization
 
 Network = Callable[[Tensor, Sequence[Tensor]], tuple[Tensor, list[Tensor], list[Tensor]]]
 
@@ -35,53 +35,49 @@ class Elbo:
         """Negative evidence lower bound of each crop, shape (B,)."""
         return self.nll + self.kl
 
-    def weighted_kl(self, free_bits: float = 0.0, *, balanced: bool = False) -> Tensor:
-        """KL per pixel as training weights it, a scalar; without options the mean of `kl`.
+    def weighted_kl(self, *, balanced: bool = False) -> Tensor:
+        """KL per pixel as training weights it, a scalar; the mean of `kl` if it is not balanced.
 
         Parameters
         ----------
-        free_bits : float
-            Nats of each latent channel that are free (Kingma et al., "Improved variational inference with inverse
-            autoregressive flow", NeurIPS 2016, equation 15, with channels as groups).
         balanced : bool
-            Weigh each latent grid by its own share of the KL, which counts as a constant, relative to the mean share:
-            what carries little costs little (Vahdat and Kautz, "NVAE", NeurIPS 2020, appendix A). With a single grid
-            this changes nothing.
+            Weigh each latent grid by its own fraction of the KL, which counts as a constant, relative to the mean
+            fraction: what carries little costs little (Vahdat and Kautz, "NVAE", NeurIPS 2020, appendix A). With a
+            single grid this changes nothing.
         """
-        per_latent = self.per_latent.mean(0)
-        if free_bits > 0:
-            per_latent = per_latent.clamp_min(free_bits)
-        per_pixel = per_latent / self.pixels_per_latent
+        per_pixel = self.per_latent.mean(0) / self.pixels_per_latent
         if not balanced:
             return per_pixel.sum()
         areas = self.pixels_per_latent.unique()
         grids = torch.stack([per_pixel[self.pixels_per_latent == area].sum() for area in areas])
-        shares = grids.detach().clamp_min(1e-6)
-        return (grids * shares / shares.mean()).sum()
+        fractions = grids.detach().clamp_min(1e-6)
+        return (grids * fractions / fractions.mean()).sum()
 
 
-def elbo_terms(network: Network, noise: NoiseModel, x: Tensor, intensity: Intensity, eps: Sequence[Tensor]) -> Elbo:
+def elbo_terms(
+    network: Network, noise: NoiseModel, x: Tensor, normalization: Normalization, eps: Sequence[Tensor]
+) -> Elbo:
     """Return the terms of the negative evidence lower bound of some crops.
 
     Prakash et al. (ICLR 2021), equation 7: the negative log-likelihood of the noisy pixels under the
-    noise model (in normalised units), and the KL divergence of the latents' posterior to their prior.
+    noise model (in normalized units), and the KL divergence of the latents' posterior to their prior.
 
     Parameters
     ----------
     network : LatentNet, or the same compiled
+        Called with crops and latent noise.
     noise : NoiseModel
-        Works in intensity units.
+        Density of a noisy pixel given the clean one, in intensity units.
     x : Tensor, shape (B, C, *sides)
-        Normalised crops.
-    intensity : Intensity
-        Normalisation of the crops.
+        Normalized crops.
+    normalization : Normalization
+        How the crops were normalized.
     eps : sequence of Tensor
-        Noise of the latents of each grid.
+        Standard normal noise for the latents of each grid.
     """
     s, means, logvars = network(x, eps)
-    log_prob = noise.log_prob(intensity.restore(x), intensity.restore(s))
-    shift = sum(map(math.log, intensity.sd)) / len(intensity.sd)
-    nll = -log_prob.flatten(1).mean(1) - shift
+    log_prob = noise.log_prob(normalization.denormalize(x), normalization.denormalize(s))
+    nll = -log_prob.flatten(1).mean(1) - normalization.log_scale()
     spatial = tuple(range(2, x.ndim))
     grids = [kl_to_prior(mean, logvar).mean(dim=spatial) for mean, logvar in zip(means, logvars, strict=True)]
     covered = [x[0].numel() / math.prod(mean.shape[2:]) for mean in means]

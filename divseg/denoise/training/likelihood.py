@@ -12,15 +12,15 @@ from divseg.denoise.noise import Gaussian, NoiseModel, PhotonTransfer, choose_no
 from divseg.errors import ConfigError
 
 NoiseChoice = str | NoiseModel | Sequence[str | NoiseModel]
-"""The user's word for the noise: for all channels, or for one channel after the other."""
+"""Name or model of the noise: one for all channels, or one for each."""
 
 
 class NoNoiseModel(Gaussian, kind="none"):
     """Squared error in place of a noise model: an ordinary variational autoencoder, kept as a baseline.
 
     The decoder's likelihood is normal with the standard deviation of the training images, so the loss is
-    half the squared error of normalised images plus the KL divergence. Samples show the latents' spread
-    alone; how much noise there is, the model is never told.
+    half the squared error of normalized images plus the KL divergence. Samples show the latents' spread
+    alone: the model is not informed about the amount of noise.
     """
 
     def describe(self) -> str:
@@ -78,8 +78,10 @@ class ChannelNoise(NoiseModel, kind="channels"):
         return "; ".join(f"channel {c}: {model.describe()}" for c, model in enumerate(self.models))
 
 
-def choose_likelihood(noise: NoiseChoice, transfer: Callable[[int], PhotonTransfer], sd: Sequence[float]) -> NoiseModel:
-    """Return the noise model of all channels that the user's word stands for.
+def choose_likelihood(
+    noise: NoiseChoice, transfer: Callable[[int], PhotonTransfer], std: Sequence[float]
+) -> NoiseModel:
+    """Return the noise model of all channels that the user asked for.
 
     Parameters
     ----------
@@ -87,8 +89,8 @@ def choose_likelihood(noise: NoiseChoice, transfer: Callable[[int], PhotonTransf
         One for all channels (each gets its own), or one for each channel. ``"none"`` is the baseline without
         a noise model.
     transfer : callable
-        Gives the photon-transfer estimate of a channel; called where it is needed.
-    sd : sequence of float
+        Returns the photon-transfer estimate of a channel; called only if it is needed.
+    std : sequence of float
         Standard deviation of each channel's pixels.
 
     Raises
@@ -96,7 +98,7 @@ def choose_likelihood(noise: NoiseChoice, transfer: Callable[[int], PhotonTransf
     ConfigError
         If a ready noise model, or a list of another length, is given for several channels.
     """
-    channels = len(sd)
+    channels = len(std)
     if isinstance(noise, ChannelNoise):
         noise = noise.models
     if isinstance(noise, str):
@@ -109,11 +111,11 @@ def choose_likelihood(noise: NoiseChoice, transfer: Callable[[int], PhotonTransf
         raise ConfigError(
             f"{len(words)} noise model(s) for images of {channels} channel(s): give one for each channel, or a name"
         )
-    models = [_choose(word, c, transfer, sd[c]) for c, word in enumerate(words)]
+    models = [_choose(word, c, transfer, std[c]) for c, word in enumerate(words)]
     return models[0] if channels == 1 else ChannelNoise(models)
 
 
-def _choose(word: str | NoiseModel, channel: int, transfer: Callable[[int], PhotonTransfer], sd: float) -> NoiseModel:
+def _choose(word: str | NoiseModel, channel: int, transfer: Callable[[int], PhotonTransfer], std: float) -> NoiseModel:
     if isinstance(word, str) and word.strip().lower() == NoNoiseModel.kind:
-        return NoNoiseModel(sd)
+        return NoNoiseModel(std)
     return choose_noise(word, lambda: transfer(channel))

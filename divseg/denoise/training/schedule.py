@@ -1,10 +1,14 @@
-"""How far training has come, and what learning rate and KL weight go with it."""
+"""Budget, learning rate and KL weight of training, and the exponential moving average (EMA) of the weights."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from divseg.errors import ConfigError
 
@@ -39,17 +43,17 @@ class Budget:
         return time.monotonic() - self._start
 
     def progress(self, step: int) -> float:
-        """Share of the budget that is used, 0 to 1."""
-        shares = [0.0]
+        """Fraction of the budget that is used, 0 to 1."""
+        fractions = [0.0]
         if self.steps is not None:
-            shares.append(step / self.steps)
+            fractions.append(step / self.steps)
         if self.minutes is not None:
-            shares.append(self.seconds / (60.0 * self.minutes))
-        return min(1.0, max(shares))
+            fractions.append(self.seconds / (60.0 * self.minutes))
+        return min(1.0, max(fractions))
 
 
 def kl_weight(progress: float, warmup: float) -> float:
-    """Weight of the KL term: 0 to 1 over the first `warmup` share of training, then 1."""
+    """Weight of the KL term: 0 to 1 over the first fraction `warmup` of training, then 1."""
     return min(1.0, progress / warmup) if warmup > 0 else 1.0
 
 
@@ -62,6 +66,41 @@ def learning_rate(peak: float, progress: float, step: int, *, warmup_steps: int 
     return peak * ramp * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
-def noise_share(progress: float, start: float) -> float:
+def noise_rate(progress: float, start: float) -> float:
     """Learning rate of co-learned noise parameters relative to the network's: 0, then a ramp to 1."""
     return min(1.0, max(0.0, (progress - start) / 0.1))
+
+
+class EMA:
+    """Exponential moving average of the weights, which is the model that training leaves (Polyak and Juditsky, 1992).
+
+    As a context manager, it puts the averages into the parameters, and the parameters' own values back at the end.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
+        self.parameters, self.decay = parameters, decay
+        self.average = [p.detach().clone() for p in parameters]
+
+    def update(self, step: int) -> None:
+        """Add the parameters after a step; early steps count more, so that the start is forgotten."""
+        decay = min(self.decay, step / (step + 10.0))
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1.0 - decay)
+
+    def apply(self) -> None:
+        """Put the averages into the parameters for good."""
+        with torch.no_grad():
+            for p, a in zip(self.parameters, self.average, strict=True):
+                p.copy_(a)
+
+    def _exchange(self) -> None:
+        with torch.no_grad():
+            for p, a in zip(self.parameters, self.average, strict=True):
+                value = p.detach().clone()
+                p.copy_(a)
+                a.copy_(value)
+
+    def __enter__(self) -> None:
+        self._exchange()
+
+    def __exit__(self, *_: object) -> None:
+        self._exchange()

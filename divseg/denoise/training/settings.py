@@ -1,4 +1,4 @@
-"""What training is told, and what it tells."""
+"""Settings of training, and the record of what it did."""
 
 from __future__ import annotations
 
@@ -11,41 +11,43 @@ from divseg.errors import ConfigError
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Settings of the optimiser; the defaults are what trains best on two CPU cores."""
+    """Settings of training; the defaults are what trains best on two CPU cores."""
 
     batch: int = 4
+    """Crops in a step."""
     patch: int = 64
     """Side of the crops in pixels; of volumes half of it along Y and X, a quarter along Z."""
-    informative: float = 0.5
-    """Share of a batch's crops that are chosen for the structure they hold."""
+    structure_sampling: float = 0.5
+    """Fraction of a batch's crops that are chosen for the structure in them."""
     learning_rate: float = 3e-3
+    """Peak of the learning rate."""
     kl_warmup: float = 0.3
-    """Share of training over which the weight of the KL term rises to 1."""
-    free_bits: float = 0.0
-    """Nats per latent channel and position that the KL term does not punish."""
-    balancing: float = 0.5
-    """Share of training over which the KL term of a ladder is balanced between its grids."""
+    """Fraction of training over which the weight of the KL term rises to 1."""
+    kl_balancing: float = 0.5
+    """Fraction of training over which the KL term of a hierarchical network is balanced between its grids."""
     noise_start: float = 0.5
-    """Share of training before co-learned noise parameters begin to move: while the network still misses
+    """Fraction of training before co-learned noise parameters begin to move: while the network still misses
     structure, they would take it for noise."""
-    averaging: float = 0.998
-    """Decay of the running average of the weights, which is the model that is kept."""
+    ema_decay: float = 0.998
+    """Decay of the exponential moving average of the weights, which is the model that training leaves."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     precision: str = "auto"
-    """Format of the network's trunk: auto, fp32 or bf16."""
+    """Number format of the convolutions: auto, fp32 or bf16."""
     compile: bool = False
     """Compile the network: pays off in long trainings; needs a C++ compiler (CPU) or Triton (GPU)."""
-    held_out: bool = True
-    """Keep a part of the images for validation, where they are many or large enough."""
+    validation_split: bool = True
+    """Hold out a part of the images for validation, if they are many or large enough."""
     report_every: int = 25
+    """Steps between lines of the training log."""
     validate_every: int = 250
+    """Steps between validations."""
     checkpoint_every: int = 1000
-    """Steps between checkpoints, where a folder for them is given."""
+    """Steps between checkpoints, if there is a folder for them; one is written every minute as well."""
     patience: int = 12
     """Validations without progress, once the KL weight is 1, after which training ends."""
     max_skipped: int = 20
-    """Steps in a row with a loss that is no number after which training is given up."""
+    """Steps in a row with a loss that is not a number after which training is given up."""
 
     def __post_init__(self) -> None:
         for name in ("batch", "patch", "report_every", "validate_every", "checkpoint_every", "patience"):
@@ -53,11 +55,9 @@ class TrainSettings:
                 raise ConfigError(f"training setting {name}={getattr(self, name)!r} must be at least 1")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ConfigError(f"training setting learning_rate={self.learning_rate!r} must be above 0")
-        for name in ("informative", "balancing"):
+        for name in ("structure_sampling", "kl_balancing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"training setting {name}={getattr(self, name)!r} must lie between 0 and 1")
-        if not self.free_bits >= 0:
-            raise ConfigError(f"training setting free_bits={self.free_bits!r} must be 0 or more")
 
 
 @dataclass
@@ -72,9 +72,9 @@ class TrainingRecord:
     loss: float = math.nan
     """Negative evidence lower bound in nats per pixel on the validation crops."""
     train_loss: float = math.nan
-    """The same on crops that were trained on."""
+    """Loss on crops that were trained on."""
     validation: str = ""
-    """What the validation crops are: held-out images, held-out corners, or training crops."""
+    """Source of the validation crops: held-out images, held-out corners, or training crops."""
     loss_range: list[float] = field(default_factory=list)
     """1st, 50th and 99th percentile of the loss over crops of the training images."""
     active_latents: int = 0

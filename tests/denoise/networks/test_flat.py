@@ -2,30 +2,30 @@ import pytest
 import torch
 
 from divseg.denoise.networks.base import kl_to_prior
-from divseg.denoise.networks.flat import DivNoisingNet, NetworkConfig
+from divseg.denoise.networks.flat import FlatConfig, FlatNet
 from divseg.errors import ConfigError
 
 
 @pytest.mark.parametrize(("depth", "convs", "parameters"), [(2, 2, 261_281), (2, 3, 353_633), (3, 2, 880_417)])
 def test_reference_parameter_counts(depth, convs, parameters):
-    network = DivNoisingNet(NetworkConfig(depth=depth, convs=convs))
+    network = FlatNet(FlatConfig(depth=depth, convs=convs))
     assert sum(p.numel() for p in network.parameters()) == parameters
 
 
 def test_reference_key_layout():
-    keys = set(DivNoisingNet().state_dict())
+    keys = set(FlatNet().state_dict())
     expected = {"encoder.convmu.weight", "encoder.convlogvar.bias", "decoder.convrecon.weight"}
     expected |= {f"encoder.down_convs.{i}.conv{j}.weight" for i in (0, 1) for j in (1, 2)}
     expected |= {f"decoder.up_convs.{i}.convtranspose.bias" for i in (0, 1)}
     assert expected <= keys
 
 
-@pytest.mark.parametrize("config", [NetworkConfig(2), NetworkConfig(3), NetworkConfig(2, convs=3)])
+@pytest.mark.parametrize("config", [FlatConfig(2), FlatConfig(3), FlatConfig(2, convs=3)])
 def test_halos_cover_the_receptive_field_exactly(config):
     """The computed halo is where gradients end: nothing beyond it, something at its edge."""
-    small = NetworkConfig(config.depth, filters=4, latents=3, convs=config.convs)
+    small = FlatConfig(config.depth, filters=4, latents=3, convs=config.convs)
     torch.manual_seed(0)
-    network = DivNoisingNet(small).double()
+    network = FlatNet(small).double()
     step, n = small.stride, 32
     image = torch.rand(1, 1, n * step, n * step, dtype=torch.float64, requires_grad=True)
     mu, _ = network.encoder(image)
@@ -50,8 +50,8 @@ def test_kl_matches_torch_distributions():
 
 
 def test_narrow_start():
-    network = DivNoisingNet()
-    network.initialise()
+    network = FlatNet()
+    network.initialize()
     _, logvar = network.encoder(torch.randn(2, 1, 32, 32))
     assert -5.0 < float(logvar.detach().mean()) < -3.0
 
@@ -59,15 +59,15 @@ def test_narrow_start():
 @pytest.mark.parametrize("bad", [{"depth": 0}, {"filters": -1}, {"convs": 4}, {"latents": 2.5}])
 def test_impossible_shapes(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
-        NetworkConfig(**bad)
+        FlatConfig(**bad)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("dims", [2, 3])
 def test_shapes_of_the_family(depth, dims):
-    config = NetworkConfig(depth, filters=4, latents=3, convs=2 + dims % 2, channels=2, dims=dims)
-    network = DivNoisingNet(config)
-    network.initialise()
+    config = FlatConfig(depth, filters=4, latents=3, convs=2 + dims % 2, channels=2, dims=dims)
+    network = FlatNet(config)
+    network.initialize()
     x = torch.randn(2, 2, *([2 * config.stride] * dims))
     s, (mu,), (logvar,) = network(x, network.noise_for(x))
     assert s.shape == x.shape
@@ -104,5 +104,5 @@ def test_state_dicts_of_the_reference_load(depth, convs):
     state |= {
         f"{name}.bias": torch.randn(shape[1] if "transpose" in name else shape[0]) for name, shape in shapes.items()
     }
-    network = DivNoisingNet(NetworkConfig(depth, convs=convs))
+    network = FlatNet(FlatConfig(depth, convs=convs))
     assert network.load_state_dict(state).missing_keys == []

@@ -2,19 +2,19 @@ import numpy as np
 import pytest
 import torch
 
-from divseg.denoise.networks.flat import DivNoisingNet, NetworkConfig
+from divseg.denoise.networks.flat import FlatConfig, FlatNet
 from divseg.denoise.sampling import sampler as sampler_module
 from divseg.denoise.sampling.sampler import Sampler, out_of_memory
 from divseg.denoise.sampling.tiles import encode
 from divseg.errors import InputError
 
 
-class Cramped(DivNoisingNet):
+class Cramped(FlatNet):
     """A network whose decoder runs out of memory over so many latent positions; the rest is the real thing."""
 
     def __init__(self, room):
         torch.manual_seed(0)
-        super().__init__(NetworkConfig(filters=8, latents=8))
+        super().__init__(FlatConfig(filters=8, latents=8))
         self.decoder.register_forward_pre_hook(self.refuse)
         self.room, self.refused = room, 0
 

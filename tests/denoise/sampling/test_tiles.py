@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from divseg.denoise.networks.flat import NetworkConfig
-from divseg.denoise.networks.hierarchical import LadderConfig
+from divseg.denoise.networks.flat import FlatConfig
+from divseg.denoise.networks.hierarchical import HierarchicalConfig
 from divseg.denoise.networks.registry import build_network
 from divseg.denoise.sampling.sampler import Sampler
 from divseg.denoise.sampling.tiles import check_tile, decode, divergence, encode, latent_fields
@@ -12,9 +12,9 @@ from divseg.errors import InputError
 
 def network(config=None):
     torch.manual_seed(1)
-    net = build_network(config or NetworkConfig()).eval()
-    if isinstance(net.config, LadderConfig):
-        net.initialise()
+    net = build_network(config or FlatConfig()).eval()
+    if isinstance(net.config, HierarchicalConfig):
+        net.initialize()
     return net
 
 
@@ -28,7 +28,7 @@ def image(shape=(513, 641), seed=0):
 
 @pytest.mark.parametrize(
     "config",
-    [NetworkConfig(), NetworkConfig(3, filters=8, latents=8, convs=3), LadderConfig(), LadderConfig(2, (4, 4))],
+    [FlatConfig(), FlatConfig(3, filters=8, latents=8, convs=3), HierarchicalConfig(), HierarchicalConfig(2, (4, 4))],
 )
 @pytest.mark.parametrize("tile", [96, 160])
 def test_tiled_equals_whole(config, tile):
@@ -43,7 +43,7 @@ def test_tiled_equals_whole(config, tile):
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8])
-@pytest.mark.parametrize("config", [NetworkConfig(filters=8, latents=8), LadderConfig(latents=(4, 4))])
+@pytest.mark.parametrize("config", [FlatConfig(filters=8, latents=8), HierarchicalConfig(latents=(4, 4))])
 def test_sample_does_not_depend_on_batch_or_number(config, batch):
     net = network(config)
     posterior = encode(net, image((50, 61)), 7, 256)
@@ -54,7 +54,7 @@ def test_sample_does_not_depend_on_batch_or_number(config, batch):
     assert float((few - together[:3]).abs().max()) <= 1e-5
 
 
-@pytest.mark.parametrize("config", [NetworkConfig(filters=8, latents=8), LadderConfig(latents=(4, 4))])
+@pytest.mark.parametrize("config", [FlatConfig(filters=8, latents=8), HierarchicalConfig(latents=(4, 4))])
 def test_seed_and_key_change_the_sample(config):
     net = network(config)
     one, other = encode(net, image((32, 32)), 7, 256), encode(net, image((32, 32)), 8, 256)
@@ -64,7 +64,7 @@ def test_seed_and_key_change_the_sample(config):
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 35), (5, 64), (512, 19)])
-@pytest.mark.parametrize("config", [NetworkConfig(filters=4, latents=4), LadderConfig(latents=(4, 4, 4))])
+@pytest.mark.parametrize("config", [FlatConfig(filters=4, latents=4), HierarchicalConfig(latents=(4, 4, 4))])
 def test_any_size_keeps_its_shape(config, shape):
     net = network(config)
     out = decode(net, encode(net, image(shape), 1, 64), range(1), 0, 64)
@@ -77,17 +77,17 @@ def test_impossible_tiles_and_images():
         check_tile(8, 4, torch.device("cpu"))
     assert check_tile(97, 4, torch.device("cpu")) == 100
     with pytest.raises(InputError, match="too small"):
-        encode(network(NetworkConfig(3, filters=4, latents=4)), image((3, 40)), 1, 64)
+        encode(network(FlatConfig(3, filters=4, latents=4)), image((3, 40)), 1, 64)
 
 
 @pytest.mark.parametrize(
     ("config", "shape"),
     [
-        (NetworkConfig(1, filters=4, latents=3, dims=3), (13, 27, 38)),
-        (NetworkConfig(2, filters=4, latents=3, convs=3, dims=3, channels=2), (2, 21, 40, 33)),
-        (NetworkConfig(3, filters=4, latents=3, channels=3), (3, 70, 101)),
-        (LadderConfig(1, (3, 4), 4, 6, dims=3), (13, 27, 38)),
-        (LadderConfig(1, (3, 4, 5), 4, 6, channels=2), (2, 70, 101)),
+        (FlatConfig(1, filters=4, latents=3, dims=3), (13, 27, 38)),
+        (FlatConfig(2, filters=4, latents=3, convs=3, dims=3, channels=2), (2, 21, 40, 33)),
+        (FlatConfig(3, filters=4, latents=3, channels=3), (3, 70, 101)),
+        (HierarchicalConfig(1, (3, 4), 4, 6, dims=3), (13, 27, 38)),
+        (HierarchicalConfig(1, (3, 4, 5), 4, 6, channels=2), (2, 70, 101)),
     ],
 )
 def test_tiled_equals_whole_in_volumes_and_channels(config, shape):
@@ -110,7 +110,7 @@ def test_half_precision_is_near_and_no_less_repeatable():
     assert torch.equal(b, decode(net, half, range(4), 0, 256, torch.bfloat16))
 
 
-@pytest.mark.parametrize("config", [NetworkConfig(filters=8, latents=8), LadderConfig(latents=(4, 4, 4))])
+@pytest.mark.parametrize("config", [FlatConfig(filters=8, latents=8), HierarchicalConfig(latents=(4, 4, 4))])
 def test_divergence_is_the_same_in_any_tiles(config):
     net, noisy = network(config), image((120, 141))
     posterior = encode(net, noisy, 7, 4096)
@@ -120,8 +120,8 @@ def test_divergence_is_the_same_in_any_tiles(config):
     assert tiled == pytest.approx(whole, rel=1e-5)
 
 
-def test_the_grids_of_a_ladder_have_numbers_of_their_own():
-    net = network(LadderConfig(latents=(4, 4)))
+def test_each_grid_has_its_own_numbers():
+    net = network(HierarchicalConfig(latents=(4, 4)))
     fine, coarse = latent_fields(net, encode(net, image((64, 64)), 7, 256), 0)
     a, b = (field.window(0, (0, 0), (8, 8)) for field in (fine, coarse))
     assert abs(float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])) < 0.3

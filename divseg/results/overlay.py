@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 
 from divseg.errors import InputError
-from divseg.io import write_bytes
-from divseg.report.style import encode
 from divseg.results.reader import column
 
 # Plasma is ordered in lightness and safe for colour-blind readers; its dark end is left out because a dark
-# outline cannot be seen on a dark background, and the doubtful objects are the ones to be seen.
+# outline cannot be seen on a dark background, and the doubtful objects are those to look at.
 CONFIDENCE = LinearSegmentedColormap.from_list("existence", colormaps["plasma"](np.linspace(0.32, 1.0, 256)))
 UNKNOWN = np.array([255, 255, 255], np.uint8)
-# Okabe and Ito (2008), without black and dark blue: told apart by colour-blind readers, seen on dark grey.
+# Okabe and Ito (2008), without black and dark blue: distinct for colour-blind readers, visible on dark grey.
 CATEGORIES = np.array(
     [[230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [213, 94, 0], [204, 121, 167]], np.uint8
 )
@@ -71,7 +67,7 @@ def outlines(labels: np.ndarray, width: int = 1) -> np.ndarray:
     -------
     numpy.ndarray
         Boolean, shape (Y, X): pixels of an object with another label within `width` pixels along an axis.
-        Touching objects each keep their own outline; the image border is no outline.
+        Touching objects each keep their own outline; the edge of the image is not an outline.
     """
     edge = np.zeros(labels.shape, bool)
     for step in range(1, width + 1):
@@ -109,14 +105,14 @@ def existence_colours(labels: np.ndarray, objects: pd.DataFrame) -> tuple[np.nda
     identities : numpy.ndarray
         Sorted labels that occur, without 0.
     colours : numpy.ndarray
-        Shape (N, 3), uint8; white for objects without a known existence.
+        Shape (N, 3), uint8; white for objects without one.
     """
     present = _present(labels)
     colours = np.tile(UNKNOWN, (len(present), 1))
-    known = pd.Series(column(objects, "existence"), index=column(objects, "label"))
-    known = known[~known.index.duplicated() & known.notna()].reindex(present.astype(float))
-    found = known.notna().to_numpy()
-    colours[found] = np.rint(255 * CONFIDENCE(known.to_numpy()[found])[:, :3]).astype(np.uint8)
+    existence = pd.Series(column(objects, "existence"), index=column(objects, "label"))
+    existence = existence[~existence.index.duplicated()].reindex(present.astype(float))
+    finite = existence.notna().to_numpy()
+    colours[finite] = np.rint(255 * CONFIDENCE(existence.to_numpy()[finite])[:, :3]).astype(np.uint8)
     return present, colours
 
 
@@ -174,33 +170,6 @@ def draw(
     if len(present) and edge.any():
         rgb[edge] = table[np.searchsorted(present, large[edge])]
     return rgb
-
-
-def write_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> Path:
-    """Write a plain overlay: every object with a crisp outline of one pixel, neighbours told apart by colour.
-
-    Parameters
-    ----------
-    path : path
-        PNG file to write.
-    image : numpy.ndarray
-        Grey image, shape (Y, X); grey limits are its 0.5 and 99.7 percentiles.
-    labels : numpy.ndarray
-        Label image of the same shape, 0 = background.
-
-    Returns
-    -------
-    pathlib.Path
-        The file. Images below about 800 pixels are enlarged by a whole factor; images above 4096 pixels are
-        thinned by a whole step.
-    """
-    step = max(1, -(-max(labels.shape) // 4096))
-    image, labels = image[::step, ::step], labels[::step, ::step]
-    grey = to_grey(image, grey_limits(image))
-    factor = max(1, 800 // max(labels.shape))
-    rgb = draw(grey, labels, label_colours(labels), factor=factor)
-    write_bytes(path, encode(rgb))
-    return Path(path)
 
 
 def confidence_map() -> ListedColormap:

@@ -159,6 +159,8 @@ def test_warnings_about_unsuitable_frames():
     model, said = notes(noise.measure, flat)
     assert "does not rise with the signal" in said
     assert float(model.variance(torch.tensor(300.0))) == pytest.approx(400, rel=0.03)
+    assert "bins of the noise histogram" in notes(noise.measure, flat, kind="histogram", bins=8)[1]
+    assert "bins of the noise histogram" not in notes(noise.measure, flat, kind="histogram", bins=64)[1]
     drifting = np.stack([camera(detail() * (1 + 0.1 * i), i) for i in range(5)])
     assert "mean of the frames changes" in notes(noise.measure, drifting)[1]
     x = camera(detail())

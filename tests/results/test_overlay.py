@@ -4,10 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
 
 from divseg.errors import InputError
-from divseg.report.overlay import (
+from divseg.results.overlay import (
     CONFIDENCE,
     draw,
     existence_colours,
@@ -15,7 +14,6 @@ from divseg.report.overlay import (
     label_colours,
     outlines,
     to_grey,
-    write_overlay,
 )
 
 label_images = hnp.arrays(
@@ -116,18 +114,3 @@ def test_different_shapes_are_refused_in_one_line():
     with pytest.raises(InputError, match=r"\(2, 2\).*\(3, 3\)") as caught:
         draw(np.zeros((2, 2), np.uint8), np.zeros((3, 3), int), label_colours(np.zeros((3, 3), int)))
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(("shape", "expected"), [((100, 50), (800, 400)), ((900, 900), (900, 900))])
-def test_overlay_file_is_enlarged_when_small(tmp_path, shape, expected):
-    labels = np.zeros(shape, np.int32)
-    labels[5:20, 5:20] = 1
-    path = write_overlay(tmp_path / "plots" / "a.png", np.ones(shape), labels)
-    with Image.open(path) as image:
-        assert image.size == expected[::-1]
-
-
-def test_huge_image_is_thinned(tmp_path):
-    labels = np.zeros((10, 9000), np.uint16)
-    with Image.open(write_overlay(tmp_path / "a.png", labels.astype(float), labels)) as image:
-        assert image.size == (3000, 4)

@@ -1,0 +1,375 @@
+"""A run folder as a value: tables, images and the model, each read when it is asked for."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+import tifffile
+from numpy.typing import NDArray
+
+from divseg.errors import DivsegWarning, InputError
+from divseg.io import PixelSize, read, read_labels
+from divseg.io.image import native
+from divseg.io.pixel_size import make_pixel_size
+from divseg.results.layout import RunLayout
+from divseg.results.reader import TRAINING_LOG, column, read_table, read_training_log, text
+from divseg.specs import did_you_mean
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from divseg.consensus import LabelStack
+    from divseg.denoise import DivNoising
+
+FORMAT = 2
+"""Version of the run folder that is read here."""
+
+COMMANDS = ("run", "denoise", "segment", "fuse")
+"""Commands whose folders can be opened."""
+
+T = TypeVar("T")
+
+
+class NotInRun(InputError, KeyError):
+    """A name that a run does not hold."""
+
+    __str__ = Exception.__str__  # that of KeyError would put the message in quotes
+
+
+class Files(Mapping[str, T], Generic[T]):
+    """Images of one kind by name, read each time that one is asked for.
+
+    Parameters
+    ----------
+    kind : str
+        What they are, for messages.
+    names : sequence of str
+        Names of all images; those without a file are left out.
+    path : callable
+        Returns the file of a name.
+    load : callable
+        Returns what the file holds.
+    """
+
+    def __init__(self, kind: str, names: Sequence[str], path: Callable[[str], Path], load: Callable[[str], T]) -> None:
+        self._kind, self._names, self._path, self._load = kind, names, path, load
+
+    def __getitem__(self, name: str) -> T:
+        """Read an image."""
+        if name not in self._names:
+            hint = did_you_mean(str(name), self._names) or "; images_table lists all of them"
+            raise NotInRun(f"there is no image {name!r} in this run{hint}")
+        if not self._path(name).is_file():
+            raise NotInRun(f"{name}: this run holds no {self._kind} of it (no file {self._path(name)})")
+        return self._load(name)
+
+    def __contains__(self, name: object) -> bool:
+        """Tell without reading whether there is such an image."""
+        return isinstance(name, str) and name in self._names and self._path(name).is_file()
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names, in the order of the input."""
+        return (name for name in self._names if self._path(name).is_file())
+
+    def __len__(self) -> int:
+        """Count the files."""
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        """Tell how many there are and how the first are called."""
+        names = list(self)
+        return f"<{self._kind} of {len(names)} images: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}>"
+
+
+class Run:
+    """Results of a run folder. Nothing but ``run.json`` is read before it is asked for.
+
+    Made by :func:`open_run`.
+
+    Attributes
+    ----------
+    layout : RunLayout
+        Where the files are.
+    record : dict
+        What ``run.json`` holds: settings, versions, device, inputs, timings, training.
+    """
+
+    def __init__(self, layout: RunLayout, record: dict[str, Any]) -> None:
+        self.layout, self.record = layout, record
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.layout.folder
+
+    @property
+    def command(self) -> str:
+        """Command of divseg that wrote the folder: ``"run"``, ``"fuse"``, ..."""
+        return str(self.record["command"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Settings of the run, in sections."""
+        return dict(self.record.get("config") or {})
+
+    def setting(self, section: str, name: str) -> Any:
+        """Return a setting, for example ``setting("fusion", "method")``; None if the run does not record it."""
+        part = self.config.get(section)
+        return part.get(name) if isinstance(part, dict) else None
+
+    # --- tables
+
+    @cached_property
+    def images_table(self) -> pd.DataFrame:
+        """``images.csv``: a row for each image."""
+        return self._table("images")
+
+    @cached_property
+    def objects(self) -> pd.DataFrame:
+        """``objects.csv``: a row for each object, with its existence and intervals."""
+        return self._table("objects")
+
+    @cached_property
+    def alternatives(self) -> pd.DataFrame:
+        """``alternatives.csv``: a row for each hypothesis that was not taken."""
+        return self._table("alternatives")
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """``scores.csv``: scores of each input of the segmenter on each image; empty without ground truth."""
+        return self._table("scores")
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """``summary.csv``: a row for each input of the segmenter, over all images; empty without ground truth."""
+        return self._table("summary")
+
+    @cached_property
+    def failures(self) -> pd.DataFrame:
+        """``failures.csv``: a row for each image that failed."""
+        return self._table("failures")
+
+    @cached_property
+    def training_log(self) -> pd.DataFrame:
+        """Training log of the model; empty if the run has none."""
+        path = self.layout.model / TRAINING_LOG
+        return read_training_log(path) if path.is_file() else pd.DataFrame()
+
+    def _table(self, name: str) -> pd.DataFrame:
+        path = self.layout.table(name)
+        table = read_table(path)
+        if len(table) and name != "summary" and "image" not in table:
+            raise InputError(f"{path}: the table lacks the column 'image'; restore it or run again")
+        return table
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the finished images, in the order of the input."""
+        return text(self.images_table, "image")
+
+    @property
+    def warnings(self) -> dict[str, list[str]]:
+        """Warnings by image; images without a warning are left out."""
+        lines = zip(self.names, text(self.images_table, "warnings"), strict=True)
+        split = {name: [line.strip() for line in words.splitlines() if line.strip()] for name, words in lines}
+        return {name: words for name, words in split.items() if words}
+
+    @cached_property
+    def pixel_sizes(self) -> dict[str, PixelSize | None]:
+        """Pixel size of every finished image, None if it is not known."""
+        table = self.images_table
+        y, x = (column(table, f"pixel_size_{axis}") for axis in "yx")
+        rows = zip(self.names, y.tolist(), x.tolist(), text(table, "pixel_unit"), strict=True)
+        return {name: make_pixel_size(dy, dx, None, (unit, unit, unit))[0] for name, dy, dx, unit in rows}
+
+    # --- images
+
+    @property
+    def images(self) -> Files[NDArray[Any]]:
+        """Noisy images by name, read from the files that the run read."""
+        inputs = {row["name"]: row for row in self.record.get("inputs", []) if "path" in row}
+        return Files("noisy images", list(inputs), lambda name: Path(inputs[name]["path"]), self._noisy)
+
+    @property
+    def denoised(self) -> Files[NDArray[np.float32]]:
+        """Denoised images (MMSE: mean of the posterior samples) by name."""
+        return self._files("denoised images", self.layout.denoised, _read_image)
+
+    @property
+    def std(self) -> Files[NDArray[np.float32]]:
+        """Standard deviation of the posterior samples of each pixel, by name of the image."""
+        return self._files("maps of the standard deviation", lambda name: self.layout.map(name, "std"), _read_image)
+
+    @property
+    def samples(self) -> Files[NDArray[np.float32]]:
+        """Posterior samples that the run wrote, shape (S, Y, X), by name of the image."""
+        return self._files("samples", self.layout.samples, read_samples)
+
+    @property
+    def stacks(self) -> Files[LabelStack]:
+        """Label images of all samples by name of the image; ready to be fused again or assessed."""
+        from divseg.consensus import LabelStack
+
+        return self._files("label stacks", self.layout.stack, LabelStack.load)
+
+    @property
+    def labels(self) -> Files[NDArray[np.signedinteger[Any]]]:
+        """Label images by name, 0 = background."""
+        return self._files("label images", self.layout.labels, read_labels)
+
+    @cached_property
+    def model(self) -> DivNoising:
+        """The model of the run."""
+        from divseg.denoise import DivNoising
+
+        return DivNoising.load(self.layout.model)
+
+    def _files(self, kind: str, path: Callable[[str], Path], load: Callable[[Path], T]) -> Files[T]:
+        return Files(kind, self.names, path, lambda name: load(path(name)))
+
+    def _noisy(self, name: str) -> NDArray[Any]:
+        row = next(row for row in self.record["inputs"] if row["name"] == name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DivsegWarning)  # the run has shown it
+            images = read(row["path"], axes=self.setting("data", "axes"), channel=self.setting("data", "channel"))
+        for ref in images.refs:
+            if [list(place) for place in ref.plane] == row.get("plane", []):
+                return ref.load().data
+        raise InputError(f"{row['path']}: the file has changed, it does not hold {name} any more; run again")
+
+    # --- what it looks like
+
+    def plot(self, name: str, ax: Axes | None = None) -> Axes:
+        """Draw the denoised image with the outline of each object in the colour of its existence.
+
+        Parameters
+        ----------
+        name : str
+            Image; its labels must be 2-D. Without a denoised image the outlines are on black.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new pyplot figure with a colour bar by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        InputError
+            If there is no such image, or it is 3-D.
+        """
+        from divseg.results.overlay import confidence_map, draw, existence_colours, grey_limits, to_grey
+
+        labels = self.labels[name]
+        if labels.ndim != 2:
+            raise InputError(
+                f"{name}: labels of shape {labels.shape} cannot be drawn; show a plane of .labels[{name!r}]"
+            )
+        grey = np.zeros(labels.shape, np.uint8)
+        if name in self.denoised:
+            image = self.denoised[name]
+            grey = to_grey(image, grey_limits(image))
+        factor = max(1, 800 // max(labels.shape))
+        objects = self.objects[np.array(text(self.objects, "image")) == name]
+        rgb = draw(
+            grey, labels, existence_colours(labels, objects), factor=factor, width=max(1, factor // 2), halo=True
+        )
+        if ax is None:
+            import matplotlib.pyplot as plt
+            from matplotlib.cm import ScalarMappable
+
+            figure, ax = plt.subplots(layout="constrained")
+            figure.colorbar(ScalarMappable(cmap=confidence_map()), ax=ax, label="existence (fraction of samples)")
+        height, width = labels.shape
+        ax.imshow(rgb, interpolation="nearest", extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+        ax.set_title(name, parse_math=False)
+        ax.set_axis_off()
+        return ax
+
+    def _facts(self) -> list[str]:
+        counts = [f"{len(self.names)} images", f"{len(self.objects)} objects", f"{len(self.failures)} failures"]
+        n_warnings = len(self.warnings)
+        return counts + ([f"{n_warnings} images with warnings"] if n_warnings else [])
+
+    def __repr__(self) -> str:
+        """Tell what the folder holds."""
+        return f"<divseg {self.command} in {self.folder}: {', '.join(self._facts())}>"
+
+    def _repr_html_(self) -> str:
+        """Show what the folder holds, and the scores if there are any, in a notebook."""
+        head = f"<p><b>divseg {html.escape(self.command)}</b> in {html.escape(str(self.folder))}: "
+        return (
+            head + f"{', '.join(self._facts())}</p>" + (self.summary.to_html(index=False) if len(self.summary) else "")
+        )
+
+
+def open_run(folder: str | os.PathLike[str]) -> Run:
+    """Open the results of ``divseg run``, ``denoise``, ``segment`` or ``fuse``.
+
+    Parameters
+    ----------
+    folder : path
+        Run folder.
+
+    Returns
+    -------
+    Run
+        Tables as data frames (``objects``, ``images_table``, ``scores``, ``summary``, ``failures``), images as mappings
+        from names to arrays (``images``, ``denoised``, ``std``, ``samples``, ``labels``), the ``model``, and ``plot``.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a run folder, or was written by another version or another command.
+    """
+    layout = RunLayout(Path(folder).expanduser())
+    if not layout.folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; give the folder that a run wrote its results to")
+    if not layout.run_json.is_file():
+        raise InputError(f"{folder}: this is not a run folder (it has no run.json); give what was --out of a run")
+    try:
+        record = json.loads(layout.run_json.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{layout.run_json}: it cannot be read ({error}); restore it or run again") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        version = record.get("divseg") if isinstance(record, dict) else None
+        writer = f"divseg {version}" if version else "another version of divseg"
+        raise InputError(
+            f"{folder}: this run folder was written by {writer} in a format that cannot be read; "
+            "run again into a new folder"
+        )
+    if record.get("command") not in COMMANDS:
+        raise InputError(
+            f"{folder}: this folder holds the results of divseg {record.get('command')}; "
+            f"give one of divseg {', '.join(COMMANDS)}"
+        )
+    return Run(layout, record)
+
+
+def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:
+    """Read posterior samples that a run wrote, shape (S, Y, X): all, or the first `limit`.
+
+    Raises
+    ------
+    NotInRun
+        If the run wrote none.
+    """
+    if not path.is_file():
+        raise NotInRun(f"{path.stem}: the run wrote no samples of it")
+    with tifffile.TiffFile(path) as file:
+        pages = len(file.series[0].pages)
+        stack = file.asarray(series=0, key=range(pages if limit is None else min(limit, pages)))
+    return np.asarray(native(stack).reshape(-1, *stack.shape[-2:]))
+
+
+def _read_image(path: Path) -> NDArray[np.float32]:
+    return np.asarray(native(tifffile.imread(path)))

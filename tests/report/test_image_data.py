@@ -1,0 +1,67 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+
+from divseg.report.image_data import read_image_data
+from divseg.results.open_run import open_run
+
+
+def test_everything_of_a_real_run_is_read(real_run):
+    run = open_run(real_run)
+    data = read_image_data(run, "cell1")
+    assert data.missing == ()
+    for image, expected in (
+        (data.labels, run.labels),
+        (data.mmse, run.denoised),
+        (data.std, run.std),
+        (data.noisy, run.images),
+    ):
+        np.testing.assert_array_equal(image, expected["cell1"])
+    np.testing.assert_array_equal(data.samples, run.samples["cell1"][:2])
+    assert data.shape == (72, 80)
+
+
+@pytest.mark.parametrize(
+    ("gone", "piece"),
+    [
+        ("labels", "labels (cell0: this run holds no label images"),
+        ("denoised", "MMSE (cell0: this run holds no denoised"),
+        ("maps", "standard deviation (cell0: this run holds no maps"),
+        ("samples", "samples (cell0: the run wrote no samples of it)"),
+    ],
+)
+def test_any_piece_may_be_missing(run_copy, gone, piece):
+    shutil.rmtree(run_copy / gone)
+    (line,) = read_image_data(open_run(run_copy), "cell0").missing
+    assert line.startswith(piece)
+
+
+def test_damaged_pieces_leave_a_line(run_copy):
+    (run_copy / "labels" / "cell0.tif").write_bytes(b"II*\0 not a tiff")
+    tifffile.imwrite(run_copy / "denoised" / "cell0.tif", np.zeros((7, 7), np.float32))
+    (run_copy / "samples" / "cell0.tif").write_bytes(b"")
+    record = json.loads((run_copy / "run.json").read_text())
+    next(row for row in record["inputs"] if row["name"] == "cell0")["path"] += ".moved"
+    (run_copy / "run.json").write_text(json.dumps(record))
+    data = read_image_data(open_run(run_copy), "cell0")
+    assert data.shape == (7, 7)
+    assert data.labels is data.noisy is data.std is None
+    assert data.samples == ()
+    starts = [
+        "labels (",
+        "standard deviation (shape (72, 80) differs from (7, 7))",
+        "noisy image (cell0: ",
+        "samples (",
+    ]
+    assert all(any(line.startswith(start) for line in data.missing) for start in starts)
+    assert len(data.missing) == 4
+
+
+def test_volumes_are_refused_with_a_reason(run_copy):
+    tifffile.imwrite(run_copy / "labels" / "cell0.tif", np.zeros((4, 8, 9), np.uint16), photometric="minisblack")
+    data = read_image_data(open_run(run_copy), "cell0")
+    assert data.labels is None
+    assert "labels (expected a 2-D image, got shape (4, 8, 9))" in data.missing

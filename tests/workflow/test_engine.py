@@ -1,0 +1,313 @@
+"""The engine, on stages that do almost nothing: what is skipped, what fails, what is interrupted, what is told."""
+
+import json
+import os
+import signal
+import threading
+import warnings
+from dataclasses import dataclass, field
+
+import pandas as pd
+import pytest
+
+from divseg.errors import ConfigError, DivsegWarning, InputError, OutputError
+from divseg.results import Marker, RunStore
+from divseg.workflow.engine import Job, Options, perform
+from divseg.workflow.progress import Terminated
+from divseg.workflow.stage import RunStage, Stage, stages_to_redo
+
+
+@dataclass(frozen=True)
+class Note:
+    """A unit that is a text file of one number."""
+
+    path: object
+    settings: dict = field(default_factory=dict)
+
+    @property
+    def name(self):
+        return self.path.stem
+
+    @property
+    def file(self):
+        return self.path
+
+    @property
+    def sources(self):
+        return ("note",)
+
+    def stat(self, source):
+        stat = self.path.stat()
+        return [stat.st_size, stat.st_mtime_ns]
+
+    def fingerprint(self, source):
+        return self.path.read_text()
+
+    def row(self):
+        return {"file": str(self.path)}
+
+    def load(self):
+        return int(self.path.read_text())
+
+    def record(self):
+        return {"name": self.name}
+
+
+def double(context):
+    value = context.load()
+    if value == 13:
+        raise InputError("13 is unlucky;\nchoose another number")
+    if value == 14:
+        raise ZeroDivisionError("fourteen")
+    if value == 15:
+        raise OutputError("the disk is full")
+    if value == 16:
+        warnings.warn("sixteen is large", DivsegWarning, stacklevel=1)
+    context.tools.append(f"double {context.unit.name}")
+    context.memory["twice"] = 2 * value
+    context.write.info["twice"] = 2 * value
+    context.write.row |= {**context.unit.row(), "twice": 2 * value}
+    context.write.objects(pd.DataFrame({"label": range(value)}))
+
+
+def recall_double(context):
+    context.tools.append(f"recall {context.unit.name}")
+    context.memory["twice"] = context.marker.stages["double"].info["twice"]
+    return True
+
+
+def add(context):
+    context.tools.append(f"add {context.unit.name}")
+    context.write.row["sum"] = context.memory["twice"] + 1
+
+
+def stages(addend=1, factor=2, version=1):
+    return [
+        Stage("double", double, {"factor": factor}, needs=("choose",), reads=("note",), recall=recall_double),
+        Stage("add", add, {"addend": addend}, needs=("double",), version=version),
+    ]
+
+
+@pytest.fixture
+def notes(tmp_path):
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for i in range(3):
+        (folder / f"n{i}.txt").write_text(str(i))
+    return folder
+
+
+class Heard:
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+    def training(self, row):
+        raise AssertionError
+
+    def images(self, done, total, now):
+        pass
+
+
+def job(folder, done=None, choice=1, **changes):
+    done = [] if done is None else done
+
+    def choose(context):
+        done.append("choose")
+        return {"choice": choice}
+
+    units = [Note(path) for path in sorted(folder.iterdir())]
+    return Job(
+        "fuse",
+        units,
+        lambda _: stages(**changes),
+        [RunStage("choose", choose, {"among": choice})],
+        tools=lambda *_: done,
+        lines=lambda store, tables: [f"{len(tables['images'])} done"],
+        invocation={"folder": str(folder)},
+    )
+
+
+def work(folder, tmp_path, options=None, reporter=None, **changes):
+    done = []
+    result = perform(job(folder, done, **changes), tmp_path / "out", options or Options(), reporter or Heard())
+    return result, done
+
+
+def test_all_is_done_once(notes, tmp_path):
+    result, done = work(notes, tmp_path)
+    assert done == ["choose", *[f"{what} n{i}" for i in range(3) for what in ("double", "add")]]
+    assert (result.n_images, result.n_failed, result.out) == (3, 0, tmp_path / "out")
+    table = pd.read_csv(result.out / "images.csv")
+    assert list(table.columns[:4]) == ["image", "file", "twice", "sum"]
+    assert table["sum"].tolist() == [1, 3, 5]
+    assert len(pd.read_csv(result.out / "objects.csv")) == 3
+    heard = Heard()
+    again, done = work(notes, tmp_path, reporter=heard)
+    assert done == []
+    assert again.n_images == 3
+    assert "3 of 3 images were finished before and are skipped" in heard.lines
+    assert pd.read_csv(result.out / "images.csv").equals(table)
+
+
+def test_a_changed_setting_redoes_its_stage_and_what_depends_on_it(notes, tmp_path):
+    work(notes, tmp_path)
+    assert work(notes, tmp_path, addend=5)[1] == [f"{what} n{i}" for i in range(3) for what in ("recall", "add")]
+    assert work(notes, tmp_path, addend=5, version=2)[1][:2] == ["recall n0", "add n0"]
+    assert work(notes, tmp_path, factor=3)[1] == [f"{what} n{i}" for i in range(3) for what in ("double", "add")]
+
+
+def test_the_outcome_of_a_stage_of_the_run_is_part_of_the_key(notes, tmp_path):
+    work(notes, tmp_path)
+    assert work(notes, tmp_path, choice=2)[1][:3] == ["choose", "double n0", "add n0"]
+
+
+def test_a_changed_file_is_done_again_and_a_touched_one_is_not(notes, tmp_path):
+    work(notes, tmp_path)
+    (notes / "n1.txt").write_text("7")
+    os.utime(notes / "n2.txt", ns=(1, 1))
+    assert work(notes, tmp_path)[1] == ["double n1", "add n1"]
+    assert Marker.read(tmp_path / "out" / "units" / "n2.json", "n2").sources["note"]["stat"] == [1, 1]
+
+
+def test_a_lost_file_is_made_again(notes, tmp_path):
+    work(notes, tmp_path)
+    (tmp_path / "out" / "objects" / "n1.csv").unlink()
+    assert work(notes, tmp_path)[1] == ["double n1"]
+
+
+@pytest.mark.parametrize(
+    ("redo", "expected"),
+    [
+        ("add", ["recall n0", "add n0"]),
+        ("double", ["double n0", "add n0"]),
+        ("choose", ["choose", "double n0", "add n0"]),
+    ],
+)
+def test_redo(notes, tmp_path, redo, expected):
+    work(notes, tmp_path)
+    assert work(notes, tmp_path, Options(redo=(redo,)))[1][: len(expected)] == expected
+
+
+def test_unknown_stages_to_redo(notes, tmp_path):
+    with pytest.raises(ConfigError, match=r"unknown stage 'doubel' to redo; did you mean 'double'"):
+        work(notes, tmp_path, Options(redo=("doubel",)))
+    assert stages_to_redo(["double"], stages()) == {"double", "add"}
+
+
+def test_what_fails_is_a_row_and_stops_nothing(notes, tmp_path):
+    (notes / "n0.txt").write_text("13")
+    (notes / "n1.txt").write_text("14")
+    result, done = work(notes, tmp_path)
+    assert done == ["choose", "double n2", "add n2"]
+    assert (result.n_images, result.n_failed) == (1, 2)
+    table = pd.read_csv(result.out / "failures.csv")
+    assert table["image"].tolist() == ["n0", "n1"]
+    assert table["stage"].tolist() == ["double", "double"]
+    assert table["error"][0] == "13 is unlucky; choose another number"
+    assert table["error"][1] == "ZeroDivisionError: fourteen (see run.log)"
+    log = (result.out / "run.log").read_text()
+    assert "Traceback" in log
+    assert "ZeroDivisionError: fourteen" in log
+    assert "2 failed" in result.text
+
+
+def test_what_failed_has_no_results_of_other_settings(notes, tmp_path):
+    work(notes, tmp_path)
+    (notes / "n2.txt").write_text("13")
+    result, _ = work(notes, tmp_path)
+    assert not (result.out / "objects" / "n2.csv").exists()
+    assert pd.read_csv(result.out / "images.csv")["image"].tolist() == ["n0", "n1"]
+    (notes / "n2.txt").write_text("2")
+    assert work(notes, tmp_path)[0].n_failed == 0
+
+
+def test_a_disk_that_is_full_ends_the_work(notes, tmp_path):
+    (notes / "n1.txt").write_text("15")
+    with pytest.raises(OutputError, match="disk is full"):
+        work(notes, tmp_path)
+
+
+def test_warnings_are_told_and_kept(notes, tmp_path):
+    (notes / "n1.txt").write_text("16")
+    heard = Heard()
+    result, _ = work(notes, tmp_path, reporter=heard)
+    assert "note: n1: sixteen is large" in heard.lines
+    assert "sixteen is large" in (result.out / "run.log").read_text()
+    table = pd.read_csv(result.out / "images.csv", keep_default_na=False)
+    assert table["warnings"].tolist() == ["", "sixteen is large", ""]
+    work(notes, tmp_path)
+    assert pd.read_csv(result.out / "images.csv", keep_default_na=False)["warnings"].tolist()[1] == "sixteen is large"
+
+
+def interrupt(context):
+    if context.unit.name == "n1":
+        os.kill(os.getpid(), context.tools)
+        threading.Event().wait(5)
+    context.write.row |= context.unit.row()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals work differently on Windows")
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+def test_an_interruption_writes_the_tables_of_what_is_finished(notes, tmp_path, number, error):
+    units = [Note(path) for path in sorted(notes.iterdir())]
+    halting = Job("fuse", units, lambda _: [Stage("wait", interrupt, reads=("note",))], tools=lambda *_: number)
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(error) as caught:
+            perform(halting, tmp_path / "out", Options(), Heard())
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    assert type(caught.value) is error
+    assert pd.read_csv(tmp_path / "out" / "images.csv")["image"].tolist() == ["n0"]
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (record["interrupted"], record["n_images"]) == (True, 1)
+
+
+def test_shards_leave_tables_to_finalize(notes, tmp_path):
+    first, done = work(notes, tmp_path, Options(shard=(1, 2)))
+    assert done == ["choose", "double n0", "add n0", "double n2", "add n2"]
+    assert not (first.out / "images.csv").exists()
+    assert "divseg finalize" in first.text
+    early, done = work(notes, tmp_path, Options(finalize=True))
+    assert done == []
+    assert (early.n_images, early.n_failed) == (2, 1)
+    assert "not worked on yet" in pd.read_csv(first.out / "failures.csv")["error"][0]
+    assert work(notes, tmp_path, Options(shard=(2, 2)))[1] == ["double n1", "add n1"]
+    assert work(notes, tmp_path, Options(finalize=True))[0].n_images == 3
+    whole, _ = work(notes, tmp_path / "whole")
+    tables = [pd.read_csv(out / "images.csv").drop(columns="seconds") for out in (whole.out, first.out)]
+    assert tables[0].equals(tables[1])
+
+
+@pytest.mark.parametrize("shard", [(0, 2), (5, 4)])
+def test_impossible_shards(shard):
+    with pytest.raises(ConfigError, match=r"give I/N with I from 1 to N"):
+        Options.of(shard=shard)
+
+
+def test_a_folder_of_another_command_or_version_is_refused(notes, tmp_path):
+    RunStore(tmp_path / "out", "segment")
+    with pytest.raises(OutputError, match="holds the results of divseg segment"):
+        work(notes, tmp_path)
+    (tmp_path / "out" / "run.json").write_text('{"divseg_run": 1}')
+    with pytest.raises(OutputError, match="another version of divseg"):
+        work(notes, tmp_path)
+
+
+def test_results_stay_readable_until_the_new_ones_are_whole(notes, tmp_path):
+    result, _ = work(notes, tmp_path)
+    seen = []
+
+    def look(context):
+        seen.append((result.out / "objects" / f"{context.unit.name}.csv").read_text())
+        double(context)
+
+    changed = [Stage("double", look, {"factor": 9}, needs=("choose",), reads=("note",)), stages()[1]]
+    again = job(notes)
+    perform(
+        Job("fuse", again.units, lambda _: changed, again.before, tools=again.tools), result.out, Options(), Heard()
+    )
+    assert seen == [(result.out / "objects" / f"n{i}.csv").read_text() for i in range(3)]
