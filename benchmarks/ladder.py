@@ -108,7 +108,7 @@ def score(trainer: Trainer, pictures: list[Picture], samples: int, seed: int) ->
 
 def level_kl(trainer: Trainer) -> list[float]:
     """KL of each latent grid in nats per pixel on the validation crops, finest first."""
-    x, eps = trainer._check
+    x, eps = trainer._validation_crops
     with torch.no_grad():
         terms = trainer._terms(x, eps)
     share = (terms.per_latent / terms.pixels_per_latent).mean(0)
