@@ -17,8 +17,8 @@ import torch
 
 from benchmarks.sets import Picture, known_noise, load_set
 from divseg import DivNoising
-from divseg.denoise.networks.base import NetworkShape
-from divseg.denoise.networks.registry import KINDS, parse_network
+from divseg.denoise.networks.base import VAEConfig
+from divseg.denoise.networks.registry import CONFIGS, default_network, parse_network
 from divseg.errors import ConfigError
 
 NOISES = ("learned", "estimated", "known", "vanilla")
@@ -58,13 +58,13 @@ def trained(
     return model
 
 
-def _settings(variant: str, level: str) -> tuple[str, NetworkShape]:
+def _settings(variant: str, level: str) -> tuple[str, VAEConfig]:
     words = variant.split(";")
     noise = words.pop(0) if words[0] in NOISES else "learned"
-    if words and words[0] not in KINDS and "=" not in words[0]:
-        raise SystemExit(f"unknown variant {words[0]!r} (variants: {', '.join(NOISES)}, {', '.join(KINDS)}, settings)")
+    if words and words[0] not in CONFIGS:
+        raise SystemExit(f"unknown variant {words[0]!r} (variants: {', '.join(NOISES)}, {', '.join(CONFIGS)})")
     try:
-        network = parse_network(",".join(words))
+        network = parse_network(",".join(words)) if words else default_network()
     except ConfigError as error:
         raise SystemExit(str(error)) from error
     if noise == "known":

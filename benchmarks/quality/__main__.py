@@ -58,7 +58,7 @@ def set_noise(level: str, pictures: list[Picture]) -> SetNoise:
         _, _, gain, read = POISSON[level]
         return SetNoise(gain, read**2 - gain * BASE)
     estimate = photon_transfer([p.noisy for p in pictures])
-    return SetNoise(estimate.a, estimate.b) if estimate.a > 0 else SetNoise(0.0, estimate.sd**2)
+    return SetNoise(estimate.a, estimate.b) if estimate.a > 0 else SetNoise(0.0, estimate.std**2)
 
 
 def score_classical(job: str, pictures: list[Picture], chosen: list[Picture], rows: Rows) -> None:

@@ -18,8 +18,10 @@ from benchmarks.record import write_result
 from benchmarks.speed.clock import seconds
 from benchmarks.speed.reference import plain_copy, reference_samples
 from divseg import DivNoising
-from divseg.denoise.networks.flat import DivNoisingNet
+from divseg.denoise.model_folder import ModelParts
+from divseg.denoise.networks.flat import FlatNet
 from divseg.denoise.noise import Gaussian
+from divseg.denoise.normalization import Normalization
 from divseg.device import choose_device
 
 
@@ -34,9 +36,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(a: argparse.Namespace) -> None:
     device = choose_device(a.device)
     torch.manual_seed(0)
-    network = DivNoisingNet()
-    network.initialise()
-    model = DivNoising(network, Gaussian(20.0), 100.0, 30.0, device=device)
+    network = FlatNet()
+    network.initialize()
+    parts = ModelParts(network, Gaussian(20.0), Normalization((100.0,), (30.0,)))
+    model = DivNoising(parts, device=device)
     reference = plain_copy(network, device)
     rows = [
         "| image | reference loop (s) | divseg fp32 (s) | faster | divseg bf16 (s) | faster |",
@@ -50,7 +53,7 @@ def run(a: argparse.Namespace) -> None:
                 batch.cpu().numpy()
 
         ways: dict[str, Callable[[], object]] = {
-            "reference": lambda noisy=noisy: reference_samples(reference, noisy, a.samples, model.intensity),
+            "reference": lambda noisy=noisy: reference_samples(reference, noisy, a.samples, model.normalization),
             "fp32": lambda ours=ours: ours("fp32"),
             "bf16": lambda ours=ours: ours("bf16"),
         }
