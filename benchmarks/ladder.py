@@ -24,7 +24,7 @@ from torch import nn
 from benchmarks.images import Images
 from benchmarks.record import write_result
 from benchmarks.sets import Picture, evenly, known_noise, load_set, psnr, split_name
-from divseg import DivNoising
+from divseg import DivNoising, DivsegError
 from divseg.denoise.model_folder import ModelParts
 from divseg.denoise.networks.base import LAYOUT, LatentNet
 from divseg.denoise.networks.registry import build_network, parse_network
@@ -35,7 +35,6 @@ from divseg.denoise.training.likelihood import choose_likelihood
 from divseg.denoise.training.schedule import Budget
 from divseg.denoise.training.settings import TrainSettings
 from divseg.denoise.training.trainer import Trainer
-from divseg.errors import ConfigError
 
 SETS = {
     "dsb2018_fluo-n10": 12,
@@ -68,7 +67,7 @@ def build(kind: str) -> LatentNet:
     """Return a network by its name and settings."""
     try:
         return build_network(parse_network(kind))
-    except ConfigError as error:
+    except DivsegError as error:
         raise SystemExit(str(error)) from error
 
 

@@ -22,8 +22,7 @@ import torch
 from scipy import ndimage as ndi
 
 from benchmarks.record import data_root, write_result
-from divseg import DivNoising, noise
-from divseg.errors import DivsegWarning
+from divseg import DivNoising, DivsegWarning, noise
 
 GAIN, OFFSET, READ = 2.0, 100.0, 4.0
 PHOTONS, BACKGROUND = 0.2, 0.5

@@ -16,10 +16,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.sets import Picture, known_noise, load_set
-from divseg import DivNoising
+from divseg import DivNoising, DivsegError
 from divseg.denoise.networks.base import VAEConfig
 from divseg.denoise.networks.registry import CONFIGS, default_network, parse_network
-from divseg.errors import ConfigError
 
 NOISES = ("learned", "estimated", "known", "vanilla")
 
@@ -65,7 +64,7 @@ def _settings(variant: str, level: str) -> tuple[str, VAEConfig]:
         raise SystemExit(f"unknown variant {words[0]!r} (variants: {', '.join(NOISES)}, {', '.join(CONFIGS)})")
     try:
         network = parse_network(",".join(words)) if words else default_network()
-    except ConfigError as error:
+    except DivsegError as error:
         raise SystemExit(str(error)) from error
     if noise == "known":
         level_noise = known_noise(level)

@@ -7,13 +7,12 @@ from their defaults, in the order of their definition: equal methods have equal 
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from divseg.errors import ConfigError
+from divseg.errors import ConfigError, did_you_mean
 
 
 class Kind(Protocol):
@@ -150,13 +149,6 @@ class Option:
     kind: Kind
     default: Any
     meaning: str
-
-
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return ``"; did you mean 'otsu'?"`` for the choice most like a name in any case, or ``""`` if none is."""
-    by_lower = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
 def unknown(what: str, name: str, choices: Iterable[str]) -> ConfigError:

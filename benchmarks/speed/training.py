@@ -29,7 +29,6 @@ from divseg.denoise.training.elbo import elbo_terms
 from divseg.denoise.training.schedule import Budget
 from divseg.denoise.training.settings import TrainSettings
 from divseg.denoise.training.trainer import Trainer
-from divseg.device import choose_device
 
 SIDE = 128
 """Smallest image that the reference's patches fit into."""
@@ -142,11 +141,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--sd", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def run(a: argparse.Namespace) -> None:
-    device = choose_device(a.device)
+    device = torch.device(a.device)
     data = TrainingData(noisy_images(a.sd, a.images), 64, 4)
     command = "python -m benchmarks.speed training"
     if a.loss:
