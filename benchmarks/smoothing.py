@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from divseg.denoise.smoothing import (
-    GAUSSIAN_SD,
-    MEANS_CUT,
-    MEDIAN_SIDE,
-    STABLE_CUT,
+    GAUSSIAN_SIGMA,
+    MEDIAN_SIZE,
+    NL_MEANS_H,
+    STABILISED_NL_MEANS_H,
     TV_WEIGHT,
     NoiseLine,
     restore,
@@ -128,11 +128,11 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
 
 
 FIXED: dict[str, float] = {
-    "gaussian": GAUSSIAN_SD,
-    "median": MEDIAN_SIDE,
+    "gaussian": GAUSSIAN_SIGMA,
+    "median": MEDIAN_SIZE,
     "total variation": TV_WEIGHT,
-    "non-local means": MEANS_CUT,
-    "stabilised non-local means": STABLE_CUT,
+    "non-local means": NL_MEANS_H,
+    "stabilised non-local means": STABILISED_NL_MEANS_H,
     "bm3d": 1.0,
 }
 """Strengths in ``divseg run``, which tunes none (and has no BM3D)."""

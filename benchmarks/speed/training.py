@@ -22,14 +22,13 @@ import torch
 from benchmarks.record import data_root, write_result
 from benchmarks.sets import evenly
 from benchmarks.speed.reference import ReferenceTraining
-from divseg.denoise.networks.flat import DivNoisingNet
+from divseg.denoise.networks.flat import FlatNet
 from divseg.denoise.noise import Gaussian
 from divseg.denoise.training.data import TrainingData
 from divseg.denoise.training.elbo import elbo_terms
 from divseg.denoise.training.schedule import Budget
 from divseg.denoise.training.settings import TrainSettings
 from divseg.denoise.training.trainer import Trainer
-from divseg.device import choose_device
 
 SIDE = 128
 """Smallest image that the reference's patches fit into."""
@@ -47,8 +46,8 @@ def our_trainer(
     data: TrainingData, sd: float, budget: Budget, seed: int, device: torch.device, precision: str = "auto"
 ) -> Trainer:
     torch.manual_seed(seed)
-    network = DivNoisingNet()
-    network.initialise()
+    network = FlatNet()
+    network.initialize()
     settings = TrainSettings(precision=precision, patience=10**6)
     return Trainer(network, Gaussian(sd), data, budget=budget, settings=settings, seed=seed, device=device)
 
@@ -58,22 +57,22 @@ def training_images(data: TrainingData) -> list[np.ndarray]:
     return [data.images[i][0] for i in data._train]
 
 
-def check(network: DivNoisingNet, data: TrainingData, sd: float, device: torch.device) -> float:
+def check(network: FlatNet, data: TrainingData, sd: float, device: torch.device) -> float:
     """Loss on fixed crops of the held-out images, in float32."""
-    crops = data.check_batch(128, np.random.default_rng(7)).to(device)
+    crops = data.validation_batch(128, np.random.default_rng(7)).to(device)
     generator = torch.Generator(device).manual_seed(7)
     noise = Gaussian(sd).to(device)
     losses = []
     with torch.no_grad():
         for x in crops.split(16):
-            losses.append(elbo_terms(network, noise, x, data.intensity, network.noise_for(x, generator)).loss)
+            losses.append(elbo_terms(network, noise, x, data.normalization, network.noise_for(x, generator)).loss)
     return float(torch.cat(losses).mean())
 
 
 def throughput(a: argparse.Namespace, data: TrainingData, device: torch.device) -> str:
     """Megapixels a second of both, turn by turn."""
     reference = ReferenceTraining(
-        training_images(data), data.intensity, Gaussian(a.sd).to(device), seed=a.seed, device=device, patches=256
+        training_images(data), data.normalization, Gaussian(a.sd).to(device), seed=a.seed, device=device, patches=256
     )
     ours = {
         "divseg, float32": our_trainer(data, a.sd, Budget(10**9), a.seed, device, "fp32"),
@@ -106,7 +105,7 @@ def throughput(a: argparse.Namespace, data: TrainingData, device: torch.device) 
 def efficiency(a: argparse.Namespace, data: TrainingData, device: torch.device) -> str:
     """Megapixels that ours needs for the reference's loss."""
     reference = ReferenceTraining(
-        training_images(data), data.intensity, Gaussian(a.sd).to(device), seed=a.seed, device=device
+        training_images(data), data.normalization, Gaussian(a.sd).to(device), seed=a.seed, device=device
     )
     best, kl, following = float("inf"), 0.0, 0.0
     while reference.pixels < a.megapixels * 1e6:
@@ -142,11 +141,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--sd", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def run(a: argparse.Namespace) -> None:
-    device = choose_device(a.device)
+    device = torch.device(a.device)
     data = TrainingData(noisy_images(a.sd, a.images), 64, 4)
     command = "python -m benchmarks.speed training"
     if a.loss:
