@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -88,6 +88,12 @@ class TrainingData:
         self._validate = whole or sorted(self._boxes) or self._train
         self.validation = "held-out images" if whole else "held-out corners" if self._boxes else "training crops"
         self._device: DeviceImages | None = None
+
+    def planes(self, channel: int) -> Iterator[NDArray[np.float32]]:
+        """Yield the planes of one channel of all images."""
+        for image in self.images:
+            pixels = image[channel].astype(np.float32)
+            yield from pixels if self.dims == 3 else [pixels]
 
     def keep_on(self, device: torch.device) -> None:
         """Move the pixels, as they are stored, to a GPU, and crop them there from now on."""

@@ -24,9 +24,11 @@ def test_first_budget_to_run_out_counts():
     assert budget.progress(5) == pytest.approx(0.5)
     assert budget.progress(10) == 1.0
     assert Budget(minutes=1e-9).progress(0) == 1.0
+    assert Budget().minutes == 10.0
+    assert Budget(steps=10).minutes is None
 
 
-@pytest.mark.parametrize("bad", [{}, {"steps": 0}, {"minutes": 0.0}, {"minutes": float("nan")}])
+@pytest.mark.parametrize("bad", [{"steps": 0}, {"minutes": 0.0}, {"minutes": float("nan")}])
 def test_impossible_budgets(bad):
     with pytest.raises(ConfigError):
         Budget(**bad)
