@@ -36,7 +36,7 @@ IN_FLIGHT = 3
 _LOCAL = {
     # One item at a time goes to a worker, the others wait with the scheduler: none of them is blamed for its death
     "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.scheduler.allowed-failures": 1,
+    "distributed.scheduler.allowed-failures": 0,
     # Otherwise a worker that is just being started again at that time is given up
     "distributed.deploy.lost-worker-timeout": "1000 days",
 }
@@ -107,15 +107,17 @@ class DaskExecutor:
                     else:
                         yield Done(index, value)
                 for index in killed:
-                    for _, value in _finish(client, plugin.name, items, [index]):
-                        if isinstance(value, KilledWorker):
-                            yield Lost(
-                                index,
-                                "its dask worker died each time it was tried, perhaps for lack of memory: give the "
-                                "workers more memory, or fewer of them to a machine",
-                            )
-                        else:
+                    for _ in range(1 if self._address else 2):
+                        ((_, value),) = _finish(client, plugin.name, items, [index])
+                        if not isinstance(value, KilledWorker):
                             yield Done(index, value)
+                            break
+                    else:
+                        yield Lost(
+                            index,
+                            "its dask worker died each time it was tried, perhaps for lack of memory: give the "
+                            "workers more memory, or fewer of them to a machine",
+                        )
             except CancelledError as error:
                 raise DivsegError(
                     f"{self._address or self.name}: the dask scheduler has ended; start it and run again to go on"
