@@ -232,7 +232,7 @@ def read_options(
     Raises
     ------
     ConfigError
-        Unknown option (with the nearest known one), or a value of the wrong type or out of range.
+        Unknown option (the message has the nearest one), or a value of the wrong type or out of range.
     """
     values = {name: option.default for name, option in options.items()}
     for name, text in pairs:

@@ -1,6 +1,5 @@
 """Shared fixtures: small folders of noisy images with ground truth, made on the fly."""
 
-import json
 import os
 import shutil
 
@@ -61,38 +60,18 @@ ODD_NAME = "<img src=x onerror=alert(1)> & \"q\" 'q' $x$ \u7d30\u80de \u00fc"
 @pytest.fixture(scope="session")
 def real_run(make_plate, tmp_path_factory):
     """Folder of a short run with ground truth on four images; tests that change it take a copy (`run_copy`)."""
-    from divseg.config import RunConfig
     from divseg.io import PixelSize, write_image
-    from divseg.workflow.run import run_folder
+    from divseg.workflow.run import run
 
     root = tmp_path_factory.mktemp("real")
     images, masks = make_plate(root / "plate", n=2)
-    for name, shape in (("large", (420, 400)), (ODD_NAME, (72, 80))):
+    for name, shape in (("large", (400, 96)), (ODD_NAME, (72, 80))):
         for source, target in zip(make_plate(root / name[:5], n=1, shape=shape, seed=7), (images, masks), strict=True):
             shutil.move(source / "cell0.tif", target / f"{name}.tif")
     write_image(images / "large.tif", tifffile.imread(images / "large.tif"), PixelSize(0.5, 0.5))
-    config = RunConfig.make(
-        train_steps=20, samples=4, seed=3, device="cpu", segmenter="otsu,smooth=2,min_size=20", method="majority"
-    )
-    run_folder(images, root / "run", config, truth=masks)
-    _put_settings_in_sections(root / "run" / "run.json")
+    settings = {"train_steps": 20, "samples": 4, "seed": 3, "device": "cpu", "method": "majority"}
+    run(images, root / "run", truth=masks, segmenter="otsu,smooth=2,min_size=20", **settings)
     return root / "run"
-
-
-def _put_settings_in_sections(path):
-    """TEMPORARY: the engine that writes settings in sections is not merged yet; remove this with it."""
-    record = json.loads(path.read_text())
-    config = record["config"]
-    if "fusion" not in config:
-        sections = {
-            "data": ("axes", "channel"),
-            "training": ("network", "train_steps"),
-            "sampling": ("samples", "seed"),
-            "segmentation": ("segmenter",),
-            "fusion": ("method", "existence"),
-        }
-        record["config"] = {part: {name: config[name] for name in names} for part, names in sections.items()}
-        path.write_text(json.dumps(record))
 
 
 @pytest.fixture

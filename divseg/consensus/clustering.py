@@ -50,9 +50,8 @@ def fuse_clustering(
     """
     cluster = cluster_objects(stack, links=links, seed=seed)
     # a hypothesis may begin as a part of all its members
-    count, weight = min_support(stack, existence)
+    _, weight = min_support(stack, existence)
     enough = np.bincount(cluster, stack.object_units) >= (weight + 1) // 2
-    enough &= np.bincount(cluster) >= (count + 1) // 2
     members = np.flatnonzero(enough[cluster]) if len(cluster) else np.empty(0, np.int64)
     rank = np.cumsum(enough) - 1
     masks = cluster_masks(stack, rank[cluster[members]], members).runs

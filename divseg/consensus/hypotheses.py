@@ -53,8 +53,7 @@ def fuse_masks(stack: LabelStack, masks: RunLengths, objective: str, existence: 
     """
     refined = reassign(stack, masks, existence)
     evidence = ObjectEvidence(refined.runs, stack)
-    conflicts = find_conflicts(refined, evidence)
-    chosen = select(evidence, conflicts, objective, existence)
+    chosen = select(evidence, find_conflicts(evidence), objective, existence)
     labels = rasterize(refined, chosen, stack.volume)
     return FusionResult(labels, evidence)
 
@@ -120,7 +119,7 @@ def _duplicates(cluster: NDArray[np.int64], members: NDArray[np.int64], n: int, 
     return duplicate
 
 
-def find_conflicts(hypotheses: ClusterMasks, evidence: ObjectEvidence) -> NDArray[np.int64]:
+def find_conflicts(evidence: ObjectEvidence) -> NDArray[np.int64]:
     """Return the pairs of hypotheses that exclude each other, shape (E, 2).
 
     Overlap alone is not enough: the masks of touching objects overlap along the uncertain border between
@@ -128,8 +127,8 @@ def find_conflicts(hypotheses: ClusterMasks, evidence: ObjectEvidence) -> NDArra
     moderate overlap excludes only those that occur together, as distinct objects, in less than half as many
     samples as independent objects would.
     """
-    first, second, shared = self_overlaps(hypotheses.runs)
-    part = shared / np.minimum(hypotheses.runs.areas[first], hypotheses.runs.areas[second])
+    first, second, shared = self_overlaps(evidence.runs)
+    part = shared / np.minimum(evidence.runs.areas[first], evidence.runs.areas[second])
     close = part > TOUCH
     first, second, part = first[close], second[close], part[close]
     members = evidence.overlaps.members

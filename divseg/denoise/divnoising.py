@@ -96,7 +96,7 @@ class DivNoising:
     >>> y, x = np.mgrid[:64, :64]
     >>> clean = 100.0 + 80.0 * (np.hypot(y - 32, x - 32) < 20)
     >>> noisy = np.random.default_rng(0).normal(clean, 20.0)
-    >>> model = DivNoising.fit(noisy, noise="estimated", network="flat,filters=8,latents=8", train_steps=30)
+    >>> model = DivNoising.fit(noisy, noise="estimated", network="flat,filters=8,latents=8", train_steps=20)
     >>> samples = [batch.cpu().numpy() for batch in model.sample(noisy, n=3, batch_size=1)]
     >>> samples[0].shape
     (1, 64, 64)
@@ -133,8 +133,8 @@ class DivNoising:
         Parameters
         ----------
         images : image, array (Y, X) or (N, Y, X), or sequence of them
-            Noisy images of one kind, camera and setting, of any sizes. Volumes and images with several
-            channels are given as :class:`divseg.io.Image` with axes ZYX, CYX or CZYX.
+            Noisy images of one kind, camera and setting, of any sizes. Give volumes and images with several
+            channels as :class:`divseg.io.Image` with axes ZYX, CYX or CZYX.
         noise : str, NoiseModel, or sequence of them
             One for all channels, or one for each.
             ``"learned"``: Poisson-Gaussian, started from the images' photon-transfer curve and co-learned;

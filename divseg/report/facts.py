@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from divseg.errors import some
 from divseg.results.open_run import Run
 from divseg.results.reader import column, read_table, text
 
@@ -117,13 +117,7 @@ def warnings(run: Run) -> list[tuple[str, int, str]]:
     for name, lines in run.warnings.items():
         for line in lines:
             owners.setdefault(line, []).append(name)
-    return [(line, len(names), few(names)) for line, names in owners.items()]
-
-
-def few(names: Sequence[str], max_names: int = 5) -> str:
-    """Join the first few names and say how many more there are."""
-    more = f" and {len(names) - max_names} more" if len(names) > max_names else ""
-    return ", ".join(names[:max_names]) + more
+    return [(line, len(names), some(names)) for line, names in owners.items()]
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -171,11 +165,10 @@ def training_facts(run: Run) -> list[tuple[str, str]]:
 
 
 def segmenter_ranking(run: Run, max_rows: int = 8) -> dict[str, Any] | None:
-    """Return what ``--segmenter auto`` chose and the best rows of its ranking; None if it did not choose."""
-    choice = run.record.get("segmenter_choice")
-    if not isinstance(choice, dict) or not str(run.setting("segmentation", "segmenter")).startswith("auto"):
-        return None
+    """Return what ``--segmenter auto`` chose and the best rows of its ranking; None if the segmenter was named."""
     table = read_table(run.folder / "segmenters.csv")
+    if not len(table) or not str(run.setting("segmentation", "segmenter")).startswith("auto"):
+        return None
     names = text(table, "segmenter")
     columns = ("score", "objects", "explained")
     values = zip(*(column(table, name) for name in columns), column(table, "n_objects"), strict=True)
@@ -183,7 +176,7 @@ def segmenter_ranking(run: Run, max_rows: int = 8) -> dict[str, Any] | None:
         (name, [number(v) for v in figures[:-1]] + [number(figures[-1], 1)])
         for name, figures in zip(names[:max_rows], values, strict=False)
     ]
-    return {"chosen": choice.get("segmenter"), "rows": rows, "total": len(names)}
+    return {"chosen": run.record.get("segmenter"), "rows": rows, "total": len(names)}
 
 
 def duration(seconds: Any) -> str:
@@ -223,9 +216,9 @@ def image_facts(run: Run, name: str) -> list[tuple[str, str]]:
     facts.append(("mean area", f"{number(value('area_mean'), 1)} px"))
     facts.append(("mean existence", number(value("existence_mean"), 2)))
     if np.isfinite(value("expected_map")):
-        facts.append(("expected mAP, a sample as truth", number(value("expected_map"))))
+        facts.append(("expected mAP (samples as truth)", number(value("expected_map"))))
     if np.isfinite(value("expected_seg")):
-        facts.append(("expected SEG, a sample as truth", number(value("expected_seg"))))
+        facts.append(("expected SEG (samples as truth)", number(value("expected_seg"))))
     if np.isfinite(value("seconds")):
         facts.append(("time", duration(value("seconds"))))
     return facts
@@ -248,7 +241,8 @@ def _noise_words(noise: dict[str, Any]) -> str:
     kind = str(noise.get("kind", "unknown kind"))
     a, b = noise.get("a"), noise.get("b")
     if kind == "poisson-gaussian" and a is not None and b is not None:
-        return f"Poisson-Gaussian, variance = {significant(a)} \u00b7 signal + {significant(b)}"
+        sign = "+" if b >= 0 else "\u2212"
+        return f"Poisson-Gaussian, variance = {significant(a)} \u00b7 signal {sign} {significant(abs(b))}"
     tables = ("kind", "weight", "table")
     others = flatten({key: value for key, value in noise.items() if key not in tables})
     rest = ", ".join(f"{key} = {words}" for key, words in others if key)

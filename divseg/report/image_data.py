@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from divseg.errors import one_line
 from divseg.results.open_run import Run, read_samples
 
 MAX_SAMPLES = 2  # shown of an image
@@ -72,7 +73,7 @@ def read_image_data(run: Run, name: str) -> ImageData:
         try:
             return reader()
         except Exception as error:  # a damaged image must not cost the whole report
-            missing.append(f"{piece} ({' '.join(str(error).split())[:300] or type(error).__name__})")
+            missing.append(f"{piece} ({one_line(error)})")
             return None
 
     def fitting(piece: str, image: np.ndarray | None) -> np.ndarray | None:

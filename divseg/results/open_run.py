@@ -21,6 +21,7 @@ from divseg.io import PixelSize, read, read_labels
 from divseg.io.image import native
 from divseg.io.pixel_size import make_pixel_size
 from divseg.results.layout import RunLayout
+from divseg.results.marker import FORMAT
 from divseg.results.reader import TRAINING_LOG, column, read_table, read_training_log, text
 from divseg.specs import did_you_mean
 
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
     from divseg.consensus import LabelStack
     from divseg.denoise import DivNoising
-
-FORMAT = 2
-"""Version of the run folder that is read here."""
 
 COMMANDS = ("run", "denoise", "segment", "fuse")
 """Commands whose folders can be opened."""
@@ -243,7 +241,7 @@ class Run:
             images = read(row["path"], axes=self.setting("data", "axes"), channel=self.setting("data", "channel"))
         for ref in images.refs:
             if [list(place) for place in ref.plane] == row.get("plane", []):
-                return ref.load().data
+                return ref.load(check=False).data
         raise InputError(f"{row['path']}: the file has changed, it does not hold {name} any more; run again")
 
     # --- what it looks like

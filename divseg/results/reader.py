@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from divseg.errors import InputError
+from divseg.errors import InputError, one_line
+from divseg.io.json_lines import read_json_lines
 
 TRAINING_LOG = "training.jsonl"
 # From pandas 3.1 on this is how floats are always read, and asking for it is deprecated
@@ -62,8 +62,9 @@ def read_table(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         return pd.DataFrame()
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
-        cause = " ".join(str(error).split())
-        raise InputError(f"{path}: this is not a table of a run ({cause}); restore it or run again") from error
+        raise InputError(
+            f"{path}: this is not a table of a run ({one_line(error)}); restore it or run again"
+        ) from error
     return table.fillna(dict.fromkeys(_TEXT, ""))
 
 
@@ -117,18 +118,15 @@ def read_training_log(path: str | os.PathLike[str]) -> pd.DataFrame:
     if file.is_dir():
         file = file / TRAINING_LOG
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        rows, damaged = read_json_lines(file)
     except OSError as error:
         raise InputError(f"{file}: there is no training log to read ({error.strerror}); name a model folder") from error
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append({str(key): float(value) for key, value in json.loads(line).items()})
-        except (ValueError, TypeError, AttributeError) as error:
-            raise InputError(f"{file}: line {number} is damaged ({error}); delete the line") from error
-    table = pd.DataFrame(rows)
+    if damaged:
+        raise InputError(f"{file}: line {damaged[0]} is damaged; delete the line")
+    try:
+        table = pd.DataFrame(rows, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{file}: the training log is damaged ({error}); train again") from error
     missing = sorted({"step", "loss", "kl", "active"} - set(table.columns))
     if rows and missing:
         raise InputError(f"{file}: the training log lacks {', '.join(missing)}; train again")

@@ -90,25 +90,23 @@ def score_summary(scores: pd.DataFrame) -> pd.DataFrame:
     if scores.empty:
         return pd.DataFrame()
     table = summarize(scores, by="input")
-    order = list(dict.fromkeys(scores["input"]))
-    table = table.set_index("input").loc[order].reset_index()
     smooth = table["input"].str.startswith(GAUSSIAN)
     if smooth.any():
         best = int(np.argmax(np.where(smooth, table["map"].fillna(-1), -2)))
         width = str(table["input"].iloc[best]).removeprefix(GAUSSIAN)
         table = table[~smooth | (table.index == best)].copy()
-        table["input"] = table["input"].where(table.index != best, f"best gaussian (sigma={width})")
+        table["input"] = table["input"].where(table.index != best, BEST_GAUSSIAN.format(width))
     return table.reset_index(drop=True)
 
 
-def summary_lines(tables: Mapping[str, pd.DataFrame], page: Path, n_inputs: int) -> list[str]:
+def summary_lines(tables: Mapping[str, pd.DataFrame], page: Path | None, n_inputs: int) -> list[str]:
     """Return the lines that end a run: numbers, scores, where the report is."""
     images = tables["images"]
     n_objects = int(images["n_objects"].sum()) if len(images) else 0
     lines = [f"{len(images)} of {n_inputs} images done, {n_objects} objects"]
     if "summary" in tables:
         lines += ["", score_table(tables["summary"]), ""]
-    return [*lines, f"report: {page}"]
+    return lines if page is None else [*lines, f"report: {page}"]
 
 
 def score_table(summary: pd.DataFrame) -> str:

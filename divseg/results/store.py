@@ -15,12 +15,10 @@ from divseg.io import write_csv, write_json
 from divseg.io.atomic import PART, output_error
 from divseg.results.layout import RunLayout
 from divseg.results.marker import FORMAT, Marker
+from divseg.results.reader import read_table
 from divseg.results.writer import StageWriter
 
 _IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini", ".lock", "run.log"}
-# From pandas 3.1 on this is how floats are always read, and asking for it is deprecated
-_NEW_PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2]) >= (3, 1)
-_EXACT_FLOATS: dict[str, Any] = {} if _NEW_PANDAS else {"float_precision": "round_trip"}
 
 
 class RunStore(RunLayout):
@@ -229,12 +227,9 @@ class RunStore(RunLayout):
 
 def _read_table(path: Path, name: str) -> pd.DataFrame:
     """Read the table of one image."""
-    try:
-        table = pd.read_csv(path, **_EXACT_FLOATS)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: it cannot be read ({error}); run again to make it anew") from error
-    # by hand, because a name like 007 or NA would come back as something else
-    table = table.drop(columns="image", errors="ignore")
+    if not path.is_file():
+        raise OutputError(f"{path}: the table is missing; run again to make it anew")
+    table = read_table(path)
     table.insert(0, "image", pd.Series([name] * len(table), index=table.index, dtype=str))
     return table
 

@@ -112,7 +112,7 @@ def segmenter(spec: str | Callable[[NDArray[Any]], Any]) -> Segmenter:
     Raises
     ------
     ConfigError
-        Unknown method or option (with the known ones and the nearest of them), or an impossible value.
+        Unknown method or option (the message lists the names and the nearest one), or an impossible value.
     ModelError
         A StarDist model that is not there, incomplete or damaged.
 

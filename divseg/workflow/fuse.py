@@ -16,6 +16,7 @@ from divseg.errors import InputError, Problem
 from divseg.io import MaskSets, find_mask_sets
 from divseg.metrics import Calibration, evaluate, summarize, to_markdown
 from divseg.results import RunStore
+from divseg.results.rows import SHOWN
 from divseg.results.writer import file_sha256
 from divseg.workflow.check import load_calibration
 from divseg.workflow.engine import Job, Options, Result, perform
@@ -29,8 +30,6 @@ from divseg.workflow.units import MaskUnit
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SHOWN = ("input", "n_scored", "map", "ap50", "ap75", "seg", "det", "f1", "pq")
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def fuse_folder(
         text = [f"{len(images)} of {n_sets} images fused, {objects} objects"]
         if "summary" in tables:
             table = tables["summary"]
-            text += ["", to_markdown(table[[column for column in SHOWN if column in table]])]
+            text += ["", to_markdown(table[[column for column in ("input", "n_scored", *SHOWN) if column in table]])]
         return text
 
     job = Job(

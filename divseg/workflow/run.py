@@ -43,6 +43,7 @@ def run(
     redo: Sequence[str] = (),
     dry_run: bool = False,
     finalize: bool = False,
+    report: bool = True,
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> Result:
@@ -76,6 +77,8 @@ def run(
         Only check the input and print what would be done.
     finalize : bool
         Only make tables and report of what is done.
+    report : bool
+        Write ``report.html``; ``divseg report`` can do it later.
     reporter : Reporter, optional
         Told what is done; by default everything goes to the ``divseg`` logger.
     **settings
@@ -114,12 +117,12 @@ def run(
         """Do the first image after a few steps of training, to see how long things take."""
         short = settings_of_run.replace(train_steps=TRIAL_STEPS, train_minutes=None)
         first = replace(found, images=found.images[:1], problems=[])
-        perform(_job(source, first, short, None if chosen is None else chosen.name, truth, model), place)
+        perform(_job(source, first, short, None if chosen is None else chosen.name, truth, model, False), place)
 
     def seconds(store: RunStore) -> float:
         return 0.0 if model is not None else training_seconds(settings_of_run, store)
 
-    job = _job(source, found, settings_of_run, None if chosen is None else chosen.name, truth, model)
+    job = _job(source, found, settings_of_run, None if chosen is None else chosen.name, truth, model, report)
     if dry_run:
         text, n_left_out = describe_plan(job, folder, options, found.lines(), trial, seconds)
         return Result(None, len(job.units) - n_left_out + len(job.failures), n_left_out, text)
@@ -160,6 +163,7 @@ def _job(
     segmenter: str | None,
     truth: str | os.PathLike[str] | None,
     model: str | os.PathLike[str] | None,
+    report: bool = True,
 ) -> Job:
     units = [ImageUnit(ref, found.truth.get(ref.name)) for ref in found.images.refs]
     before = [model_stage(units, config, None if model is None else Path(model))]
@@ -190,13 +194,13 @@ def _job(
             "calibration": None if calibration is None else calibration.describe(),
         }
 
-    def report(store: RunStore) -> None:
+    def write(store: RunStore) -> None:
         from divseg.report import write_report
 
         write_report(store.folder)
 
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
-        return summary_lines(tables, store.report, len(units) + len(found.problems))
+        return summary_lines(tables, store.report if report else None, len(units) + len(found.problems))
 
     return Job(
         command="run",
@@ -207,7 +211,7 @@ def _job(
         failures=failure_rows(found.problems),
         facts=facts,
         summarize=score_summary,
-        report=report,
+        report=write if report else None,
         lines=lines,
         invocation={
             "source": absolute(source),

@@ -198,7 +198,7 @@ def test_volumes():
 
 def test_without_a_noise_model(tmp_path):
     model = fit(images(), noise="none")
-    assert model.noise.to_dict()["sd"] == pytest.approx(model.std)
+    assert model.noise.to_dict()["std"] == pytest.approx(model.std)
     assert "ordinary variational autoencoder" in model.noise.describe()
     again = divseg.DivNoising.load(model.save(tmp_path / "m"), device="cpu")
     np.testing.assert_array_equal(again.mmse(images()[0], n=2), model.mmse(images()[0], n=2))

@@ -35,7 +35,7 @@ def test_facts_of_a_real_run(real_run):
     assert cards["failed images"] == "0"
     words = dict(facts.image_facts(run, "large"))
     row = run.images_table.set_index("image").loc["large"]
-    assert words["size"] == "420 \u00d7 400 px"
+    assert words["size"] == "400 \u00d7 96 px"
     assert words["pixel size"] == "0.5 \u00d7 0.5 µm"
     assert words["objects"] == str(row.n_objects)
     assert words["count in the samples"].startswith(f"mean {row.count_mean:.1f}, 5\u201395 %: {row.count_q05:.0f} to")
@@ -50,6 +50,12 @@ def test_overview_without_numbers_claims_none(table_run):
     run = table_run(objects={"image": ["a"], "existence": [None]})
     cards = {name: value for name, value, _ in facts.overview(run)}
     assert cards["median existence"] == cards["existence below 0.5"] == "\u2013"
+
+
+def test_an_existence_at_the_limit_is_not_below_it(table_run):
+    run = table_run(objects={"image": list("aaaa"), "existence": [0.2, 0.5, 0.8, 1.0]})
+    cards = {name: value for name, value, _ in facts.overview(run)}
+    assert (cards["existence below 0.5"], cards["existence below 0.8"]) == ("25.0 %", "50.0 %")
 
 
 def test_calibration_is_put_in_words(table_run):
@@ -100,7 +106,7 @@ def test_the_choice_of_a_segmenter_is_ranked(table_run):
     table = {"segmenter": names, "score": [0.5 - 0.04 * k for k in range(10)], "objects": 0.9}
     table |= {"explained": 0.7, "n_objects": 12.25}
     record = {
-        "segmenter_choice": {"key": "k", "segmenter": names[0]},
+        "segmenter": names[0],
         "config": {"segmentation": {"segmenter": "auto"}},
     }
     ranking = facts.segmenter_ranking(table_run(record, segmenters=table))
@@ -108,7 +114,7 @@ def test_the_choice_of_a_segmenter_is_ranked(table_run):
     assert ranking["rows"][1] == (names[1], ["0.460", "0.900", "0.700", "12.2"])
     # a table that an earlier run with auto left behind
     assert facts.segmenter_ranking(table_run(config_named(record), segmenters=table)) is None
-    assert facts.segmenter_ranking(table_run({**record, "segmenter_choice": None}, segmenters=table)) is None
+    assert facts.segmenter_ranking(table_run(record)) is None
 
 
 def config_named(record):
@@ -128,6 +134,10 @@ def test_training_facts_show_what_has_no_words_of_its_own(table_run):
         ("noise model", "Poisson-Gaussian, variance = 1.5 · signal + 9"),
         ("restarts", "2"),
     ]
+    record["noise"]["b"] = -373.2
+    assert ("noise model", "Poisson-Gaussian, variance = 1.5 · signal \u2212 373.2") in facts.training_facts(
+        table_run({"training": record})
+    )
     assert facts.training_facts(table_run({"training": {"noise": {"kind": "gaussian", "std": 20}}})) == [
         ("noise model", "gaussian, std = 20")
     ]

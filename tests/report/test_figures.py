@@ -24,9 +24,8 @@ def test_charts_of_a_real_run(real_run):
     assert lines["ground truth"] == [6] * 4
     figure, note = size_figure(run)
     assert figure.axes[0].get_xlabel() == "mean area (px)"  # one image has a pixel size, three have none
-    held = int((run.objects["n_members"] > 0).sum())
-    assert sum(bar.get_height() for bar in figure.axes[0].patches) == held < len(run.objects)
-    assert note.endswith(f"{len(run.objects) - held} more are in no sample and have no mean area.")
+    assert sum(bar.get_height() for bar in figure.axes[0].patches) == len(run.objects)
+    assert note == f"All {len(run.objects)} objects, by area."
     confidence = confidence_figure(run.objects)
     assert [axes.get_title("left") for axes in confidence.axes] == ["Existence", "Mask agreement"]
     assert sum(bar.get_height() for bar in confidence.axes[0].patches) == len(run.objects)
@@ -51,6 +50,9 @@ def test_counts_of_any_number_of_images(n, table_run):
     names = [label.get_text() for label in axes.get_xticklabels()]
     assert names == ([f"img_{k}" for k in range(n)] if n <= 30 else [])
     assert [text.get_text() for text in axes.get_legend().get_texts()][-1] == "ground truth"
+    if n <= 150:
+        intervals = [part[:, 1].tolist() for part in axes.collections[0].get_segments()]
+        assert intervals == [[8 + k, 12 + k] for k in range(n)]
     assert to_png(figure)
 
 
@@ -87,11 +89,22 @@ def test_confidence_takes_what_is_there():
 def test_sizes_say_how_many_are_shown(n, note, table_run):
     area = np.linspace(100, 200, n)
     objects = {"image": ["a"] * n, "area_mean": area, "area_q05": area - 9, "area_q95": area + 9}
-    images = {"image": ["a"], "pixel_size_y": [0.5], "pixel_size_x": [0.5], "pixel_unit": ["um"]}
+    images = {"image": ["a"], "pixel_size_y": [0.5], "pixel_size_x": [0.25], "pixel_unit": ["um"]}
     figure, words = size_figure(table_run(images=images, objects=objects))
     assert words.startswith(note)
     assert figure.axes[0].get_xlabel() == "mean area (µm²)"
+    (means,) = figure.axes[1].lines
+    assert (means.get_ydata()[0], means.get_ydata()[-1]) == pytest.approx((12.5, 25.0 if n > 1 else 12.5))
+    first = figure.axes[1].collections[0].get_segments()[0]
+    assert first[:, 1] == pytest.approx([91 / 8, 109 / 8])
     assert sum(bar.get_height() for bar in figure.axes[0].patches) == n
+
+
+def test_objects_that_no_sample_holds_are_counted_beside_the_chart(table_run):
+    areas = {"area": [30, 40, 50], "area_mean": [31, None, 52], "area_q05": [29, None, 48], "area_q95": [33, None, 55]}
+    figure, note = size_figure(table_run(images={"image": ["a"]}, objects={"image": ["a"] * 3} | areas))
+    assert sum(bar.get_height() for bar in figure.axes[0].patches) == 2
+    assert note == "2 objects, by area; 1 more are in no sample and have no mean area."
 
 
 def test_areas_stay_in_pixels_if_units_differ(table_run):

@@ -79,6 +79,13 @@ def test_full_panel_has_six_pictures_and_the_width_of_the_page(shape):
     assert min(axes.title.get_fontsize() for axes in figure.axes) >= 9
 
 
+def test_scale_of_the_standard_deviation_goes_up_to_its_largest_values():
+    item = data((40, 40), std=np.linspace(0, 30, 1600).reshape(40, 40))
+    figure, _ = image_panel(item, OBJECTS, region_to_show(item.shape, item.labels), None)
+    (bar,) = (axes for axes in figure.axes if axes.get_xlabel() == "standard deviation (intensity)")
+    assert bar.get_xlim() == pytest.approx((0, 30), rel=0.01)
+
+
 def test_every_picture_of_a_panel_has_whole_pixels():
     figure, _ = image_panel(data((300, 300)), OBJECTS, region_to_show((300, 300), None), None)
     axes = next(axes for axes in figure.axes if axes.get_title())
@@ -162,4 +169,4 @@ def test_panel_of_a_real_run_shows_its_images(real_run):
         "Consensus",
     ]
     assert item.mmse.min() < limits[0] < limits[1] <= item.noisy.max()
-    assert [text.get_text() for text in figure.axes[0].texts] == ["20 µm"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["10 µm"]

@@ -31,6 +31,18 @@ def test_every_object_is_pictured_wherever_it_lies(shape):
     assert coloured == [True, False, True]
 
 
+@pytest.mark.parametrize("shape", [(6, 60), (60, 6)])
+def test_long_objects_are_wholly_in_their_picture(shape):
+    labels = np.zeros((200, 200), np.int32)
+    labels[50 : 50 + shape[0], 50 : 50 + shape[1]] = 1
+    data = ImageData("a", labels, None, np.ones((200, 200)), None, (), ())
+    figure = review_figure(pd.DataFrame({"image": ["a"], "label": [1], "existence": [0.1]}), lambda name: data)
+    coloured = np.ptp(figure.axes[0].images[0].get_array().astype(int), axis=2) > 0
+    assert coloured.any()
+    coloured[1:-1, 1:-1] = False
+    assert not coloured.any()  # none of the outline at the edge of the picture
+
+
 def test_no_picture_without_labels_or_image():
     data = ImageData("a", None, None, np.ones((9, 9)), None, (), ())
     assert review_figure(pd.DataFrame({"image": ["a"], "label": [1]}), lambda name: data) is None

@@ -8,7 +8,6 @@ import pytest
 import tifffile
 
 import divseg
-from divseg.consensus import LabelStack
 from divseg.errors import InputError
 from divseg.io import PixelSize, read_labels, write_image
 from divseg.results.open_run import NotInRun, open_run, read_samples
@@ -76,13 +75,11 @@ def test_the_model_is_that_of_the_run(run):
     assert run.model is run.model
 
 
-def test_label_stacks_are_ready_to_be_fused(run_copy):
-    run = open_run(run_copy)
-    masks = [run.labels["cell0"], np.zeros_like(run.labels["cell0"])]
-    run.layout.stack("cell0").parent.mkdir()
-    LabelStack.of(masks).save(run.layout.stack("cell0"))
-    fused = divseg.fuse(run.stacks["cell0"], method="medoid")
-    assert fused.n_samples == 2
+def test_label_stacks_are_ready_to_be_fused(run):
+    stack = run.stacks["cell0"]
+    assert stack.shape == run.labels["cell0"].shape
+    of_the_samples = stack.select(range(4))
+    assert divseg.fuse(of_the_samples, method="medoid").n_samples == 4
 
 
 def test_warnings_by_image(run_copy):

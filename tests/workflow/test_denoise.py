@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 import divseg
-from divseg.denoise import NetworkConfig, TrainSettings
+from divseg.denoise import FlatConfig, TrainSettings
 from divseg.errors import ConfigError, ModelError, OutputError
 from divseg.io import read
 from divseg.workflow.denoise import DenoiseSettings, denoise_folder, sample_numbers
@@ -22,7 +22,7 @@ def plate(make_plate, tmp_path_factory):
 def folder(plate, tmp_path_factory):
     settings = TrainSettings(patch=32, report_every=5, validate_every=10)
     model = divseg.DivNoising.fit(
-        read(plate), train_steps=30, network=NetworkConfig(filters=4, latents=4), settings=settings, device="cpu"
+        read(plate), train_steps=30, network=FlatConfig(filters=4, latents=4), settings=settings, device="cpu"
     )
     return model.save(tmp_path_factory.mktemp("model") / "m")
 
@@ -35,7 +35,7 @@ def test_what_is_asked_for_is_what_the_model_gives(plate, folder, tmp_path):
     model, images = divseg.DivNoising.load(folder, device="cpu"), read(plate)
     found = model.estimate(images[0], n=6, seed=3, quantiles=(0.1, 0.9), mode=True)
     out = {kind: tifffile.imread(result.out / "maps" / f"cell0_{kind}.tif") for kind in ("std", "low", "high", "mode")}
-    for kind, expected in (("std", found.sd), ("low", found.quantiles[0]), ("high", found.quantiles[1])):
+    for kind, expected in (("std", found.std), ("low", found.quantiles[0]), ("high", found.quantiles[1])):
         np.testing.assert_allclose(out[kind], expected, atol=1e-2)
     assert np.abs(out["mode"] - found.mode).max() < 1
     np.testing.assert_allclose(tifffile.imread(result.out / "denoised" / "cell0.tif"), found.mean, atol=1e-2)
@@ -44,7 +44,7 @@ def test_what_is_asked_for_is_what_the_model_gives(plate, folder, tmp_path):
     table = pd.read_csv(result.out / "images.csv")
     assert table["image"].tolist() == ["cell0", "cell1"]
     assert (table["n_samples"] == 6).all()
-    assert table["sd_mean"].iloc[0] == pytest.approx(found.sd.mean(), rel=1e-3)
+    assert table["sd_mean"].iloc[0] == pytest.approx(found.std.mean(), rel=1e-3)
     record = json.loads((result.out / "run.json").read_text())
     assert record["command"] == "denoise"
     assert record["config"]["keep"] == [4, 1]

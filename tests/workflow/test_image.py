@@ -6,7 +6,7 @@ import pytest
 import divseg.workflow.image as pipeline
 from divseg import DivNoising, Image, evaluate, segmenter
 from divseg.config import RunConfig
-from divseg.denoise import NetworkConfig, TrainSettings
+from divseg.denoise import FlatConfig, TrainSettings
 
 CONFIG = RunConfig(samples=6, device="cpu")
 SEGMENT = "otsu,smooth=2,min_size=20"
@@ -23,7 +23,7 @@ def case(make_plate, tmp_path_factory):
         noise="gaussian,std=12",
         train_steps=250,
         device="cpu",
-        network=NetworkConfig(filters=8, latents=8),
+        network=FlatConfig(filters=8, latents=8),
         settings=TrainSettings(batch=4, patch=64),
     )
     return Image.from_array(noisy, "cell0"), truth, model

@@ -13,7 +13,7 @@ import torch
 
 from divseg.errors import ConfigError, DivsegWarning, ModelError
 from divseg.io import write_bytes
-from divseg.io.atomic import output_error
+from divseg.io.atomic import PART, output_error
 
 CHECKPOINT, LOG = "checkpoint.pt", "training.jsonl"
 SET_ASIDE = "checkpoint-old.pt"
@@ -105,5 +105,6 @@ def _read(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Delete the checkpoint of a run that is finished and saved."""
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    """Delete the checkpoint of a run that is finished and saved, and the temporary files of killed processes."""
+    for path in (folder / CHECKPOINT, *folder.glob(f".*{PART}")):
+        path.unlink(missing_ok=True)

@@ -36,7 +36,7 @@ Box = tuple[tuple[int, int], ...]
 
 
 class TrainingData:
-    """Noisy images of any sizes, and normalised random crops of them.
+    """Noisy images of any sizes, and normalized random crops of them.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class TrainingData:
             self._device = DeviceImages(self.images, device)
 
     def batch(self, size: int, rng: np.random.Generator, structure_sampling: float = 0.0) -> Tensor:
-        """Draw crops to train on: image by area, place, quarter turn and flip at random.
+        """Draw crops to train on: image by area, position, quarter turn and flip at random.
 
         Most of a microscopy image is empty, and a network that has learned what emptiness looks like learns nothing
         more from it. A fraction of the batch is therefore chosen for its structure: of every four crops drawn, the
@@ -116,7 +116,7 @@ class TrainingData:
             Normalized by the data's mean and standard deviation.
         """
         chosen = round(size * structure_sampling)
-        crops = self._cut(self._places(size - chosen + chosen * STRUCTURE_CANDIDATES, rng, self._train))
+        crops = self._cut(self._positions(size - chosen + chosen * STRUCTURE_CANDIDATES, rng, self._train))
         if chosen == 0:
             return crops
         even, candidates = crops[: size - chosen], crops[size - chosen :]
@@ -126,9 +126,9 @@ class TrainingData:
 
     def validation_batch(self, size: int, rng: np.random.Generator) -> Tensor:
         """Draw crops to validate on; they are never trained on if anything is held out."""
-        return self._cut(self._places(size, rng, self._validate, validation=True))
+        return self._cut(self._positions(size, rng, self._validate, validation=True))
 
-    def _places(
+    def _positions(
         self, size: int, rng: np.random.Generator, among: list[int], *, validation: bool = False
     ) -> NDArray[np.int64]:
         """Draw (image, first pixel along each axis, one of eight turns and flips) for each crop."""
@@ -147,15 +147,15 @@ class TrainingData:
             row[0], row[1:-1], row[-1] = which, first, rng.integers(8)
         return out
 
-    def _cut(self, places: NDArray[np.int64]) -> Tensor:
+    def _cut(self, positions: NDArray[np.int64]) -> Tensor:
         if self._device is not None:
-            x = self._device.crops(places, self.crop)
+            x = self._device.crops(positions, self.crop)
             mean, std = self.normalization.tensors(x)
             return (x - mean) / std
-        out = np.empty((len(places), self.channels, *self.crop), np.float32)
-        for slot, (which, *first, turn) in zip(out, places.tolist(), strict=True):
-            place = tuple(slice(a, a + c) for a, c in zip(first, self.crop, strict=True))
-            slot[:] = dihedral.transform(self.images[which][(slice(None), *place)], turn)
+        out = np.empty((len(positions), self.channels, *self.crop), np.float32)
+        for slot, (which, *first, turn) in zip(out, positions.tolist(), strict=True):
+            region = tuple(slice(a, a + c) for a, c in zip(first, self.crop, strict=True))
+            slot[:] = dihedral.transform(self.images[which][(slice(None), *region)], turn)
         shape, units = (1, -1) + (1,) * self.dims, self.normalization
         centre, width = (np.array(values, np.float32).reshape(shape) for values in (units.mean, units.std))
         return torch.from_numpy((out - centre) / width)

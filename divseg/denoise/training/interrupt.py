@@ -4,49 +4,54 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import Self
+from typing import Any, Self
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class DeferredInterrupt:
     """Context in which the first Ctrl-C takes effect at the next :meth:`check`, and a second one at once.
 
-    Outside the main thread, and if the process ignores Ctrl-C, nothing changes.
+    The same holds for SIGTERM if there is a handler for it. Outside the main thread, and for signals without a
+    handler, nothing changes.
     """
 
     def __init__(self) -> None:
-        self.pending = False
+        self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        self._pending: int | None = None
 
     def __enter__(self) -> Self:
-        self._handler = signal.getsignal(signal.SIGINT)
-        self._active = callable(self._handler) and threading.current_thread() is threading.main_thread()
-        if self._active:
-            signal.signal(signal.SIGINT, self._note)
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    self._handlers[number] = handler
+                    signal.signal(number, self._note)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._active:
-            signal.signal(signal.SIGINT, self._handler)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         if kind is None:
             self.check()
 
     def check(self) -> None:
-        """Let a Ctrl-C that came since the last check take effect.
+        """Let a signal that came since the last check take effect: call the handler that was there before.
 
         Raises
         ------
         KeyboardInterrupt
-            Or whatever the handler that was installed before raises.
+            Or what else that handler raises.
         """
-        if self.pending:
-            self._interrupt(signal.SIGINT, None)
+        if self._pending is not None:
+            number, self._pending = self._pending, None
+            self._handlers[number](number, None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.pending:
-            self._interrupt(number, frame)
-        self.pending = True
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        self.pending = False
-        if callable(self._handler):
-            self._handler(number, frame)
+        if self._pending is None:
+            self._pending = number
+        else:
+            self._pending = None
+            self._handlers[number](number, frame)

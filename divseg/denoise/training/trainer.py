@@ -264,11 +264,10 @@ class Trainer:
             return
         record = self.record
         record.seconds = self.budget.seconds
-        module = self.noise
         state = {
             "parameters": [p.detach().cpu() for p in self.parameters],
             "ema": [a.cpu() for a in self.ema.average],
-            "noise": {name: value.detach().cpu() for name, value in module.state_dict().items()},
+            "noise": {name: value.detach().cpu() for name, value in self.noise.state_dict().items()},
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "rng": json.dumps(self.rng.bit_generator.state),

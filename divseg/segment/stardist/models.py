@@ -115,7 +115,7 @@ def model_folder(
     Raises
     ------
     ModelError
-        Neither a known name (with the nearest one and the list) nor a folder; or the download failed (with the
+        Neither a registered name (with the nearest one and the list) nor a folder; or the download failed (with the
         address, and the path for a copy fetched by hand).
     OutputError
         If the cache cannot be written to.

@@ -140,7 +140,6 @@ class _Text:
 
 
 METHODS: dict[str, dict[str, Option]] = {
-    "auto": {},
     "serial": {},
     "processes": {},
     "dask": {
@@ -159,9 +158,8 @@ def make_executor(text: str = "serial", jobs: int | None = None, gpus: int = 0) 
     ----------
     text : str
         ``"serial"``: one item after the other in this process. ``"processes"``: `jobs` processes on this machine.
-        ``"auto"``: serial for one job, otherwise processes. ``"dask"``: `jobs` dask workers on this machine
-        (``"dask,workers=2"`` says how many), or the cluster of ``"dask,address=tcp://..."`` or
-        ``"dask,scheduler_file=..."`` with all its workers.
+        ``"dask"``: `jobs` dask workers on this machine (``"dask,workers=2"`` says how many), or the cluster of
+        ``"dask,address=tcp://..."`` or ``"dask,scheduler_file=..."`` with all its workers.
     jobs : int, optional
         How many items to work on at once; the number of GPUs if it is left out, 1 where there is none. The CPU's
         cores are shared out among them.
@@ -194,8 +192,6 @@ def make_executor(text: str = "serial", jobs: int | None = None, gpus: int = 0) 
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs is {jobs}, but must be at least 1: it is how many images are worked on at once")
     count = jobs or max(1, gpus)
-    if method == "auto":
-        method = "serial" if count == 1 else "processes"
     if method == "serial":
         if count > 1:
             raise ConfigError(f"executor serial does one image at a time: for {count} jobs choose executor processes")

@@ -48,6 +48,18 @@ def test_a_hidden_polygon_keeps_its_label():
     assert labels[20, 45] == 3
 
 
+def test_objects_of_a_resized_image_are_painted_in_the_original():
+    job = Job(
+        np.float32([0.9]), np.full((1, 32), 4, np.float32), np.array([[9, 6]]), (20, 30), 0.4, label_shape=(60, 90)
+    )
+    labels = find_objects(job)
+    assert labels.shape == (60, 90)
+    y, x = np.nonzero(labels)
+    # the middle of pixel 9 of 20 is that of pixels 27 to 29 of 60
+    assert (y.mean(), x.mean()) == pytest.approx((28, 19), abs=0.1)
+    assert y.size == pytest.approx(np.pi * 12**2, rel=0.05)
+
+
 @pytest.mark.parametrize("shape", [(40, 60), (6, 20, 20)])
 def test_no_candidates_no_objects(shape):
     none = np.zeros((0, len(shape)), np.int64)

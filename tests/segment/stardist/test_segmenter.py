@@ -1,10 +1,12 @@
 import pickle
 import shutil
+import threading
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from csbdeep.utils import normalize
 from stardist.data import test_image_nuclei_2d as bundled_image
 
 import divseg
@@ -14,6 +16,7 @@ from divseg.io import Image
 from divseg.labels import LabelImage
 from divseg.segment import Segmenter
 from divseg.segment.stardist.segmenter import SCALES, best_scale
+from divseg.segment.stream import read_images
 
 PLAIN = "stardist:nuclei,device=cpu,processes=0"
 
@@ -126,6 +129,15 @@ def test_whatever_holds_images(make, image, models):
     np.testing.assert_array_equal(segment(frozen), want)
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_a_stream_is_taken_as_it_is_needed(make, image):
     taken = []
 
@@ -155,7 +167,10 @@ def test_channels(make, models):
     with pytest.raises(InputError, match="axes YX; this 2-D StarDist model of 2 channels takes CYX"):
         segment(Image(pair[..., 0], "YX", "a"))
     assert make("channels2").config.divisor == (4, 4)
-    make("channels2", "channels=joint")(pair)
+    pair = pair * [1, 3]
+    for options, axis in (((), (0, 1)), (("channels=joint",), None)):
+        scaled = normalize(pair.astype(np.float32), 1, 99.8, axis=axis)
+        np.testing.assert_array_equal(make("channels2", *options)(pair.astype(np.float32)), segment(scaled))
 
 
 @pytest.mark.parametrize(
@@ -227,8 +242,22 @@ def test_percentiles_of_a_reference(make, image):
     np.testing.assert_array_equal(own(dim), own(image))
     assert not np.array_equal(fitted(dim), fitted(image))
     assert own.fit(image) is own
+    for wrong in (np.stack([image] * 2), [image]):
+        with pytest.raises(InputError, match=r"the reference is .*; give one image \(Y, X\), for example the MMSE"):
+            segment.fit(wrong)
     travelled = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(travelled(dim), fitted(dim))
+
+
+def test_normalisation_is_that_of_csbdeep(make, image):
+    counts = np.round(image * 200) ** 2 / 100
+    for limits in ((1, 99.8), (4, 90)):
+        options = [] if limits == (1, 99.8) else ["pmin=4", "pmax=90"]
+        labels = make("unet2d", *options)(counts)
+        expected = make("unet2d", "normalize=none")(normalize(counts, *limits))
+        assert labels.max() > 1
+        np.testing.assert_array_equal(labels, expected)
+        np.testing.assert_array_equal(labels.prob, expected.prob)
 
 
 def test_normalisation_takes_offset_and_gain_away(make, image):
@@ -251,24 +280,22 @@ def test_too_many_candidates(make, image):
     assert ((capped > 0) & (labels > 0)).sum() > 0.9 * (capped > 0).sum()
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_the_network_on_several_images_at_once(make, image):
     rng = np.random.default_rng(1)
     stack = np.stack([image + rng.normal(0, 0.1, image.shape).astype(np.float32) for _ in range(12)])
     alone = list(make("unet2d", "processes=0")(iter(stack)))  # a stream, and no looking ahead
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        many = make("unet2d", "processes=0")(stack)
-        np.testing.assert_array_equal(next(many), alone[0])
-        for ours, theirs in zip(many, alone[1:], strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-        assert torch.get_num_threads() == 2
-        left = make("unet2d", "processes=0")(stack)
-        next(left)
-        left.close()
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    for ours, theirs in zip(make("unet2d", "processes=0")(stack), alone, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    segment = make("unet2d")
+    left = segment._jobs(read_images(stack, segment._form))
+    next(left)
+    left.close()
+    seen = []  # a new thread begins with the number that was set last
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert seen == [torch.get_num_threads()] == [2]
 
 
 @pytest.fixture(scope="module")
@@ -324,6 +351,10 @@ def test_auto_keeps_the_scale_of_the_reference(picture):
     np.testing.assert_array_equal(fitted(other), same(other))
     assert best_of(other) > best_of(image)
     assert fitted.halo == same.halo
+
+
+def test_the_halo_grows_as_the_network_sees_a_smaller_image(make):
+    assert [make("unet2d", f"scale={scale}").halo for scale in (1, 0.5, 2, "auto")] == [10, 20, 5, 40]
 
 
 def test_auto_without_a_reference_says_what_to_do(picture):
