@@ -1,4 +1,4 @@
-"""Does a ladder of latents denoise better? PSNR against the flat network after equal training time.
+"""Does a hierarchical network denoise better? PSNR against the flat network after equal training time.
 
     DIVSEG_DATA=... python -m benchmarks.ladder [--minutes 3] [--threads 1] [--record]
         [--sets dsb2018_fluo-n20 ...] [--networks "flat,filters=16" hierarchical ...]
@@ -72,7 +72,7 @@ def build(kind: str) -> LatentNet:
 
 
 def train(kind: str, pictures: list[Picture], noise: str, seed: int, a: argparse.Namespace) -> Trainer:
-    """Train a flat network or a ladder, and return the trainer with what it made."""
+    """Train a network, and return the trainer with what it made."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(kind)
@@ -246,7 +246,7 @@ def main() -> None:
     rows = [row for job in a.sets for row in compare(job, a.networks, a)]
     body = "\n\n".join([explained(a), table(rows, a.networks, a.sets), costs(a.networks)])
     if a.record:
-        write_result("ladder", "A ladder of latents against the flat network", command(a), body)
+        write_result("ladder", "Hierarchical against flat network", command(a), body)
     else:
         print(body)
 

@@ -137,7 +137,9 @@ def bbbc039(count: int, model: Path | None, learned: list[Path]) -> list[str]:
         noisy.append(np.clip(np.rint(y), 0, 65535).astype(np.uint16))
     sources: dict[str, Any] = {"clean images": clean}
     for width in (1.0, 2.0, 3.0):
-        sources[f"Gaussian smoothing, sd {width:g} px"] = [ndi.gaussian_filter(y.astype(float), width) for y in noisy]
+        sources[f"Gaussian smoothing, sigma {width:g} px"] = [
+            ndi.gaussian_filter(y.astype(float), width) for y in noisy
+        ]
     if model is not None:
         net = DivNoising.load(model)
         sources["our own MMSE (8 samples)"] = [net.mmse(y, n=8) for y in noisy]

@@ -13,6 +13,8 @@ import divseg
 
 ROOT = Path(divseg.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
+NAMES = [".".join(("divseg", *path.relative_to(ROOT).with_suffix("").parts)) for path in FILES]
+MODULES = dict(zip([name.removesuffix(".__init__") for name in NAMES], FILES, strict=True))
 
 BASE = {"errors"}
 MAY_IMPORT = {
@@ -73,7 +75,8 @@ def imported(path, types=True):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield node.module
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from ([name for name in inner if name in MODULES] or [node.module])
 
 
 def test_every_room_is_known():
@@ -98,16 +101,14 @@ def test_no_room_knows_one_that_knows_it():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_rooms_know_only_what_stands_left_of_them(path):
-    rooms = {(name.split(".") + ["__init__"])[1] for name in imported(path) if name.split(".")[0] == "divseg"}
+    rooms = {[*name.split("."), "__init__"][1] for name in imported(path) if name.split(".")[0] == "divseg"}
     assert rooms <= MAY_IMPORT[room(path)] | {room(path)}
     if room(path) in NO_TORCH:
         assert not [name for name in imported(path, types=False) if name.split(".")[0] == "torch"]
 
 
 def test_no_circle_of_files():
-    names = {".".join(("divseg", *path.relative_to(ROOT).with_suffix("").parts)): path for path in FILES}
-    names |= {name.removesuffix(".__init__"): path for name, path in names.items()}
-    arrows = {path: {names[name] for name in imported(path) if name in names} - {path} for path in FILES}
+    arrows = {path: {MODULES[name] for name in imported(path) if name in MODULES} - {path} for path in FILES}
     done: set[Path] = set()
     while len(done) < len(FILES):
         free = {path for path in FILES if path not in done and arrows[path] <= done}

@@ -76,7 +76,7 @@ def score_classical(job: str, pictures: list[Picture], chosen: list[Picture], ro
                 value = psnr(p.noisy, p.truth)
             elif name == "best Gaussian":
                 value, width = max((psnr(images.image(("gaussian", w)), p.truth), w) for w in GAUSSIANS)
-                note = f"sd {width:g}"
+                note = f"sigma {width:g}"
             else:
                 value = psnr(images.image(("advised", name)), p.truth)
             rows.add(Row(job, p.name, name, value, seconds=time.perf_counter() - start, note=note))

@@ -37,9 +37,9 @@ def run(a: argparse.Namespace) -> None:
     noisy = np.random.default_rng(0).normal(100, 30, (a.side, a.side)).astype(np.uint16)
     model.moments(noisy[:256, :256], n=2)
     rows = ["| estimate | memory before (GB) | added at the peak (GB) | seconds |", "| --- | --- | --- | --- |"]
-    jobs = {"mean and sd": lambda: model.moments(noisy, n=a.samples)}
+    jobs = {"mean and std": lambda: model.moments(noisy, n=a.samples)}
     if a.quantiles:
-        jobs["mean, sd and 3 quantiles"] = lambda: model.estimate(noisy, n=a.samples)
+        jobs["mean, std and 3 quantiles"] = lambda: model.estimate(noisy, n=a.samples)
     for name, job in jobs.items():
         before = resident()
         with Peak() as peak:

@@ -272,15 +272,16 @@ class _Engine:
         began = time.monotonic()
         tools = self.job.tools(self.store, self.context.outcomes)
         work = UnitWork(stages, dict(self.keys), self.store.folder, self.store.command, tools, forced)
-        finished = skipped = 0
         self.tell.images(0, len(units), units[0].name)
-        results = self.executor.run(work, units)
+        finished = skipped = 0
+
+        def listen(event: Progress) -> None:
+            self.tell.images(finished, len(units), f"{units[event.index].name}, {event.text}")
+
+        results = self.executor.run(work, units, listen)
         try:
             for event in results:
                 unit = units[event.index]
-                if isinstance(event, Progress):
-                    self.tell.images(finished, len(units), f"{unit.name}, {event.text}")
-                    continue
                 finished += 1
                 if isinstance(event, Done):
                     self._tell_outcome(unit, event.value)
