@@ -17,7 +17,7 @@ from divseg.errors import ConfigError, DivsegWarning, InputError
 from divseg.io import config_hash
 from divseg.results import RunStore
 from divseg.versions import versions
-from divseg.workflow.executors import Done, Executor, Progress, make_executor
+from divseg.workflow.executors import Done, Executor, Lost, Progress, make_executor
 from divseg.workflow.lock import exclusive, run_lock
 from divseg.workflow.progress import LogReporter, Reporter, logged, terminable
 from divseg.workflow.stage import RunContext, RunStage, Stage, Unit, stages_to_redo
@@ -288,7 +288,7 @@ class _Engine:
                     if event.value.failure is None:
                         self.finished.add(unit.name)
                         skipped += not event.value.done
-                else:
+                elif isinstance(event, Lost):
                     self._note_failure(
                         {"image": unit.name, "file": str(unit.file), "stage": "work", "error": event.error}
                     )
