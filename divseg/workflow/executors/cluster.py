@@ -95,9 +95,9 @@ class DaskExecutor:
         with self._client() as client:
             try:
                 client.register_plugin(plugin)
-            except ImportError as error:
+            except Exception as error:  # dask wraps the workers' in others
                 raise DivsegError(
-                    f"the dask workers cannot load the work ({error}): install the same divseg there"
+                    f"the dask workers cannot load divseg ({error}); install the same version there"
                 ) from error
             killed: deque[int] = deque()
             try:
@@ -157,26 +157,23 @@ def _finish(client: Client, work: str, items: Sequence[Any], indices: Sequence[i
     index_of: dict[Future[Any], int] = {}
     limit, next_look = 0, 0.0
     finished = as_completed()
-    try:
-        while True:
-            if time.monotonic() > next_look:
-                limit, next_look = IN_FLIGHT * _threads(client), time.monotonic() + 5
-            while len(index_of) < limit and (index := next(waiting, None)) is not None:
-                # as bytes: dask would look for futures and tasks in the item
-                item = pickle.dumps(items[index], protocol=5)
-                future = client.submit(_do, work, item, key=f"{work}-{index}-{uuid.uuid4().hex[:8]}", pure=False)
-                index_of[future] = index
-                finished.add(future)
-            if not index_of:
-                return
-            future = next(finished)
-            try:
-                value = future.result()
-            except KilledWorker as error:
-                value = error
-            yield index_of.pop(future), value
-    finally:
-        client.cancel(list(index_of))
+    while True:
+        if time.monotonic() > next_look:
+            limit, next_look = IN_FLIGHT * _threads(client), time.monotonic() + 5
+        while len(index_of) < limit and (index := next(waiting, None)) is not None:
+            # as bytes: dask would look for futures and tasks in the item
+            item = pickle.dumps(items[index], protocol=5)
+            future = client.submit(_do, work, item, key=f"{work}-{index}-{uuid.uuid4().hex[:8]}", pure=False)
+            index_of[future] = index
+            finished.add(future)
+        if not index_of:
+            return
+        future = next(finished)
+        try:
+            value = future.result()
+        except KilledWorker as error:
+            value = error
+        yield index_of.pop(future), value
 
 
 class _Delivery(WorkerPlugin):

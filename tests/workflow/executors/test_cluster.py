@@ -6,13 +6,14 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("distributed", reason="dask is not installed")
 
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 
 from divseg.errors import ConfigError, DivsegError, DivsegWarning, ExtraRequired, OutputError
 from divseg.workflow.executors import Done, Lost, cluster, make_executor
@@ -124,23 +125,46 @@ def test_no_scheduler_answers(monkeypatch, silent):
             make_executor(f"dask,address={target}")
 
 
-def test_the_scheduler_ends_while_work_waits_for_workers(monkeypatch, tmp_path):
+@pytest.fixture
+def scheduler(tmp_path):
+    """A scheduler without workers: its process and its file."""
     file = tmp_path / "scheduler.json"
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--scheduler-file", file]
-    process = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", "0"], stderr=subprocess.DEVNULL)
-    try:
+    with dask_process("scheduler", "--scheduler-file", file, "--host", "127.0.0.1", "--port", "0") as process:
         jobs.wait_for(file.exists)
-        with pytest.warns(DivsegWarning, match="has no workers yet"):
-            executor = make_executor(f"dask,scheduler_file={file}")
-        monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2)
-        end = threading.Timer(1, process.kill)
-        end.start()
-        with pytest.raises(DivsegError, match="the dask scheduler has ended; start it and run again"):
-            next(executor.run(jobs.double, range(3)))
-        end.join()
+        yield process, file
+
+
+@contextmanager
+def dask_process(kind, *options, before="pass"):
+    code = f"import sys; {before}; from distributed.cli.dask_{kind} import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, options)], stderr=subprocess.DEVNULL)
+    try:
+        yield process
     finally:
         process.kill()
         process.wait()
+
+
+def test_the_scheduler_ends_while_work_waits_for_workers(monkeypatch, scheduler):
+    process, file = scheduler
+    with pytest.warns(DivsegWarning, match="has no workers yet"):
+        executor = make_executor(f"dask,scheduler_file={file}")
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2)
+    end = threading.Timer(1, process.kill)
+    end.start()
+    with pytest.raises(DivsegError, match="the dask scheduler has ended; start it and run again"):
+        next(executor.run(jobs.double, range(3)))
+    end.join()
+
+
+def test_workers_without_divseg(scheduler):
+    _, file = scheduler
+    options = ("--scheduler-file", file, "--nthreads", "1", "--no-nanny", "--no-dashboard")
+    with dask_process("worker", *options, before="sys.modules['divseg'] = None"):
+        with Client(scheduler_file=str(file)) as client:
+            client.wait_for_workers(1, timeout=60)
+        with pytest.raises(DivsegError, match="the dask workers cannot load divseg"):
+            next(make_executor(f"dask,scheduler_file={file}").run(jobs.double, range(3)))
 
 
 def test_texts_that_do_not_fit():
