@@ -25,6 +25,8 @@ class InputReport:
         Images that can be used.
     problems : list of Problem
         Files that cannot be used, and masks that do not fit.
+    n_unusable : int
+        How many of the problems are images.
     warnings : list of str
         What the user should know.
     truth : dict of str to LabelRef
@@ -33,6 +35,7 @@ class InputReport:
 
     images: ImageList
     problems: list[Problem] = field(default_factory=list)
+    n_unusable: int = 0
     warnings: list[str] = field(default_factory=list)
     truth: dict[str, LabelRef] = field(default_factory=dict)
     truth_given: bool = False
@@ -100,7 +103,7 @@ def check_inputs(
         raise InputError(
             f"{duplicates[0]}, whose results would overwrite each other{more}; rename or leave out all but one"
         )
-    report = InputReport(ImageList(refs), problems, merge_notes(notes), truth_given=truth is not None)
+    report = InputReport(ImageList(refs), problems, len(bad), merge_notes(notes), truth_given=truth is not None)
     if len(files) < len(inputs.files):
         report.warnings.append(f"{len(inputs.files) - len(files)} files among the images are taken as their masks")
     if truth is not None:

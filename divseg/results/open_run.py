@@ -16,14 +16,13 @@ import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
-from divseg.errors import DivsegWarning, InputError
+from divseg.errors import DivsegWarning, InputError, did_you_mean
 from divseg.io import PixelSize, read, read_labels
 from divseg.io.image import native
 from divseg.io.pixel_size import make_pixel_size
 from divseg.results.layout import RunLayout
 from divseg.results.marker import FORMAT
 from divseg.results.reader import TRAINING_LOG, column, read_table, read_training_log, text
-from divseg.specs import did_you_mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ import pandas as pd
 from divseg.errors import OutputError
 from divseg.io import write_csv, write_json
 from divseg.io.atomic import PART, output_error
-from divseg.results.layout import RunLayout
+from divseg.results.layout import TABLES, RunLayout
 from divseg.results.marker import FORMAT, Marker
 from divseg.results.reader import read_table
 from divseg.results.writer import StageWriter
@@ -146,7 +146,7 @@ class RunStore(RunLayout):
         """Return what is done of an image."""
         return Marker.read(self.marker(name), name)
 
-    def is_done(self, marker: Marker, stage: str, key: str) -> bool:
+    def is_done(self, marker: Marker, stage: str, key: str | None) -> bool:
         """Tell whether a stage of an image was finished with this key, and its files are there."""
         record = marker.stages.get(stage)
         return record is not None and record.key == key and all((self.folder / f).is_file() for f in record.files)
@@ -207,7 +207,7 @@ class RunStore(RunLayout):
         Parameters
         ----------
         tables : mapping of str to DataFrame
-            Of the names objects, alternatives, images, scores, summary, failures.
+            Of the names in :data:`divseg.results.layout.TABLES`.
 
         Raises
         ------
@@ -218,7 +218,7 @@ class RunStore(RunLayout):
         """
         for name, table in tables.items():
             write_csv(self.table(name), table)
-        for name in {"scores", "summary"} - tables.keys():
+        for name in set(TABLES) - tables.keys():
             try:
                 self.table(name).unlink(missing_ok=True)
             except OSError as error:

@@ -131,6 +131,7 @@ def denoise_folder(
     """
     from divseg.denoise import DivNoising
     from divseg.denoise.model_folder import fingerprint_model
+    from divseg.denoise.validation import checked_image
 
     settings, reporter = settings or DenoiseSettings(), reporter or LogReporter()
     model = Path(model)
@@ -176,8 +177,13 @@ def denoise_folder(
         },
     )
     if dry_run:
-        text, n_left_out = describe_plan(job, Path(out), options or Options(), found.lines())
-        return Result(None, len(found.images), n_left_out, text)
+        return describe_plan(
+            job,
+            Path(out),
+            options or Options(),
+            found.lines(),
+            check=lambda unit: checked_image(loaded.network.config, unit.load()),
+        )
     for line in found.lines():
         reporter.say(line)
     reporter.say(f"model: {model} ({loaded.noise.describe()})")

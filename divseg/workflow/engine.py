@@ -16,12 +16,13 @@ import pandas as pd
 from divseg.errors import ConfigError, DivsegWarning, InputError
 from divseg.io import config_hash
 from divseg.results import RunStore
+from divseg.results.writer import forget
 from divseg.versions import versions
-from divseg.workflow.executors import Done, Executor, Progress, make_executor
+from divseg.workflow.executors import Done, Executor, Lost, Progress, make_executor
 from divseg.workflow.lock import exclusive, run_lock
 from divseg.workflow.progress import LogReporter, Reporter, logged, terminable
 from divseg.workflow.stage import RunContext, RunStage, Stage, Unit, stages_to_redo
-from divseg.workflow.unit_work import Outcome, UnitWork, failure_row
+from divseg.workflow.unit_work import Outcome, UnitWork, describe_failure
 
 log = logging.getLogger("divseg")
 
@@ -75,6 +76,17 @@ class Job:
         """Hash of what is done to what: runs of one plan may share a folder."""
         names = [unit.name for unit in self.units]
         return config_hash({"command": self.command, "invocation": dict(self.invocation), "units": names})
+
+    def stages_to_redo(self, names: Sequence[str]) -> frozenset[str]:
+        """Return the stages that are done again if `names` are, the report left out.
+
+        Raises
+        ------
+        ConfigError
+            A stage that does not exist.
+        """
+        others = [name for name in names if name != "report" or self.report is None]
+        return stages_to_redo(others, [*self.before, *self.stages(None)])
 
 
 @dataclass(frozen=True)
@@ -180,20 +192,24 @@ def perform(job: Job, out: Path, options: Options | None = None, reporter: Repor
     """
     options = options or Options()
     executor = make_executor(options.executor, options.jobs)
+    redo = job.stages_to_redo(options.redo)
     store = RunStore(out, job.command)
     with run_lock(store.folder, job.plan, options.shard), logged(store.log, reporter or LogReporter()) as tell:
-        return _Engine(job, store, options, executor, tell).work()
+        return _Engine(job, store, options, executor, redo, tell).work()
 
 
 class _Engine:
     """One job on one run folder."""
 
-    def __init__(self, job: Job, store: RunStore, options: Options, executor: Executor, tell: Reporter) -> None:
-        self.job, self.store, self.options, self.executor, self.tell = job, store, options, executor, tell
+    def __init__(
+        self, job: Job, store: RunStore, options: Options, executor: Executor, redo: frozenset[str], tell: Reporter
+    ) -> None:
+        self.job, self.store, self.options = job, store, options
+        self.executor, self.redo, self.tell = executor, redo, tell
         self.failures = [dict(row) for row in job.failures]
-        self.units = list(job.units)
+        self.failed: set[str] = set()
         self.keys: dict[str, str] = {}
-        self.context = RunContext(store, list(self.units), tell, self._fail)
+        self.context = RunContext(store, list(job.units), tell, self._fail)
         self.timings: dict[str, float] = {}
         self.finished: set[str] = set()
         self.interrupted: BaseException | None = None
@@ -221,16 +237,15 @@ class _Engine:
     # --- stages of the whole run
 
     def _stages_of_the_run(self) -> None:
-        forced = stages_to_redo(
-            [n for n in self.options.redo if n in {s.name for s in self.job.before}], self.job.before
-        )
         for stage in self.job.before:
             key = stage.key(self.keys)
             if self.options.finalize:
-                outcome = self.store.read_stages().get(stage.name, {}).get("outcome", {})
+                if stage.name not in (finished := self.store.read_stages()):
+                    raise InputError(f"{self.store.folder}: stage {stage.name} is not done yet; run a shard first")
+                outcome = finished[stage.name]["outcome"]
             else:
                 with exclusive(self.store.folder, stage.name, self.tell.say):
-                    outcome = self._once(stage, key, stage.name in forced)
+                    outcome = self._once(stage, key, stage.name in self.redo)
             self.context.outcomes[stage.name] = outcome
             self.keys[stage.name] = stage.outcome_key(key, outcome)
 
@@ -261,37 +276,31 @@ class _Engine:
 
     def _units(self) -> None:
         stages = tuple(self.job.stages(self.context.outcomes))
-        redo = [name for name in self.options.redo if name != "report" or self.job.report is None]
-        forced = stages_to_redo(redo, [*self.job.before, *stages])
-        units = self.context.units
-        if self.options.shard is not None:
-            part, of = self.options.shard
-            units = units[part - 1 :: of]
+        units = self._own_units()
         if self.options.finalize or not units:
             return
         began = time.monotonic()
         tools = self.job.tools(self.store, self.context.outcomes)
-        work = UnitWork(stages, dict(self.keys), self.store.folder, self.store.command, tools, forced)
+        work = UnitWork(stages, dict(self.keys), self.store.folder, self.store.command, tools, self.redo)
         finished = skipped = 0
+
+        def listen(event: Progress) -> None:
+            self.tell.images(finished, len(units), f"{units[event.index].name}, {event.text}")
+
         self.tell.images(0, len(units), units[0].name)
-        results = self.executor.run(work, units)
+        results = self.executor.run(work, units, listen)
         try:
             for event in results:
                 unit = units[event.index]
-                if isinstance(event, Progress):
-                    self.tell.images(finished, len(units), f"{unit.name}, {event.text}")
-                    continue
                 finished += 1
                 if isinstance(event, Done):
                     self._tell_outcome(unit, event.value)
                     if event.value.failure is None:
                         self.finished.add(unit.name)
                         skipped += not event.value.done
-                else:
-                    self._note_failure(
-                        {"image": unit.name, "file": str(unit.file), "stage": "work", "error": event.error}
-                    )
-                self.tell.images(finished, len(units), unit.name)
+                elif isinstance(event, Lost):
+                    self._note_failure(unit, {"stage": "work", "error": event.error})
+                self.tell.images(finished, len(units), f"{unit.name}, finished")
         finally:
             close = getattr(results, "close", None)
             if close is not None:
@@ -306,15 +315,24 @@ class _Engine:
         if outcome.traceback:
             log.error("%s: %s", unit.name, outcome.traceback)
         if outcome.failure is not None:
-            self._note_failure(outcome.failure)
+            self._note_failure(unit, outcome.failure)
 
     def _fail(self, unit: Unit, stage: str, error: BaseException) -> None:
         self.context.units = [other for other in self.context.units if other is not unit]
-        self._note_failure(failure_row(unit, stage, error))
+        marker, failure = self.store.read_marker(unit.name), describe_failure(stage, error)
+        forget(self.store, marker, list(marker.stages), failure)
+        self._note_failure(unit, failure)
 
-    def _note_failure(self, row: dict[str, str]) -> None:
-        self.failures.append(row)
-        self.tell.say(f"failed: {row['image']}: {row['error']}")
+    def _note_failure(self, unit: Unit, failure: Mapping[str, str]) -> None:
+        self.failed.add(unit.name)
+        self.failures.append({"image": unit.name, "file": str(unit.file), **failure})
+        self.tell.say(f"failed: {unit.name}: {failure['error']}")
+
+    def _own_units(self) -> list[Unit]:
+        """Return the units that this process works on; shards part all units, those that turned out unusable too."""
+        part, of = self.options.shard or (1, 1)
+        usable = {unit.name for unit in self.context.units}
+        return [unit for unit in self.job.units[part - 1 :: of] if unit.name in usable]
 
     # --- results
 
@@ -322,19 +340,20 @@ class _Engine:
         if self.options.shard is not None:
             part, of = self.options.shard
             text = f"part {part} of {of} is done; when all are, run: divseg finalize {self.store.folder}"
-            return Result(self.store.folder, len(self.context.units[part - 1 :: of]), len(self.failures), text)
+            return Result(self.store.folder, len(self._own_units()), len(self.failures), text)
         if not all(stage.name in self.keys for stage in self.job.before):  # interrupted before any unit
             self._record(interrupted=True, timings=self._all_timings())
             return Result(self.store.folder, 0, len(self.failures))
         stages = [stage.name for stage in self.job.stages(self.context.outcomes)]
-        failed = {row["image"] for row in self.failures}
-        names = [unit.name for unit in self.context.units if unit.name not in failed and self._is_finished(unit)]
+        units = [unit for unit in self.context.units if unit.name not in self.failed]
+        names = [unit.name for unit in units if self._is_finished(unit)]
         tables = self.store.collect(names, stages)
         if self.options.finalize:
-            for unit in self.context.units:
-                if unit.name not in failed and unit.name not in names:
-                    text = "not worked on yet: run the command, or the shard that it belongs to"
-                    self._note_failure({"image": unit.name, "file": str(unit.file), "stage": "finalize", "error": text})
+            text = "not worked on yet: run the command, or the shard that it belongs to"
+            for unit in units:
+                if unit.name not in names:
+                    failure = self.store.read_marker(unit.name).failure
+                    self._note_failure(unit, failure or {"stage": "finalize", "error": text})
         tables["failures"] = pd.DataFrame(self.failures, columns=["image", "file", "stage", "error"])
         for name in ("objects", "alternatives", "scores"):
             if tables[name].columns.tolist() == ["image"]:

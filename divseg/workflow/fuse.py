@@ -165,8 +165,7 @@ def fuse_folder(
         },
     )
     if dry_run:
-        text, n_left_out = describe_plan(job, target, options or Options(), notes)
-        return Result(None, len(units), n_left_out, text)
+        return describe_plan(job, target, options or Options(), notes)
     for line in notes:
         reporter.say(line)
     return perform(job, target, options, reporter)

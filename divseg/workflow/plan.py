@@ -10,12 +10,12 @@ from statistics import fmean
 from typing import Any
 
 from divseg.errors import DivsegError
-from divseg.results import RunStore
-from divseg.workflow.engine import Job, Options
+from divseg.results import Marker, RunStore
+from divseg.workflow.engine import Job, Options, Result
 from divseg.workflow.executors import make_executor
 from divseg.workflow.progress import LogReporter
-from divseg.workflow.stage import RunContext, Unit, stages_to_redo
-from divseg.workflow.unit_work import UnitWork, failure_row
+from divseg.workflow.stage import RunContext, Unit
+from divseg.workflow.unit_work import UnitWork, describe_failure, unchanged_sources
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,11 @@ def describe_plan(
     folder: Path,
     options: Options,
     notes: Sequence[str] = (),
-    trial: Callable[[Path], Any] | None = None,
+    *,
+    check: Callable[[Any], Any] = lambda unit: None,
+    trial: Callable[[Path, Any], Any] | None = None,
     training: Callable[[RunStore], float] | None = None,
-) -> tuple[str, int]:
+) -> Result:
     """Describe what would be done; nothing is written.
 
     Parameters
@@ -64,15 +66,17 @@ def describe_plan(
         How the work would be shared out.
     notes : sequence of str
         What is known of the input.
+    check : callable, optional
+        Raises DivsegError for a unit that the work would fail on.
     trial : callable, optional
-        Does the work on the first unit in a folder that it is given, for the rates, if there is no earlier run.
+        Does the work in a folder on a unit, for the rates, if there is no earlier run: ``trial(folder, unit)``.
     training : callable, optional
         Returns the seconds that training will take, given the folder of an earlier run or of the trial.
 
     Returns
     -------
-    (str, int)
-        Lines of text, and the number of files that would be left out.
+    Result
+        Without a folder: how many units can be worked on, how many files would be left out, and the plan as text.
 
     Raises
     ------
@@ -80,54 +84,52 @@ def describe_plan(
         Wherever the job itself would refuse to begin.
     """
     make_executor(options.executor, options.jobs)
+    redo = job.stages_to_redo(options.redo)
     store = RunStore.existing(folder, job.command)
     failures = [f"{row['file']}: {row['error']}" for row in job.failures]
     units = []
     for unit in job.units:
-        error = _unreadable(unit, store)
+        error = _unusable(unit, store, check)
         if error is None:
             units.append(unit)
         else:
-            failures.append(error)
+            failures.append(f"{unit.file}: {error}")
     lines = [*notes, *(f"left out: {text}" for text in failures)]
     if not units:
-        return "\n".join([*lines, "nothing can be done"]), len(failures)
-    to_do = _to_do(job, store, units, options)
+        return Result(None, 0, len(failures), "\n".join([*lines, "nothing can be done"]))
+    to_do = _to_do(job, store, units, redo)
     for name, count in to_do.items():
         total = 1 if name in {stage.name for stage in job.before} else len(units)
         lines.append(f"{name}: {total - count} done, {count} to do")
     if any(to_do.values()):
         lines += _estimate(job, store, units, to_do, options.jobs, trial, training)
-    return "\n".join([*lines, "dry run: nothing was written"]), len(failures)
+    return Result(None, len(units), len(failures), "\n".join([*lines, "dry run: nothing was written"]))
 
 
-def _unreadable(unit: Unit, store: RunStore | None) -> str | None:
-    """Return why a unit would be left out; files that an earlier run has read are not read again."""
+def _unusable(unit: Unit, store: RunStore | None, check: Callable[[Any], Any]) -> str | None:
+    """Return why a unit would be left out; files that an earlier run has worked on are not read again."""
+    marker = Marker(unit.name) if store is None else store.read_marker(unit.name)
+    if marker.stages and marker.failure is None and len(unchanged_sources(unit, marker)) == len(unit.sources):
+        return None
     try:
-        if store is not None:
-            earlier = store.read_marker(unit.name)
-            known = {source: values.get("stat") for source, values in earlier.sources.items()}
-            if earlier.stages and all(known.get(source) == unit.stat(source) for source in unit.sources):
-                return None
+        check(unit)
         for source in unit.sources:
             unit.fingerprint(source)
     except (DivsegError, OSError) as error:
-        row = failure_row(unit, "read", error)
-        return f"{row['file']}: {row['error']}"
+        return describe_failure("check", error)["error"]
     return None
 
 
-def _to_do(job: Job, store: RunStore | None, units: Sequence[Unit], options: Options) -> dict[str, int]:
+def _to_do(job: Job, store: RunStore | None, units: Sequence[Unit], redo: frozenset[str]) -> dict[str, int]:
     """Return how many units each stage has to be done for."""
     keys: dict[str, str] = {}
     counts: dict[str, int] = {}
     context = RunContext(store, list(units), LogReporter(), lambda *_: None) if store is not None else None
-    forced = stages_to_redo([n for n in options.redo if n in {s.name for s in job.before}], job.before)
     fresh = store is None
     for stage in job.before:
         key = stage.key(keys) if not fresh else ""
         earlier = store.read_stages().get(stage.name, {}) if store is not None else {}
-        done = not fresh and stage.name not in forced and earlier.get("key") == key
+        done = not fresh and stage.name not in redo and earlier.get("key") == key
         if done and stage.recall is not None and context is not None:
             done = stage.recall(context, earlier["outcome"])
         fresh = fresh or not done
@@ -136,10 +138,9 @@ def _to_do(job: Job, store: RunStore | None, units: Sequence[Unit], options: Opt
             keys[stage.name] = stage.outcome_key(key, earlier["outcome"])
             context.outcomes[stage.name] = earlier["outcome"]
     if fresh or context is None or store is None:
-        stages_to_redo(options.redo, [*job.before, *job.stages(None)])
         return counts | dict.fromkeys([stage.name for stage in job.stages(None)], len(units))
     stages = tuple(job.stages(context.outcomes))
-    work = UnitWork(stages, keys, store.folder, job.command, redo=stages_to_redo(options.redo, [*job.before, *stages]))
+    work = UnitWork(stages, keys, store.folder, job.command, redo=redo)
     plans = [work.stages_to_do(unit, store) for unit in units]
     return counts | {stage.name: sum(stage.name in plan for plan in plans) for stage in stages}
 
@@ -150,7 +151,7 @@ def _estimate(
     units: Sequence[Unit],
     to_do: dict[str, int],
     jobs: int,
-    trial: Callable[[Path], Any] | None,
+    trial: Callable[[Path, Any], Any] | None,
     training: Callable[[RunStore], float] | None,
 ) -> list[str]:
     names = [unit.name for unit in job.units]
@@ -158,7 +159,7 @@ def _estimate(
     if rates is None and trial is not None:
         with tempfile.TemporaryDirectory(prefix="divseg_") as place:
             try:
-                trial(Path(place) / "trial")
+                trial(Path(place) / "trial", units[0])
             except DivsegError as error:
                 return [f"time and disk: not known, the first image failed ({error})"]
             rates = Rates.of(

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from divseg.config import RunConfig
 from divseg.errors import ConfigError, InputError
-from divseg.io import InputReport, check_inputs
+from divseg.io import ImageList, InputReport, check_inputs
+from divseg.metrics import Calibration
 from divseg.results import RunStore
 from divseg.results.rows import failure_rows, score_summary, summary_lines
-from divseg.workflow.check import check_settings, load_calibration
+from divseg.workflow.check import check_settings
 from divseg.workflow.choose_segmenter import asked_candidates, choice_stage
 from divseg.workflow.engine import Job, Options, Outcomes, Result, perform
 from divseg.workflow.image_stages import RunTools, image_stages
 from divseg.workflow.plan import describe_plan
 from divseg.workflow.progress import LogReporter, Reporter
 from divseg.workflow.stage import Stage
-from divseg.workflow.training import model_stage, training_seconds
+from divseg.workflow.training import check_image, model_stage, smallest_side, training_seconds
 from divseg.workflow.units import ImageUnit
 
 TRIAL_STEPS = 5
@@ -113,19 +114,27 @@ def run(
     found = check_inputs(source, axes=data.axes, channel=data.channel, truth=truth, out=folder)
     options = Options.of(jobs, executor, shard, redo, finalize)
 
-    def trial(place: Path) -> None:
-        """Do the first image after a few steps of training, to see how long things take."""
+    def trial(place: Path, unit: ImageUnit) -> None:
+        """Do an image after a few steps of training, to see how long things take."""
         short = settings_of_run.replace(train_steps=TRIAL_STEPS, train_minutes=None)
-        first = replace(found, images=found.images[:1], problems=[])
-        perform(_job(source, first, short, None if chosen is None else chosen.name, truth, model, False), place)
+        alone = replace(found, images=ImageList([unit.ref]), problems=[])
+        perform(_job(source, alone, short, None if chosen is None else chosen.name, truth, model, False), place)
 
     def seconds(store: RunStore) -> float:
         return 0.0 if model is not None else training_seconds(settings_of_run, store)
 
     job = _job(source, found, settings_of_run, None if chosen is None else chosen.name, truth, model, report)
     if dry_run:
-        text, n_left_out = describe_plan(job, folder, options, found.lines(), trial, seconds)
-        return Result(None, len(job.units) - n_left_out + len(job.failures), n_left_out, text)
+        side = smallest_side(settings_of_run, model)
+        return describe_plan(
+            job,
+            folder,
+            options,
+            found.lines(),
+            check=lambda unit: check_image(unit.load(), side),
+            trial=trial,
+            training=seconds,
+        )
     for line in found.lines():
         reporter.say(line)
     return perform(job, folder, options, reporter)
@@ -170,7 +179,7 @@ def _job(
     if segmenter is None:
         specs = asked_candidates(config.segmentation.segmenter) or []
         before.append(choice_stage(config, specs, [unit.name for unit in units]))
-    calibration = load_calibration(config.fusion.calibration, config.fusion.method)
+    calibration = None if config.fusion.calibration is None else Calibration.load(config.fusion.calibration)
 
     def name(outcomes: Outcomes | None) -> str:
         if segmenter is not None:
@@ -200,7 +209,7 @@ def _job(
         write_report(store.folder)
 
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
-        return summary_lines(tables, store.report if report else None, len(units) + len(found.problems))
+        return summary_lines(tables, store.report if report else None, len(units) + found.n_unusable)
 
     return Job(
         command="run",

@@ -109,8 +109,7 @@ def segment_folder(
         invocation={"source": absolute(source), "spec": name, "axes": axes, "channel": channel},
     )
     if dry_run:
-        text, n_left_out = describe_plan(job, Path(out), options or Options(), found.lines())
-        return Result(None, len(found.images), n_left_out, text)
+        return describe_plan(job, Path(out), options or Options(), found.lines(), check=_pixels)
     for line in found.lines():
         reporter.say(line)
     return perform(job, Path(out), options, reporter)
@@ -119,8 +118,7 @@ def segment_folder(
 def segment_image(context: UnitContext) -> None:
     """Segment one image; write its labels, objects and row of images.csv."""
     context.step("segment")
-    image = context.load()
-    pixels = check_plane(image, "divseg segment works on")
+    image, pixels = context.load(), _pixels(context)
     segment = context.tools.segment
     labels = np.asarray(segment.fit(pixels)(pixels))
     objects = object_table(labels)
@@ -128,6 +126,11 @@ def segment_image(context: UnitContext) -> None:
     context.write.labels(labels, image.pixel_size)
     area = float(objects["area"].mean()) if len(objects) else None
     context.write.row |= {**context.unit.row(), "n_objects": len(objects), "area_mean": area}
+
+
+def _pixels(unit: ImageUnit | UnitContext) -> NDArray[np.generic]:
+    """Return the pixels of an image, if it is one that can be segmented."""
+    return check_plane(unit.load(), "divseg segment works on")
 
 
 def object_table(labels: NDArray[np.integer]) -> pd.DataFrame:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divseg.config import RunConfig
-from divseg.errors import ConfigError, DivsegError, InputError
+from divseg.errors import ConfigError, DivsegError, InputError, ModelError
 from divseg.io import Image, ImageList
 from divseg.results import RunStore
 from divseg.workflow.progress import Reporter
@@ -25,25 +26,24 @@ def model_stage(units: list[ImageUnit], config: RunConfig, folder: Path | None) 
     ------
     ConfigError
         If there is no such folder.
+    ModelError
+        If it is damaged.
     """
-    from divseg.denoise.model_folder import fingerprint_model
+    from divseg.denoise.model_folder import fingerprint_model, load_parts, save_model
     from divseg.denoise.noise.choose import noise_key
 
     if folder is not None:
         if not folder.is_dir():
             raise ConfigError(f"there is no model folder {folder}")
+        parts = load_parts(folder)
 
         def take(context: RunContext) -> dict[str, Any]:
-            from divseg.denoise import DivNoising
-
-            model = DivNoising.load(folder, device=config.sampling.device)
             if folder.resolve() != context.store.model.resolve():
-                model.save(context.store.model)
-            context.reporter.say(f"model: {folder} ({model.noise.describe()})")
+                save_model(parts, context.store.model)
+            context.reporter.say(f"model: {folder} ({parts.noise.describe()})")
             return {"model": fingerprint_model(context.store.model)}
 
-        marks = {"model": fingerprint_model(folder)} if (folder / "config.json").is_file() else {}
-        return RunStage("model", take, marks, recall=_is_there)
+        return RunStage("model", take, {"model": fingerprint_model(folder)}, recall=_is_there)
 
     def train_on_images(context: RunContext) -> dict[str, Any]:
         drop_unusable(context, config)
@@ -60,11 +60,15 @@ def model_stage(units: list[ImageUnit], config: RunConfig, folder: Path | None) 
 
 
 def _is_there(context: RunContext, outcome: Mapping[str, Any]) -> bool:
-    """Tell whether the model of an earlier run is still the one that it was."""
-    from divseg.denoise.model_folder import fingerprint_model
+    """Tell whether the model of an earlier run is still the one that it was, and whole."""
+    from divseg.denoise.model_folder import fingerprint_model, load_parts
 
     folder = context.store.model
-    if not (folder / "config.json").is_file() or fingerprint_model(folder) != outcome.get("model"):
+    try:
+        load_parts(folder)
+    except ModelError:
+        return False
+    if fingerprint_model(folder) != outcome.get("model"):
         return False
     context.reporter.say(f"model: {folder}, made before")
     return True
@@ -78,10 +82,10 @@ def drop_unusable(context: RunContext, config: RunConfig) -> None:
     InputError
         If none can be.
     """
-    reason = ""
+    reason, side = "", smallest_side(config)
     for unit in list(context.units):
         try:
-            check_image(unit.load(), config)
+            check_image(unit.load(), side)
         except (DivsegError, OSError) as error:
             context.fail(unit, "read", error)
             reason = reason or str(error)
@@ -89,12 +93,20 @@ def drop_unusable(context: RunContext, config: RunConfig) -> None:
         raise InputError(f"none of the images can be used: {reason}")
 
 
-def check_image(image: Image, config: RunConfig) -> None:
-    """Raise InputError if an image cannot be denoised."""
+def smallest_side(config: RunConfig, model: str | os.PathLike[str] | None = None) -> int:
+    """Return the fewest pixels on a side of an image, for the network of a model or for that of the settings."""
+    from divseg.denoise.model_folder import load_parts
     from divseg.denoise.networks.registry import parse_network
+
+    network = parse_network(config.training.network) if model is None else load_parts(Path(model)).network.config
+    return network.smallest_side
+
+
+def check_image(image: Image, side: int) -> None:
+    """Raise InputError if an image cannot be denoised, such as one with a side of fewer than `side` pixels."""
     from divseg.denoise.validation import plane
 
-    plane(image, parse_network(config.training.network).smallest_side)
+    plane(image, side)
 
 
 def train(images: ImageList, config: RunConfig, reporter: Reporter, *, checkpoints: Path) -> DivNoising:
@@ -124,8 +136,8 @@ def train(images: ImageList, config: RunConfig, reporter: Reporter, *, checkpoin
 
 def training_seconds(config: RunConfig, store: RunStore) -> float:
     """Return how long training will take: its budget, or its steps at the rate of the model in a run folder."""
-    from divseg.denoise.divnoising import DEFAULT_MINUTES
     from divseg.denoise.model_folder import read_training
+    from divseg.denoise.training.schedule import DEFAULT_MINUTES
 
     steps, minutes = config.training.train_steps, config.training.train_minutes
     if steps is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
 import warnings
@@ -25,7 +26,7 @@ class Outcome:
     done : list of str
         Stages that were done, the skipped ones left out.
     failure : dict, optional
-        Row of failures.csv.
+        `stage` and `error` for failures.csv.
     warnings : list of str
         What the user should know.
     traceback : str
@@ -89,11 +90,14 @@ class UnitWork:
         marker = self.store.read_marker(unit.name)
         context = UnitContext(unit, self.store, marker, self.tools, tell)
         at, left, known = "read", list(self.stages), dict(marker.sources)
+        fingerprints: dict[str, str] = {}
+        keys = dict(self.upstream)
         try:
-            fingerprints = self._fingerprints(unit, marker)
-            keys = dict(self.upstream)
             while left:
                 stage = left[0]
+                at = "read"
+                for source in set(stage.reads) & set(unit.sources):
+                    fingerprints[source] = self._fingerprint(unit, marker, source)
                 at = stage.name
                 keys[stage.name] = stage.key(unit, fingerprints, keys)
                 if stage.name in self.redo or not self.store.is_done(marker, stage.name, keys[stage.name]):
@@ -107,40 +111,33 @@ class UnitWork:
         except OutputError:
             raise
         except Exception as error:
-            outcome.failure = failure_row(unit, at, error)
+            outcome.failure = describe_failure(at, error)
             if not isinstance(error, DivsegError):
                 outcome.traceback = traceback.format_exc()
-            failure = {name: outcome.failure[name] for name in ("stage", "error")}
-            forget(self.store, marker, [stage.name for stage in left], failure)
+            forget(self.store, marker, [stage.name for stage in left], outcome.failure)
         return outcome
 
     def stages_to_do(self, unit: Unit, store: RunStore | None = None) -> list[str]:
         """Return the stages that are not done with these settings and files; nothing is read or done."""
         store = store or self.store
-        every = [stage.name for stage in self.stages]
         marker = store.read_marker(unit.name)
-        try:
-            stats = {source: unit.stat(source) for source in unit.sources}
-        except OSError:
-            return every
-        if any(marker.sources.get(source, {}).get("stat") != stat for source, stat in stats.items()):
-            return every
-        fingerprints = {source: marker.sources[source]["fingerprint"] for source in stats}
+        fingerprints = {source: marker.sources[source]["fingerprint"] for source in unchanged_sources(unit, marker)}
+        changed = set(unit.sources) - fingerprints.keys()
         keys = dict(self.upstream)
+        to_do = []
         for stage in self.stages:
-            keys[stage.name] = stage.key(unit, fingerprints, keys)
-        return [name for name in every if name in self.redo or not store.is_done(marker, name, keys[name])]
+            if changed.isdisjoint(stage.reads) and keys.keys() >= set(stage.needs):
+                keys[stage.name] = stage.key(unit, fingerprints, keys)
+            if stage.name in self.redo or not store.is_done(marker, stage.name, keys.get(stage.name)):
+                to_do.append(stage.name)
+        return to_do
 
-    def _fingerprints(self, unit: Unit, marker: Marker) -> dict[str, str]:
-        """Return a hash of each input; an unchanged file is not read again."""
-        fingerprints = {}
-        for source in unit.sources:
-            stat = unit.stat(source)
-            earlier = marker.sources.get(source, {})
-            if earlier.get("stat") != stat or "fingerprint" not in earlier:
-                marker.sources[source] = {"stat": stat, "fingerprint": unit.fingerprint(source)}
-            fingerprints[source] = marker.sources[source]["fingerprint"]
-        return fingerprints
+    def _fingerprint(self, unit: Unit, marker: Marker, source: str) -> str:
+        """Return a hash of an input; an unchanged file is not read again."""
+        stat = unit.stat(source)
+        if marker.sources.get(source, {}).get("stat") != stat:
+            marker.sources[source] = {"stat": stat, "fingerprint": unit.fingerprint(source)}
+        return str(marker.sources[source]["fingerprint"])
 
     def _recall(self, stage: Stage, context: UnitContext, keys: Mapping[str, str], outcome: Outcome) -> None:
         if stage.recall is None or f"recalled {stage.name}" in context.memory:
@@ -188,9 +185,19 @@ class _caught:
                 self.outcome.warnings.append(str(warning.message))
 
 
-def failure_row(unit: Unit, stage: str, error: BaseException) -> dict[str, str]:
-    """Return the row of failures.csv for a unit: one line on what went wrong."""
+def unchanged_sources(unit: Unit, marker: Marker) -> list[str]:
+    """Return the inputs of a unit that are as they were when the unit was worked on; none is read."""
+    unchanged = []
+    for source in unit.sources:
+        with contextlib.suppress(OSError):
+            if marker.sources.get(source, {}).get("stat") == unit.stat(source):
+                unchanged.append(source)
+    return unchanged
+
+
+def describe_failure(stage: str, error: BaseException) -> dict[str, str]:
+    """Return `stage` and `error` for failures.csv: one line on what went wrong."""
     text = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, DivsegError):
         text = f"{type(error).__name__}: {text} (see run.log)"
-    return {"image": unit.name, "file": str(unit.file), "stage": stage, "error": text}
+    return {"stage": stage, "error": text}

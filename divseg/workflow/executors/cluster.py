@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from divseg.errors import ConfigError, DivsegError, DivsegWarning, ExtraRequired
-from divseg.workflow.executors import Done, Event, Listener, Lost, Work
+from divseg.workflow.executors.contract import Done, Event, Listener, Lost, Work
 from divseg.workflow.executors.environment import environment, thread_limits
 
 try:
