@@ -10,9 +10,9 @@ from divseg.config import RunConfig
 from divseg.denoise import DivNoising, TrainSettings, divnoising
 from divseg.errors import OutputError
 from divseg.workflow.progress import LogReporter
-from divseg.workflow.tasks import train_folder
+from divseg.workflow.train import train_folder
 
-CONFIG = RunConfig(train_steps=12, device="cpu", noise="gaussian,std=12")
+CONFIG = RunConfig.make(train_steps=12, device="cpu", noise="gaussian,std=12")
 
 
 class Killed(Exception):

@@ -12,11 +12,18 @@ from divseg.config import RunConfig
 from divseg.errors import DivsegWarning, InputError
 from divseg.io import write_labels
 from divseg.metrics import Calibration
-from divseg.results import RunStore
-from divseg.workflow.run import run_folder
-from divseg.workflow.tasks import calibrate_run
+from divseg.results import Marker, RunStore
+from divseg.workflow.calibrate import calibrate_run
+from divseg.workflow.run import run
 
-CONFIG = RunConfig(train_steps=40, samples=4, device="cpu", segmenter="otsu,smooth=2,min_size=20")
+CONFIG = RunConfig.make(
+    train_steps=40,
+    network="flat,filters=8,latents=8",
+    samples=4,
+    device="cpu",
+    segmenter="otsu,smooth=2,min_size=20",
+    baseline_sigmas=(1.0,),
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +31,8 @@ def calibrated(tmp_path_factory):
     """A result folder of twelve images whose objects are right in two of three cases, and its calibration."""
     folder = tmp_path_factory.mktemp("calibrated")
     store = RunStore(folder / "run")
-    store.write_run({"config": {"method": "clustering", "segmenter": "otsu", "samples": 6}})
+    sections = {"fusion": {"method": "clustering"}, "segmentation": {"segmenter": "otsu"}, "sampling": {"samples": 6}}
+    store.write_run({"config": sections})
     rng = np.random.default_rng(0)
     sites = np.kron(np.arange(1, 26).reshape(5, 5), np.ones((8, 8), int))
     sites[(np.indices(sites.shape) % 8 < 2).any(axis=0)] = 0
@@ -34,11 +42,13 @@ def calibrated(tmp_path_factory):
         real = rng.random(26) < 2 / 3
         write_labels(folder / "masks" / f"{name}.tif", np.where(real[sites], sites, 0))
         result = divseg.fuse([np.where((rng.random(26) < 0.95)[sites], sites, 0) for _ in range(6)])
-        writer = store.start(name, "key", "pixels")
+        writer = store.writer(Marker(name), "fuse")
         writer.labels(result.labels)
         writer.objects(result.objects)
-        writer.finish({"count_q05": np.quantile(result.counts, 0.05), "count_q95": np.quantile(result.counts, 0.95)})
-    store.write_tables(store.collect(names))
+        writer.row = {f"count_q{q:02}": float(np.quantile(result.counts, q / 100)) for q in (5, 95)}
+        writer.commit("key")
+    tables = store.collect(names, ["fuse"])
+    store.write_tables({name: tables[name] for name in ("images", "objects")})
     return folder, calibrate_run(folder / "run", folder / "masks", folder / "calibration.json")
 
 
@@ -54,8 +64,8 @@ def test_a_run_with_truth_gives_a_calibration(calibrated):
 
 def test_a_run_applies_it(calibrated, make_plate, tmp_path):
     images, masks = make_plate(tmp_path)
-    config = CONFIG.model_copy(update={"calibration": str(calibrated[0] / "calibration.json")})
-    done = run_folder(images, tmp_path / "out", config, truth=masks)
+    config = CONFIG.replace(calibration=str(calibrated[0] / "calibration.json"))
+    done = run(images, tmp_path / "out", config=config, truth=masks)
     assert done.n_failed == 0
     objects = pd.read_csv(tmp_path / "out" / "objects.csv")
     assert objects["confidence"].between(0, 1).all()
@@ -75,16 +85,17 @@ def test_a_run_applies_it(calibrated, make_plate, tmp_path):
 def test_another_method_is_warned_about(calibrated, make_plate, tmp_path):
     images, _ = make_plate(tmp_path, n=1)
     path = str(calibrated[0] / "calibration.json")
-    config = CONFIG.model_copy(update={"calibration": path, "method": "majority"})
-    with pytest.warns(DivsegWarning, match="made for method 'clustering'"):
-        run_folder(images, tmp_path / "out", config, dry_run=True)
+    config = CONFIG.replace(calibration=path, method="majority")
+    with pytest.warns(DivsegWarning, match="made for method 'clustering'") as told:
+        run(images, tmp_path / "out", config=config, dry_run=True)
+    assert len(told) == 1
 
 
 def test_a_missing_file_is_told_before_any_work(make_plate, tmp_path):
     images, _ = make_plate(tmp_path, n=1)
-    config = CONFIG.model_copy(update={"calibration": str(tmp_path / "none.json")})
+    config = CONFIG.replace(calibration=str(tmp_path / "none.json"))
     with pytest.raises(InputError, match=r"none\.json"):
-        run_folder(images, tmp_path / "out", config)
+        run(images, tmp_path / "out", config=config)
     assert not (tmp_path / "out").exists()
 
 

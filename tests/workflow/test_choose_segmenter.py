@@ -10,7 +10,7 @@ from scipy import ndimage as ndi
 from divseg.config import RunConfig
 from divseg.errors import ConfigError, InputError
 from divseg.workflow.choose_segmenter import _middle, asked_candidates, candidates, explained_variance, rank_segmenters
-from divseg.workflow.run import run_folder
+from divseg.workflow.run import run
 
 
 def samples(seed=0, n=4):
@@ -102,19 +102,30 @@ def test_large_images_are_judged_by_their_middle():
 
 def test_a_run_chooses_once(make_plate, tmp_path):
     images, masks = make_plate(tmp_path, n=2)
-    config = RunConfig(
-        train_steps=40, samples=3, device="cpu", segmenter="auto:otsu,smooth=1|li,smooth=2", compare=("clustering",)
+    config = RunConfig.make(
+        train_steps=40,
+        network="flat,filters=8,latents=8",
+        samples=3,
+        device="cpu",
+        segmenter="auto:otsu,smooth=1|li,smooth=2",
+        compare=("clustering",),
     )
-    done = run_folder(images, tmp_path / "out", config, truth=masks)
+    done = run(images, tmp_path / "out", config=config, truth=masks)
     assert done.n_failed == 0
     table = pd.read_csv(tmp_path / "out" / "segmenters.csv")
     assert set(table["segmenter"]) == {"otsu,smooth=1", "li,smooth=2"}
     record = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert record["segmenter_choice"]["segmenter"] == table["segmenter"][0]
-    assert record["config"]["segmenter"] == "auto:otsu,smooth=1|li,smooth=2"
+    assert record["segmenter"] == table["segmenter"][0]
+    assert record["config"]["segmentation"]["segmenter"] == "auto:otsu,smooth=1|li,smooth=2"
     said = (tmp_path / "out" / "run.log").read_text()
     assert "by the samples of 2 images" in said
-    run_folder(images, tmp_path / "out", config, truth=masks)
+    run(images, tmp_path / "out", config=config, truth=masks)
     said = (tmp_path / "out" / "run.log").read_text()
     assert "chosen before" in said
     assert "2 of 2 images were finished before" in said
+    assert said.count("by the samples of") == 1
+    run(images, tmp_path / "out", config=config.replace(segmenter="auto:li,smooth=2|otsu,smooth=1"), truth=masks)
+    said = (tmp_path / "out" / "run.log").read_text()
+    assert said.count("by the samples of") == 2
+    run(images, tmp_path / "out", config=config.replace(segmenter=record["segmenter"]), truth=masks)
+    assert (tmp_path / "out" / "run.log").read_text().count("2 of 2 images were finished before") == 3

@@ -12,8 +12,8 @@ from divseg.errors import InputError, OutputError
 from divseg.io import find_mask_sets, read_labels, write_labels
 from divseg.io.image import PixelSize
 from divseg.io.refs import read_header
+from divseg.workflow.calibrate import calibrate_run
 from divseg.workflow.fuse import fuse_folder
-from divseg.workflow.tasks import calibrate_run
 
 
 class Heard:
