@@ -98,6 +98,17 @@ class Run:
         Where the files are.
     record : dict
         What ``run.json`` holds: settings, versions, device, inputs, timings, training.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from divseg.workflow.demo import write_demo
+    >>> from divseg.workflow.segment import segment_folder
+    >>> folder = tempfile.mkdtemp()
+    >>> done = segment_folder(write_demo(folder)[0], folder + "/run", "otsu,smooth=2")
+    >>> run = open_run(folder + "/run")
+    >>> run.command, run.names, run.labels["nuclei"].shape
+    ('segment', ['nuclei'], (512, 512))
     """
 
     def __init__(self, layout: RunLayout, record: dict[str, Any]) -> None:
@@ -327,6 +338,17 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     ------
     InputError
         If the folder is not a run folder, or was written by another version or another command.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from divseg.workflow.demo import write_demo
+    >>> from divseg.workflow.segment import segment_folder
+    >>> folder = tempfile.mkdtemp()
+    >>> done = segment_folder(write_demo(folder)[0], folder + "/run", "otsu,smooth=2")
+    >>> run = open_run(folder + "/run")
+    >>> len(run.objects) == run.labels["nuclei"].max()
+    True
     """
     layout = RunLayout(Path(folder).expanduser())
     if not layout.folder.is_dir():

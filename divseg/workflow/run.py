@@ -99,12 +99,14 @@ def run(
     Examples
     --------
     >>> import tempfile
-    >>> from divseg.workflow.demo import write_demo
+    >>> from divseg.io import write_image
+    >>> from divseg.workflow.demo import demo_image
     >>> folder = tempfile.mkdtemp()
-    >>> images, masks = write_demo(folder)
-    >>> result = run(images, folder + "/run", train_steps=1000, dry_run=True)
-    >>> result.n_images
-    1
+    >>> write_image(folder + "/images/nuclei.tif", demo_image()[0][:96, :96])
+    >>> settings = {"network": "flat,filters=8,latents=8", "train_steps": 30, "samples": 2, "segmenter": "otsu,smooth=2"}
+    >>> result = run(folder + "/images", folder + "/run", report=False, **settings)
+    >>> result.n_images, result.open().labels["nuclei"].shape
+    (1, (96, 96))
     """
     settings_of_run = _config(config, settings)
     reporter = reporter or LogReporter()
