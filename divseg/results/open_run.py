@@ -347,7 +347,7 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     >>> folder = tempfile.mkdtemp()
     >>> done = segment_folder(write_demo(folder)[0], folder + "/run", "otsu,smooth=2")
     >>> run = open_run(folder + "/run")
-    >>> len(run.objects) == run.labels["nuclei"].max()
+    >>> bool(len(run.objects) == run.labels["nuclei"].max())
     True
     """
     layout = RunLayout(Path(folder).expanduser())

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from divseg.device import count_gpus
 from divseg.errors import ConfigError, DivsegWarning, InputError
 from divseg.io import config_hash
 from divseg.results import RunStore
@@ -191,7 +192,8 @@ def perform(job: Job, out: Path, options: Options | None = None, reporter: Repor
         After Ctrl-C or SIGTERM, when the tables of what is finished are written.
     """
     options = options or Options()
-    executor = make_executor(options.executor, options.jobs)
+    gpus = count_gpus() if options.executor == "processes" else 0
+    executor = make_executor(options.executor, options.jobs, gpus)
     redo = job.stages_to_redo(options.redo)
     store = RunStore(out, job.command)
     with run_lock(store.folder, job.plan, options.shard), logged(store.log, reporter or LogReporter()) as tell:
