@@ -103,8 +103,8 @@ def run(
     >>> from divseg.workflow.demo import demo_image
     >>> folder = tempfile.mkdtemp()
     >>> write_image(folder + "/images/nuclei.tif", demo_image()[0][:96, :96])
-    >>> settings = {"network": "flat,filters=8,latents=8", "train_steps": 30, "samples": 2, "segmenter": "otsu,smooth=2"}
-    >>> result = run(folder + "/images", folder + "/run", report=False, **settings)
+    >>> quick = {"network": "flat,filters=8,latents=8", "train_steps": 30, "samples": 2}
+    >>> result = run(folder + "/images", folder + "/run", report=False, segmenter="otsu,smooth=2", **quick)
     >>> result.n_images, result.open().labels["nuclei"].shape
     (1, (96, 96))
     """
