@@ -79,4 +79,4 @@ class Show:
         if self._bars is not None:
             self._bar("images", done, total, now)
         else:
-            self.say(f"image {min(done + 1, total)} of {total}: {now}")
+            self.say(f"{done} of {total} images done; {now}")

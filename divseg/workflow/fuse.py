@@ -26,6 +26,7 @@ from divseg.workflow.plan import describe_plan
 from divseg.workflow.progress import LogReporter, Reporter
 from divseg.workflow.run import absolute, default_out
 from divseg.workflow.stage import Stage, UnitContext
+from divseg.workflow.unit_work import describe_failure
 from divseg.workflow.units import MaskUnit
 
 if TYPE_CHECKING:
@@ -123,7 +124,13 @@ def fuse_folder(
             notes.append(f"note: no ground truth for {len(pairing.missing)} images ({', '.join(pairing.missing[:3])})")
         failures += [_row(Path(problem.file).stem, problem, "truth") for problem in pairing.problems]
     tools = FuseTools(method, objective, existence, seed, known, bool(found.raters))
-    units = [MaskUnit(masks, pairs.get(masks.name), {"weights": by_weight.of(masks)}) for masks in found.sets]
+    units = []
+    for masks in found.sets:
+        try:
+            units.append(MaskUnit(masks, pairs.get(masks.name), {"weights": by_weight.of(masks)}))
+        except InputError as error:
+            file = str(masks.files[0])
+            failures.append({"image": masks.name, "file": file, **describe_failure("check", error)})
     choice = {"method": method, "objective": objective, "existence": existence, "seed": seed}
     n_sets = len(found.sets) + len(found.problems)
 
@@ -177,7 +184,7 @@ def fuse_stages(tools: FuseTools, truth: bool) -> list[Stage]:
     choice = {"method": tools.method, "objective": tools.objective, "existence": tools.existence, "seed": tools.seed}
     stages = [
         Stage("read", read_masks, reads=("masks",), recall=recall_masks),
-        Stage("fuse", fuse_masks, {**choice, "calibration": calibration}, needs=("read",)),
+        Stage("fuse", fuse_masks, {**choice, "calibration": calibration}, needs=("read",), unit_settings=("weights",)),
     ]
     if truth:
         stages.append(Stage("score", score_masks, {"method": tools.method}, needs=("read", "fuse"), reads=("truth",)))

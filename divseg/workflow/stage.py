@@ -66,6 +66,8 @@ class Stage:
         Stages whose results it reads, of the whole run too.
     reads : tuple of str
         Inputs of the unit that it reads.
+    unit_settings : tuple of str
+        Settings of the unit's own that its results depend on.
     recall : callable, optional
         Brings into memory what later stages need of it, if it was done before; False if that cannot be done, and the
         stage is then done again.
@@ -78,6 +80,7 @@ class Stage:
     settings: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    unit_settings: tuple[str, ...] = ()
     recall: Callable[[UnitContext], bool] | None = None
     version: int = 1
 
@@ -87,7 +90,7 @@ class Stage:
             {
                 "stage": [self.name, self.version, versions()["divseg"]],
                 "settings": dict(self.settings),
-                "unit": dict(unit.settings),
+                "unit": {name: unit.settings[name] for name in self.unit_settings},
                 "inputs": {source: fingerprints.get(source) for source in self.reads},
                 "upstream": {name: upstream[name] for name in self.needs},
             }

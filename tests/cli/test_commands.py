@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -7,7 +8,8 @@ import time
 import pytest
 import tifffile
 
-QUICK = ["--train-steps", "30", "--samples", "3", "--device", "cpu"]
+NETWORK = ["--network", "flat,filters=8,latents=8"]
+QUICK = ["--train-steps", "30", "--samples", "3", "--device", "cpu", *NETWORK]
 
 
 def divseg(*words, cwd=None):
@@ -30,13 +32,14 @@ def test_help_and_version():
 def test_run_evaluate_report_train_info(plate, tmp_path):
     images, masks = plate
     config = tmp_path / "run.toml"
-    config.write_text('segmenter = "otsu,smooth=2"\nsamples = 9\n')
+    config.write_text('[segmentation]\nsegmenter = "otsu,smooth=2"\n[sampling]\nsamples = 9\n')
     out = tmp_path / "out"
     done = divseg("run", images, "--out", out, "--truth", masks, "--config", config, *QUICK)
     assert done.returncode == 0, done.stderr
     assert "consensus clustering" in done.stdout
     assert "report:" in done.stdout
-    assert "image 1 of 2" in done.stderr
+    assert "0 of 2 images done; cell0, denoise" in done.stderr
+    assert "2 of 2 images done; cell1, finished" in done.stderr
     assert "loss" in done.stderr
     assert tifffile.imread(out / "labels" / "cell0.tif").shape == (72, 80)
 
@@ -52,7 +55,11 @@ def test_run_evaluate_report_train_info(plate, tmp_path):
     assert '"steps": 30' in divseg("info", out / "model").stdout
     assert '"torch"' in divseg("info").stdout
 
-    trained = divseg("train", images, "--out", tmp_path / "model", "--train-steps", "20")
+    plan = divseg("run", images, "--out", out, "--truth", masks, "--config", config, *QUICK, "--dry-run")
+    assert plan.returncode == 0, plan.stderr
+    assert "score: 2 done, 0 to do" in plan.stdout
+
+    trained = divseg("train", images, "--out", tmp_path / "model", "--train-steps", "20", *NETWORK)
     assert trained.returncode == 0, trained.stderr
     assert (tmp_path / "model" / "weights.pt").is_file()
 
@@ -66,7 +73,12 @@ def test_run_evaluate_report_train_info(plate, tmp_path):
         (["run", "{images}", "--samples", "0"], "samples=0"),
         (["run", "{images}", "--config", "{tmp}/none.toml"], "none.toml"),
         (["run", "{images}", "--device", "quantum", "--out", "{tmp}/o"], "quantum"),
-        (["run", "{images}", "--model", "{tmp}"], "config.json"),
+        (["run", "{images}", "--model", "{tmp}", "--out", "{tmp}/o"], "config.json"),
+        (["run", "{images}", "--shard", "4/3", "--out", "{tmp}/o"], "--shard 4/3"),
+        (["run", "{images}", "--redo", "fuze", "--out", "{tmp}/o"], "did you mean 'fuse'"),
+        (["run", "{images}", "--executor", "slurm", "--out", "{tmp}/o"], "unknown executor 'slurm'"),
+        (["denoise", "{images}", "--model", "{tmp}", "--out", "{tmp}/o"], "config.json"),
+        (["finalize", "{tmp}"], "run.json"),
         (["evaluate", "{images}", "nowhere"], "nowhere"),
         (["report", "{tmp}"], "run.json"),
         (["info", "{tmp}"], "config.json"),
@@ -81,6 +93,7 @@ def test_wrong_use_is_one_line_and_code_2(words, message, plate, tmp_path):
     assert last.startswith("divseg: ")
     assert message in last
     assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 def test_some_failed_is_code_1(plate, tmp_path):
@@ -89,8 +102,16 @@ def test_some_failed_is_code_1(plate, tmp_path):
     for path in plate[0].iterdir():
         (images / path.name).symlink_to(path)
     (images / "bad.tif").write_text("no image")
-    done = divseg("run", images, "--out", tmp_path / "out", *QUICK)
+    words = ["run", images, "--out", tmp_path / "out", *QUICK, "--segmenter", "otsu,smooth=2"]
+    plan = divseg(*words, "--dry-run")
+    assert plan.returncode == 1, plan.stderr
+    assert "bad.tif" in plan.stdout
+    assert not (tmp_path / "out").exists()
+    parts = [divseg(*words, "--shard", f"{part}/2") for part in (1, 2)]
+    assert [done.returncode for done in parts] == [1, 1], "each part knows of the file that cannot be read"
+    done = divseg("finalize", tmp_path / "out")
     assert done.returncode == 1, done.stderr
+    assert "2 of 3 images done" in done.stdout
     assert "bad" in (tmp_path / "out" / "failures.csv").read_text()
 
 
@@ -99,7 +120,8 @@ def heed_ctrl_c():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals work differently on Windows")
-def test_ctrl_c_is_code_130(plate, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_code_after_ctrl_c_and_after_a_request_to_end(plate, tmp_path, number, code):
     words = ["run", str(plate[0]), "--out", str(tmp_path / "out"), "--train-minutes", "5", "--device", "cpu"]
     command = [sys.executable, "-m", "divseg", *words]
     # a test run in the background may have inherited that Ctrl-C is ignored
@@ -109,10 +131,11 @@ def test_ctrl_c_is_code_130(plate, tmp_path):
                 if line.startswith("training "):
                     break
             time.sleep(1.0)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             rest = process.communicate(timeout=60)[1]
         finally:
             process.kill()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "interrupted" in rest
     assert "Traceback" not in rest
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["interrupted"]

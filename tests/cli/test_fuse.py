@@ -37,7 +37,7 @@ def test_fuse_with_weights_and_truth(raters, tmp_path):
     assert light.exit_code == 0
     assert light.stderr == ""
     assert read_labels(tmp_path / "light" / "labels" / "one.tif").max() == 1
-    assert json.loads((tmp_path / "light" / "run.json").read_text())["config"]["weights"] == [5, 1, 1]
+    assert json.loads((tmp_path / "light" / "run.json").read_text())["config"]["data"]["weights"] == [5, 1, 1]
 
 
 def test_fuse_exit_codes(raters, tmp_path):

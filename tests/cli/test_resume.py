@@ -1,4 +1,4 @@
-"""`divseg train --resume`: the words on the command line reach the training."""
+"""`divseg train` goes on by itself from a checkpoint of the same training."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from divseg.errors import OutputError
 from divseg.workflow.progress import LogReporter
 from divseg.workflow.train import train_folder
 
-CONFIG = RunConfig.make(train_steps=12, device="cpu", noise="gaussian,std=12")
+CONFIG = RunConfig.make(train_steps=12, device="cpu", noise="gaussian,std=12", network="flat,filters=4,latents=4")
 
 
 class Killed(Exception):
@@ -33,8 +33,10 @@ def test_train_is_cut_off_and_goes_on(make_plate, tmp_path, monkeypatch):
     with pytest.raises(Killed):
         train_folder(images, out, CONFIG, reporter=Killer())
     assert sorted(p.name for p in out.iterdir()) == ["checkpoint.pt", "training.jsonl"]
-    words = ["train", str(images), "--out", str(out), "--train-steps", "12", "--device", "cpu", "--resume", "-q"]
-    done = CliRunner().invoke(app, [*words, "--noise", "gaussian,std=12"], catch_exceptions=False)
+    words = ["train", str(images), "--out", str(out), "--train-steps", "12", "--device", "cpu", "-q"]
+    done = CliRunner().invoke(
+        app, [*words, "--noise", CONFIG.noise.noise, "--network", CONFIG.training.network], catch_exceptions=False
+    )
     assert done.exit_code == 0, done.output
     model = DivNoising.load(out, device="cpu")
     assert model.training["steps"] == 12

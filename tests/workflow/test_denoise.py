@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from divseg.denoise import FlatConfig, TrainSettings
 from divseg.errors import ConfigError, ModelError, OutputError
 from divseg.io import read
 from divseg.workflow.denoise import DenoiseSettings, denoise_folder, sample_numbers
+from divseg.workflow.engine import Options
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +46,14 @@ def test_what_is_asked_for_is_what_the_model_gives(plate, folder, tmp_path):
     table = pd.read_csv(result.out / "images.csv")
     assert table["image"].tolist() == ["cell0", "cell1"]
     assert (table["n_samples"] == 6).all()
-    assert table["sd_mean"].iloc[0] == pytest.approx(found.std.mean(), rel=1e-3)
+    assert table["std_mean"].iloc[0] == pytest.approx(found.std.mean(), rel=1e-3)
     record = json.loads((result.out / "run.json").read_text())
     assert record["command"] == "denoise"
     assert record["config"]["keep"] == [4, 1]
 
 
 def test_finished_images_are_skipped_and_bad_ones_stop_nothing(plate, folder, tmp_path):
-    images = tmp_path / "images"
-    images.mkdir()
-    for file in plate.iterdir():
-        (images / file.name).write_bytes(file.read_bytes())
+    images = shutil.copytree(plate, tmp_path / "images")
     tifffile.imwrite(images / "holes.tif", np.full((72, 80), np.nan, np.float32))
     (images / "broken.tif").write_bytes(b"II*\0 no image")
     how = DenoiseSettings(samples=2)
@@ -76,8 +75,26 @@ def test_wrong_use(plate, folder, tmp_path):
         denoise_folder(plate, tmp_path / "none", tmp_path / "out")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("x")
-    with pytest.raises(OutputError, match="not empty"):
-        denoise_folder(plate, folder, tmp_path / "full", device="cpu")
+    for dry_run in (False, True):
+        with pytest.raises(OutputError, match="not empty"):
+            denoise_folder(plate, folder, tmp_path / "full", device="cpu", dry_run=dry_run)
+    with pytest.raises(ConfigError, match="unknown stage 'segment' to redo"):
+        denoise_folder(plate, folder, tmp_path / "out", device="cpu", options=Options(redo=("segment",)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_tells_the_plan_and_writes_nothing(plate, folder, tmp_path):
+    images = shutil.copytree(plate, tmp_path / "images")
+    tifffile.imwrite(images / "holes.tif", np.full((72, 80), np.nan, np.float32))
+    plan = denoise_folder(images, folder, tmp_path / "out", device="cpu", dry_run=True)
+    assert (plan.out, plan.n_images, plan.n_failed) == (None, 2, 1)
+    assert "holes.tif" in plan.text
+    assert "denoise: 0 done, 2 to do" in plan.text
+    assert not (tmp_path / "out").exists()
+    done = denoise_folder(images, folder, tmp_path / "out", device="cpu")
+    assert (done.n_images, done.n_failed) == (plan.n_images, plan.n_failed)
+    plan = denoise_folder(images, folder, tmp_path / "out", device="cpu", dry_run=True)
+    assert "denoise: 2 done, 0 to do" in plan.text
 
 
 @pytest.mark.parametrize(
@@ -86,8 +103,8 @@ def test_wrong_use(plate, folder, tmp_path):
         ({"samples": 0}, "samples=0"),
         ({"keep": (-1,)}, "counted from 0"),
         ({"interval": 90}, "between 0 and 1"),
-        ({"interval": 0.9, "augment": True}, "leave augment off"),
-        ({"mode": True, "augment": True}, "leave augment off"),
+        ({"interval": 0.9, "tta": True}, "leave tta off"),
+        ({"mode": True, "tta": True}, "leave tta off"),
         ({"interval": 0.9, "samples": 1}, "at least 2"),
     ],
 )

@@ -8,11 +8,13 @@ import pytest
 import tifffile
 
 from divseg import fuse
-from divseg.errors import InputError, OutputError
+from divseg.errors import DivsegError, DivsegWarning, InputError, OutputError
 from divseg.io import find_mask_sets, read_labels, write_labels
 from divseg.io.image import PixelSize
 from divseg.io.refs import read_header
+from divseg.results import RunStore
 from divseg.workflow.calibrate import calibrate_run
+from divseg.workflow.engine import Options
 from divseg.workflow.fuse import fuse_folder
 
 
@@ -112,7 +114,7 @@ def test_raters(raters, tmp_path):
     record = json.loads((result.out / "run.json").read_text())
     assert record["command"] == "fuse"
     assert record["raters"] == list(RATERS)
-    assert record["config"]["method"] == "clustering"
+    assert record["config"]["fusion"]["method"] == "clustering"
     assert [len(row["files"]) for row in record["inputs"]] == [3, 3]
     assert record["versions"]["numpy"] == np.__version__
 
@@ -213,6 +215,11 @@ def test_truth_that_does_not_fit_is_a_failure_and_the_image_is_fused(raters, tmp
     result = fuse_folder(raters, tmp_path / "o", truth=tmp_path / "truth")
     assert (result.n_images, result.n_failed) == (2, 1)
     assert pd.read_csv(result.out / "failures.csv")["stage"].tolist() == ["truth"]
+    write_labels(tmp_path / "truth" / "im1_mask.tif", cells(0, miss=0, jitter=0))
+    tifffile.imwrite(tmp_path / "truth" / "im1_mask.tif", np.full((40, 40), -1, np.int16))
+    result = fuse_folder(raters, tmp_path / "o", truth=tmp_path / "truth")
+    assert (result.n_images, result.n_failed) == (1, 1)
+    assert (result.out / "labels" / "im1.tif").is_file(), "the truth says nothing of the label images"
 
 
 def test_again_skips_what_is_finished(raters, tmp_path):
@@ -228,7 +235,23 @@ def test_again_skips_what_is_finished(raters, tmp_path):
     assert (tmp_path / "o" / "objects.csv").read_text() == before
     write_labels(raters / "r2" / "im1.tif", cells(77, miss=0))
     assert "1 of 2 images were finished before" in again()
+    read = [path.stat().st_mtime_ns for path in (tmp_path / "o" / "stacks").iterdir()]
     assert "finished before" not in again(weights=[1, 1, 2])
+    assert [path.stat().st_mtime_ns for path in (tmp_path / "o" / "stacks").iterdir()] == read
+
+
+def test_a_dry_run_tells_the_plan_and_writes_nothing(raters, tmp_path):
+    write_labels(raters / "r1" / "im2.tif", cells(1))
+    tifffile.imwrite(raters / "r1" / "im2.tif", np.full((40, 40), -1, np.int16))
+    plan = fuse_folder(raters, tmp_path / "o", dry_run=True)
+    assert (plan.out, plan.n_images, plan.n_failed) == (None, 2, 1)
+    assert "negative" in plan.text
+    assert "fuse: 0 done, 2 to do" in plan.text
+    assert not (tmp_path / "o").exists()
+    fuse_folder(raters, tmp_path / "o")
+    plan = fuse_folder(raters, tmp_path / "o", method="majority", dry_run=True)
+    assert "read: 2 done, 0 to do" in plan.text
+    assert "fuse: 0 done, 2 to do" in plan.text
 
 
 def test_truth_and_results_inside_the_folder_are_no_raters(raters):
@@ -240,15 +263,14 @@ def test_truth_and_results_inside_the_folder_are_no_raters(raters):
 
 
 def test_the_folder_of_another_run_is_left_alone(raters, tmp_path):
-    (tmp_path / "o").mkdir()
-    (tmp_path / "o" / "run.json").write_text('{"divseg_run": 1, "config": {}}')
-    with pytest.raises(OutputError, match="results of divseg run"):
-        fuse_folder(raters, tmp_path / "o")
+    RunStore(tmp_path / "o", "run")
+    for dry_run in (False, True):
+        with pytest.raises(OutputError, match="results of divseg run"):
+            fuse_folder(raters, tmp_path / "o", dry_run=dry_run)
 
 
 def test_the_other_commands_leave_its_folder_alone(raters, tmp_path):
     from divseg.report import write_report
-    from divseg.results import RunStore
 
     fuse_folder(raters, tmp_path / "o")
     before = (tmp_path / "o" / "run.json").read_text()
@@ -281,12 +303,16 @@ def test_files_beside_the_raters_are_noted(raters, tmp_path):
         ({"layout": "stacks"}, "so there are no stacks"),
         ({"ndim": 4}, "ndim=4"),
         ({"truth": "nowhere"}, "nowhere"),
+        ({"calibration": "none.json"}, "none.json"),
+        ({"options": Options(redo=("fuze",))}, "did you mean 'fuse'"),
     ],
 )
-def test_wrong_use_is_told_before_any_work(raters, tmp_path, options, words):
-    with pytest.raises(InputError, match=words) as caught:
-        fuse_folder(raters, tmp_path / "o", **options)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_wrong_use_is_told_before_any_work(raters, tmp_path, options, words, dry_run):
+    with pytest.raises(DivsegError, match=words) as caught:
+        fuse_folder(raters, tmp_path / "o", dry_run=dry_run, **options)
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "o").exists()
 
 
 def test_tables_of_weights_are_checked(raters, tmp_path):
@@ -311,11 +337,16 @@ def test_weights_of_planes_that_fit_some_images(tmp_path):
     tifffile.imwrite(stacks / "im2.tif", np.stack(masks_of(2, 5)), photometric="minisblack")
     result = fuse_folder(stacks, weights=[1, 2, 4])
     assert_fused(result, weights=[1, 2, 4])
+    assert (result.n_images, result.n_failed) == (2, 1)
     assert "3 weights for 5 label images" in pd.read_csv(result.out / "failures.csv")["error"][0]
 
 
 def test_folders_without_a_layout(tmp_path):
-    for folder, words in {"none": "no such folder", "empty": "no label images", "flat": "label images are 2-D"}.items():
+    for folder, words in {
+        "none": "no such file or folder",
+        "empty": "no label images",
+        "flat": "label images are 2-D",
+    }.items():
         if folder != "none":
             (tmp_path / folder).mkdir()
         if folder == "flat":
@@ -324,7 +355,7 @@ def test_folders_without_a_layout(tmp_path):
             fuse_folder(tmp_path / folder)
     write_labels(tmp_path / "twice" / "a" / "x.tif", cells(0))
     tifffile.imwrite(tmp_path / "twice" / "a" / "x.tiff", cells(0))
-    with pytest.raises(InputError, match="two label images of one name"):
+    with pytest.raises(InputError, match="two label images with the same name"):
         fuse_folder(tmp_path / "twice")
 
 
@@ -361,8 +392,8 @@ def test_a_calibration_from_one_folder_serves_another(tmp_path):
     objects = pd.read_csv(result.out / "objects.csv")
     pd.testing.assert_frame_equal(objects.drop(columns="image"), made.apply(plain.drop(columns="image")))
     assert json.loads((result.out / "run.json").read_text())["calibration"]["n_images"] == 8
-    fuse_folder(tmp_path / "masks", tmp_path / "other", method="majority", **options)
-    assert "was made for method 'clustering', not for 'majority'" in heard.text()
+    with pytest.warns(DivsegWarning, match="made for method 'clustering' but this run fuses by 'majority'"):
+        fuse_folder(tmp_path / "masks", tmp_path / "other", method="majority", **options)
     fuse_folder(tmp_path / "masks", **options)
     assert "8 of 8 images were finished before" in heard.text()
     with pytest.raises(InputError, match=r"cannot read the calibration .*none\.json"):
