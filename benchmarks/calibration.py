@@ -18,8 +18,9 @@ import pandas as pd
 
 from benchmarks.record import write_result
 from divseg.metrics import reliability_curve, to_markdown
-from divseg.metrics.calibrator import Outcome, assess, fit_outcomes
-from divseg.workflow.tasks import run_outcomes
+from divseg.metrics.calibrator import Outcome, fit_outcomes, measure_calibration
+from divseg.results.open_run import open_run
+from divseg.workflow.calibrate import run_outcomes
 
 MEASURES = {
     "d_ece": "D-ECE (10 bins)",
@@ -37,7 +38,7 @@ def halves(outcomes: list[Outcome], splits: int, method: str) -> tuple[pd.DataFr
         order = rng.permutation(len(outcomes))
         fit, test = ([outcomes[i] for i in half] for half in np.array_split(order, 2))
         calibration = fit_outcomes(fit, method=method)
-        rows.append(assess(calibration, test))
+        rows.append(measure_calibration([(calibration, o) for o in test]))
         seen += [np.stack([o.existence, calibration.confidence(o.score), o.hit]) for o in test]
     return pd.DataFrame(rows), seen
 
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--name", default="calibration")
     a = parser.parse_args()
-    outcomes = run_outcomes(a.run, a.masks)
+    outcomes = run_outcomes(open_run(a.run), a.masks)
     table, seen = halves(outcomes, a.splits, "as the run")
     lines = ["| on the images left out | before | after | after, worst to best split |", "| --- | --- | --- | --- |"]
     for key, title in MEASURES.items():

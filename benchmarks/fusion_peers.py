@@ -29,10 +29,10 @@ LEAST_SHARE = 0.05
 
 def align(masks: Iterable[Labels]) -> list[NDArray[np.uint16]]:
     """Give objects of different samples that are the same object the same label."""
+    from divseg.consensus import LabelStack
     from divseg.consensus.clustering import cluster_objects
-    from divseg.consensus.samples import read_stack
 
-    stack = read_stack(masks)
+    stack = LabelStack.of(masks)
     cluster = cluster_objects(stack)
     frequent = np.bincount(cluster) >= LEAST_SHARE * stack.n_samples
     name = np.where(frequent, np.cumsum(frequent), 0)[cluster].astype(np.uint16)

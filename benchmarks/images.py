@@ -88,9 +88,9 @@ class Images:
         if kind == "map":
             import torch
 
-            from divseg.denoise.sampling.modes import seek_mode
+            from divseg.denoise.sampling.estimates import map_estimate
 
-            return seek_mode(torch.from_numpy(np.array(self.samples))[:, None])[0].numpy()
+            return map_estimate(torch.from_numpy(np.array(self.samples))[:, None])[0].numpy()
         if kind in SMOOTHINGS:
             return SMOOTHINGS[kind](self.picture.noisy, values[0], self.noise)
         if kind == "advised":  # a denoiser with advised settings, by name

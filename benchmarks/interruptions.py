@@ -1,10 +1,10 @@
-"""Does a run that is killed again and again end with the results of one that is left alone?
+"""A run that is killed again and again against one that is left alone.
 
     python -m benchmarks.interruptions [--kills 20] [--seed 0]
 
 A small run (training included, two worker processes) is done once undisturbed, and then with ``kill -9`` at random
-moments: in training, inside an image, and to a worker while the run goes on. After each kill of the run the same command is
-given again. All outputs but clocks must be the same bytes.
+moments: in training, inside an image, and to a worker while the run goes on. After each kill of the run the same
+command is given again. All outputs but clocks must be the same bytes.
 """
 
 from __future__ import annotations

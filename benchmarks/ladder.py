@@ -1,7 +1,7 @@
-"""Does a ladder of latents denoise better? PSNR against the flat network after equal training time.
+"""Does a hierarchical network denoise better? PSNR against the flat network after equal training time.
 
     DIVSEG_DATA=... python -m benchmarks.ladder [--minutes 3] [--threads 1] [--record]
-        [--sets dsb2018_fluo-n20 ...] [--networks "flat,filters=16" ladder ...]
+        [--sets dsb2018_fluo-n20 ...] [--networks "flat,filters=16" hierarchical ...]
 
 Networks are named as for ``divseg run --network``. All are trained by the same loop on the same crops with the same
 settings: the noise is known if it is simulated, and held at the photon-transfer estimate if it is real, so only
@@ -24,7 +24,8 @@ from torch import nn
 from benchmarks.images import Images
 from benchmarks.record import write_result
 from benchmarks.sets import Picture, evenly, known_noise, load_set, psnr, split_name
-from divseg import DivNoising
+from divseg import DivNoising, DivsegError
+from divseg.denoise.model_folder import ModelParts
 from divseg.denoise.networks.base import LAYOUT, LatentNet
 from divseg.denoise.networks.registry import build_network, parse_network
 from divseg.denoise.noise import photon_transfer
@@ -34,7 +35,6 @@ from divseg.denoise.training.likelihood import choose_likelihood
 from divseg.denoise.training.schedule import Budget
 from divseg.denoise.training.settings import TrainSettings
 from divseg.denoise.training.trainer import Trainer
-from divseg.errors import ConfigError
 
 SETS = {
     "dsb2018_fluo-n10": 12,
@@ -67,19 +67,19 @@ def build(kind: str) -> LatentNet:
     """Return a network by its name and settings."""
     try:
         return build_network(parse_network(kind))
-    except ConfigError as error:
+    except DivsegError as error:
         raise SystemExit(str(error)) from error
 
 
 def train(kind: str, pictures: list[Picture], noise: str, seed: int, a: argparse.Namespace) -> Trainer:
-    """Train a flat network or a ladder, and return the trainer with what it made."""
+    """Train a network, and return the trainer with what it made."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(kind)
-        network.initialise()
+        network.initialize()
     settings = TrainSettings(precision=a.precision, patch=a.patch, batch=a.batch)
     data = TrainingData([p.noisy for p in pictures], settings.patch, network.config.stride)
-    model = choose_likelihood(noise, lambda c: photon_transfer([im[c] for im in data.images]), data.intensity.sd)
+    model = choose_likelihood(noise, lambda c: photon_transfer([im[c] for im in data.images]), data.normalization.std)
     trainer = Trainer(
         network,
         model,
@@ -95,8 +95,7 @@ def train(kind: str, pictures: list[Picture], noise: str, seed: int, a: argparse
 
 def score(trainer: Trainer, pictures: list[Picture], samples: int, seed: int) -> dict[str, float]:
     """Mean PSNR of the mean of the samples and of single samples."""
-    mean, sd = trainer.data.intensity.plain
-    model = DivNoising(trainer.network, trainer.noise, mean, sd, device="cpu")
+    model = DivNoising(ModelParts(trainer.network, trainer.noise, trainer.data.normalization), device="cpu")
     rows = []
     for picture in pictures:
         images = Images(picture, lambda p=picture: model.draw(p.noisy, range(samples), seed=seed))
@@ -108,7 +107,7 @@ def score(trainer: Trainer, pictures: list[Picture], samples: int, seed: int) ->
 
 def level_kl(trainer: Trainer) -> list[float]:
     """KL of each latent grid in nats per pixel on the validation crops, finest first."""
-    x, eps = trainer._check
+    x, eps = trainer._validation_crops
     with torch.no_grad():
         terms = trainer._terms(x, eps)
     share = (terms.per_latent / terms.pixels_per_latent).mean(0)
@@ -132,14 +131,14 @@ def cost(network: LatentNet) -> dict[str, float]:
     hooks = [m.register_forward_hook(count) for m in convolutions]
     shared = network.encode(x)
     once, counted[0] = counted[0], 0.0
-    network.render(network.latents(shared, network.noise_for(x, generator))[0])
+    network.decode(network.latents(shared, network.noise_for(x, generator))[0])
     for hook in hooks:
         hook.remove()
     seconds = []
     for _ in range(6):
         began = time.perf_counter()
         eps = network.noise_for(x.expand(TIMED_BATCH, -1, -1, -1), generator)
-        network.render(network.latents(shared, [e.contiguous(memory_format=LAYOUT[2]) for e in eps])[0])
+        network.decode(network.latents(shared, [e.contiguous(memory_format=LAYOUT[2]) for e in eps])[0])
         seconds.append(time.perf_counter() - began)
     each = min(seconds[1:]) / TIMED_BATCH / (TIMED_SIDE**2 / 1e6)
     parameters = sum(p.numel() for p in network.parameters())
@@ -226,7 +225,7 @@ def command(a: argparse.Namespace) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
-    parser.add_argument("--networks", nargs="+", default=["flat,filters=16", "ladder"])
+    parser.add_argument("--networks", nargs="+", default=["flat,filters=16", "hierarchical"])
     parser.add_argument("--patch", type=int, default=TrainSettings.patch, help="side of the crops in pixels")
     parser.add_argument("--batch", type=int, default=TrainSettings.batch, help="crops a step")
     parser.add_argument("--minutes", type=float, default=3.0)
@@ -247,7 +246,7 @@ def main() -> None:
     rows = [row for job in a.sets for row in compare(job, a.networks, a)]
     body = "\n\n".join([explained(a), table(rows, a.networks, a.sets), costs(a.networks)])
     if a.record:
-        write_result("ladder", "A ladder of latents against the flat network", command(a), body)
+        write_result("ladder", "Hierarchical against flat network", command(a), body)
     else:
         print(body)
 

@@ -22,8 +22,7 @@ import torch
 from scipy import ndimage as ndi
 
 from benchmarks.record import data_root, write_result
-from divseg import DivNoising, noise
-from divseg.errors import DivsegWarning
+from divseg import DivNoising, DivsegWarning, noise
 
 GAIN, OFFSET, READ = 2.0, 100.0, 4.0
 PHOTONS, BACKGROUND = 0.2, 0.5
@@ -86,7 +85,7 @@ def convallaria() -> list[str]:
     model, seconds = timed(noise.measure, frame)
     naive = noise.photon_transfer([frame.astype(np.float32)])
     b, naive_b = -model.b / model.a, -naive.b / naive.a
-    x, y = model.evidence.correlation
+    x, y = model.fit_data.correlation
     lines = [
         f"Convallaria calibration frame ({frame.shape[0]}x{frame.shape[1]}, one frame), variance = a * (mean - b); "
         f"published with the data: a {README_A}, b {README_B:g}, from levels above 900.",
@@ -103,7 +102,7 @@ def convallaria() -> list[str]:
         "",
         *head("kind", "fit, seconds", "log-likelihood", "variance at 520", "at 5000", "at 25000"),
     ]
-    from divseg.denoise.noise.scatter import from_smooth
+    from divseg.denoise.noise.pixel_pairs import from_smooth
 
     half = frame.shape[0] // 2
     other = from_smooth(frame[half:], (None, None))
@@ -138,7 +137,9 @@ def bbbc039(count: int, model: Path | None, learned: list[Path]) -> list[str]:
         noisy.append(np.clip(np.rint(y), 0, 65535).astype(np.uint16))
     sources: dict[str, Any] = {"clean images": clean}
     for width in (1.0, 2.0, 3.0):
-        sources[f"Gaussian smoothing, sd {width:g} px"] = [ndi.gaussian_filter(y.astype(float), width) for y in noisy]
+        sources[f"Gaussian smoothing, sigma {width:g} px"] = [
+            ndi.gaussian_filter(y.astype(float), width) for y in noisy
+        ]
     if model is not None:
         net = DivNoising.load(model)
         sources["our own MMSE (8 samples)"] = [net.mmse(y, n=8) for y in noisy]
@@ -165,8 +166,8 @@ def bbbc039(count: int, model: Path | None, learned: list[Path]) -> list[str]:
         add(f"naive: squared residual against denoised, {name}", float(a), float(b))
     for folder in learned:
         trained = DivNoising.load(folder)
-        strength = trained.noise.anchor_strength
-        remark = f"{trained.training['megapixels']:.0f} Mpx, " + (f"anchor {strength:.3g}" if strength else "no anchor")
+        strength = trained.noise.prior_strength
+        remark = f"{trained.training['megapixels']:.0f} Mpx, " + (f"prior {strength:.3g}" if strength else "no prior")
         add(f"co-learned in `{folder.name}` ({remark})", trained.noise.a, trained.noise.b)
     return lines
 

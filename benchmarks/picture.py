@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 import divseg
 from divseg.io import write_bytes
-from divseg.report.overlay import CONFIDENCE, draw, grey_limits, to_grey
 from divseg.report.style import INK, new_chart, to_png
-from divseg.workflow.demo import demo_image
-from divseg.workflow.tasks import DEMO
+from divseg.results.overlay import CONFIDENCE, draw, grey_limits, to_grey
+from divseg.workflow.demo import DEMO, demo_image
 
 TOP, LEFT, SIDE = 354, 66, 128
 """The part of the image that is shown."""
@@ -39,7 +38,7 @@ def load_or_train(folder: Path, noisy: NDArray[np.uint16]) -> divseg.DivNoising:
     """Return the model in the folder, trained first if there is none."""
     if (folder / "config.json").is_file():
         return divseg.DivNoising.load(folder, device="cpu")
-    model = divseg.DivNoising.fit([noisy], noise="learned", train_steps=DEMO.train_steps, seed=0, device="cpu")
+    model = divseg.DivNoising.fit([noisy], noise="learned", train_steps=DEMO["train_steps"], seed=0, device="cpu")
     model.save(folder)
     return model
 
@@ -62,7 +61,7 @@ def main() -> None:
     model = load_or_train(a.model, noisy)
     samples = model.draw(noisy, range(SAMPLES))
     mmse = samples.mean(axis=0)
-    segment = divseg.segmenter(DEMO.segmenter).fit(mmse)
+    segment = divseg.segmenter(DEMO["segmenter"]).fit(mmse)
     consensus = divseg.fuse(segment(samples))
     crop = np.s_[TOP : TOP + SIDE, LEFT : LEFT + SIDE]
     limits = grey_limits(mmse[crop], low=0.5, high=99)

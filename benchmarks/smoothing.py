@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from divseg.denoise.smoothing import (
-    GAUSSIAN_SD,
-    MEANS_CUT,
-    MEDIAN_SIDE,
-    STABLE_CUT,
+    GAUSSIAN_SIGMA,
+    MEDIAN_SIZE,
+    NL_MEANS_H,
+    STABILISED_NL_MEANS_H,
     TV_WEIGHT,
     NoiseLine,
     restore,
@@ -63,9 +63,9 @@ class SetNoise:
         return NoiseLine(self.slope, self.intercept, low, high)
 
 
-def gaussian(image: Image, sd: float, noise: SetNoise) -> Image:
-    """Gaussian of `sd` pixels."""
-    return ndi.gaussian_filter(image, sd)
+def gaussian(image: Image, sigma: float, noise: SetNoise) -> Image:
+    """Gaussian of `sigma` pixels."""
+    return ndi.gaussian_filter(image, sigma)
 
 
 def median(image: Image, size: float, noise: SetNoise) -> Image:
@@ -85,9 +85,9 @@ def nonlocal_means(image: Image, h: float, noise: SetNoise) -> Image:
     """Non-local means (Buades et al. 2005) with a cut-off of `h` standard deviations of the average noise."""
     from skimage.restoration import denoise_nl_means
 
-    sd = noise.variance(float(image.mean())) ** 0.5
+    std = noise.variance(float(image.mean())) ** 0.5
     settings = {"patch_size": 5, "patch_distance": 6, "fast_mode": True}
-    return denoise_nl_means(image, h=h * sd, sigma=sd, **settings).astype(np.float32)
+    return denoise_nl_means(image, h=h * std, sigma=std, **settings).astype(np.float32)
 
 
 def stabilised_means(image: Image, h: float, noise: SetNoise) -> Image:
@@ -98,12 +98,12 @@ def stabilised_means(image: Image, h: float, noise: SetNoise) -> Image:
     return restore(denoise_nl_means(stabilise(image, line), h=h, sigma=1.0, **settings), image, line)
 
 
-def bm3d(image: Image, sd: float, noise: SetNoise) -> Image:
-    """BM3D (Dabov et al. 2007) of the stabilised image, for noise of `sd` times the estimate."""
+def bm3d(image: Image, factor: float, noise: SetNoise) -> Image:
+    """BM3D (Dabov et al. 2007) of the stabilised image, for noise of `factor` times the estimate."""
     from bm3d import bm3d as run
 
     line = noise.over(image)
-    return restore(np.asarray(run(stabilise(image, line), sigma_psd=sd), np.float64), image, line)
+    return restore(np.asarray(run(stabilise(image, line), sigma_psd=factor), np.float64), image, line)
 
 
 SMOOTHINGS = {
@@ -128,11 +128,11 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
 
 
 FIXED: dict[str, float] = {
-    "gaussian": GAUSSIAN_SD,
-    "median": MEDIAN_SIDE,
+    "gaussian": GAUSSIAN_SIGMA,
+    "median": MEDIAN_SIZE,
     "total variation": TV_WEIGHT,
-    "non-local means": MEANS_CUT,
-    "stabilised non-local means": STABLE_CUT,
+    "non-local means": NL_MEANS_H,
+    "stabilised non-local means": STABILISED_NL_MEANS_H,
     "bm3d": 1.0,
 }
 """Strengths in ``divseg run``, which tunes none (and has no BM3D)."""
@@ -147,18 +147,18 @@ Denoiser = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
 """From an image and the standard deviation of its noise to the denoised image."""
 
 
-def advised_means(image: NDArray[np.float64], sd: float) -> NDArray[np.float64]:
+def advised_means(image: NDArray[np.float64], std: float) -> NDArray[np.float64]:
     """Non-local means with patches of 5x5 in a window of 21x21, and the decay that scikit-image advises."""
     from skimage.restoration import denoise_nl_means
 
-    return denoise_nl_means(image, patch_size=5, patch_distance=10, h=0.8 * sd, sigma=sd, fast_mode=True)
+    return denoise_nl_means(image, patch_size=5, patch_distance=10, h=0.8 * std, sigma=std, fast_mode=True)
 
 
-def advised_bm3d(image: NDArray[np.float64], sd: float) -> NDArray[np.float64]:
+def advised_bm3d(image: NDArray[np.float64], std: float) -> NDArray[np.float64]:
     """BM3D with its authors' settings."""
     from bm3d import bm3d as run
 
-    return run(image, sd)
+    return run(image, std)
 
 
 def denoisers() -> dict[str, Denoiser]:

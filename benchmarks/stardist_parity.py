@@ -35,7 +35,7 @@ import divseg
 from benchmarks.record import data_root, write_result
 from divseg.segment.stardist.models import model_folder
 from divseg.segment.stardist.network import StarDistNet, build_network
-from divseg.segment.stardist.predict import predict_dense
+from divseg.segment.stardist.predict import MIN_DISTANCE, exact, pad_to
 from divseg.segment.stardist.segmenter import StarDistSegmenter
 from divseg.segment.stardist.weights import find_weights, read_weights
 
@@ -129,16 +129,16 @@ def compare(name: str, folder: Path, pairs: list[tuple[NDArray[Any], NDArray[Any
         image, _ = as_input(name, *pair)
         x = scaled(image, segment.config.n_channels)
         prob, dist = theirs.predict(x)
-        labels, details = theirs.predict_instances(x)
+        labels, _ = theirs.predict_instances(x)
         ours_prob, ours_dist = dense(net, x)
         _, true_dist = dense(exact, x.astype(np.float64))
-        ours = segment.details(image)
-        same = np.array_equal(ours.labels, labels) and np.array_equal(ours.points, details["points"])
+        ours = segment(image)
+        same = np.array_equal(ours, labels)
         rows.append(
             f"| {name} | {number + 1} | {len(ours.prob)} | {worst(ours_prob, prob):.1e} "
             f"| {worst(ours_dist, dist):.1e} | {dist.max():.0f} "
             f"| {worst(ours_dist, true_dist):.1e} | {worst(dist, true_dist):.1e} "
-            f"| {'identical' if same else f'{np.count_nonzero(ours.labels != labels)} pixels differ'} |"
+            f"| {'identical' if same else f'{np.count_nonzero(ours != labels)} pixels differ'} |"
         )
         print(rows[-1], flush=True)
     return rows
@@ -147,8 +147,11 @@ def compare(name: str, folder: Path, pairs: list[tuple[NDArray[Any], NDArray[Any
 def dense(net: StarDistNet, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     tensor = torch.from_numpy(x)
     tensor = tensor.movedim(-1, 0) if net.config.n_channels > 1 else tensor[None]
-    prob, dist = predict_dense(net, tensor[None])
-    return prob[0].numpy(), dist[0].numpy()
+    with exact(tensor.device):
+        prob, dist = net(pad_to(tensor[None], net.config.divisor))
+    shape = tensor.shape[1:]
+    inside = tuple(slice(-(-n // g)) for n, g in zip(shape, net.config.grid, strict=True))
+    return prob[0][inside].numpy(), dist[0][inside].clamp_min(MIN_DISTANCE).numpy()
 
 
 def worst(a: NDArray[Any], b: NDArray[Any]) -> float:

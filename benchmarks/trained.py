@@ -16,10 +16,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.sets import Picture, known_noise, load_set
-from divseg import DivNoising
-from divseg.denoise.networks.base import NetworkShape
-from divseg.denoise.networks.registry import KINDS, parse_network
-from divseg.errors import ConfigError
+from divseg import DivNoising, DivsegError
+from divseg.denoise.networks.base import VAEConfig
+from divseg.denoise.networks.registry import CONFIGS, default_network, parse_network
 
 NOISES = ("learned", "estimated", "known", "vanilla")
 
@@ -58,14 +57,14 @@ def trained(
     return model
 
 
-def _settings(variant: str, level: str) -> tuple[str, NetworkShape]:
+def _settings(variant: str, level: str) -> tuple[str, VAEConfig]:
     words = variant.split(";")
     noise = words.pop(0) if words[0] in NOISES else "learned"
-    if words and words[0] not in KINDS and "=" not in words[0]:
-        raise SystemExit(f"unknown variant {words[0]!r} (variants: {', '.join(NOISES)}, {', '.join(KINDS)}, settings)")
+    if words and words[0] not in CONFIGS:
+        raise SystemExit(f"unknown variant {words[0]!r} (variants: {', '.join(NOISES)}, {', '.join(CONFIGS)})")
     try:
-        network = parse_network(",".join(words))
-    except ConfigError as error:
+        network = parse_network(",".join(words)) if words else default_network()
+    except DivsegError as error:
         raise SystemExit(str(error)) from error
     if noise == "known":
         level_noise = known_noise(level)

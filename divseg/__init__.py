@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from divseg.denoise import DivNoising as DivNoising
     from divseg.denoise import noise as noise
     from divseg.errors import DivsegError as DivsegError
+    from divseg.errors import DivsegWarning as DivsegWarning
     from divseg.io import Image as Image
     from divseg.io import read as read
     from divseg.metrics import Calibration as Calibration
@@ -39,6 +40,7 @@ _PUBLIC = {
     "Consensus": "divseg.consensus",
     "DivNoising": "divseg.denoise",
     "DivsegError": "divseg.errors",
+    "DivsegWarning": "divseg.errors",
     "Image": "divseg.io",
     "LabelStack": "divseg.consensus",
     "Result": "divseg.workflow.engine",

@@ -10,8 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from divseg.errors import ConfigError
-from divseg.specs import did_you_mean
+from divseg.errors import ConfigError, did_you_mean
 
 GAUSSIAN_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 

@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     import torch
 
 
+def count_gpus() -> int:
+    """Return the number of CUDA GPUs of this machine."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def choose_device(device: str | torch.device = "auto") -> torch.device:
     """Return the torch device that a word such as ``auto`` or ``cuda:1`` stands for.
 

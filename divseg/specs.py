@@ -7,13 +7,12 @@ from their defaults, in the order of their definition: equal methods have equal 
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from divseg.errors import ConfigError
+from divseg.errors import ConfigError, did_you_mean
 
 
 class Kind(Protocol):
@@ -152,13 +151,6 @@ class Option:
     meaning: str
 
 
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return ``"; did you mean 'otsu'?"`` for the choice most like a name in any case, or ``""`` if none is."""
-    by_lower = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
-
-
 def unknown(what: str, name: str, choices: Iterable[str]) -> ConfigError:
     """Return the error for an unknown name, with the existing names and the nearest of them.
 
@@ -232,7 +224,7 @@ def read_options(
     Raises
     ------
     ConfigError
-        Unknown option (with the nearest known one), or a value of the wrong type or out of range.
+        Unknown option (the message has the nearest one), or a value of the wrong type or out of range.
     """
     values = {name: option.default for name, option in options.items()}
     for name, text in pairs:

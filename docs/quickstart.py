@@ -19,7 +19,7 @@ segment = divseg.segmenter("otsu,smooth=1,split=distance")
 result = divseg.fuse(segment(samples))
 
 # %% One label image, and how sure we are of each object
-print(result.objects[["label", "existence", "mean_iou", "area_mean", "area_sd"]].head())
+print(result.objects[["label", "existence", "mean_iou", "area_mean", "area_std"]].head())
 
 # %% Does it help? The same segmenter on the noisy image, on the MMSE, and the consensus
 mmse = model.mmse(noisy, n=16)

@@ -2,7 +2,7 @@
 
     DIVSEG_DATA=... python -m benchmarks.nuclei_model.score [--model nuclei] [--part test]
 
-Takes the part from ``split.csv``, segments the clean images and noisy versions of them (Gaussian, sd in
+Takes the part from ``split.csv``, segments the clean images and noisy versions of them (Gaussian, std in
 percent of the range between the 1st and the 99.8th percentile of the clean image) with the model as it is, with
 each image resized by the factor for which the mean object probability is highest (``scale=auto``), and, for comparison,
 with Otsu's threshold, and pools the scores over all objects of a set.

@@ -31,9 +31,8 @@ from benchmarks.sets import (
 )
 from benchmarks.smoothing import SetNoise, denoisers
 from benchmarks.trained import trained
-from divseg import DivNoising
+from divseg import DivNoising, DivsegError, DivsegWarning
 from divseg.denoise.noise import photon_transfer
-from divseg.errors import DivsegWarning, TrainingError
 
 GAUSSIANS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
 """Standard deviations in pixels among which the best is chosen with the clean image, image by image."""
@@ -58,7 +57,7 @@ def set_noise(level: str, pictures: list[Picture]) -> SetNoise:
         _, _, gain, read = POISSON[level]
         return SetNoise(gain, read**2 - gain * BASE)
     estimate = photon_transfer([p.noisy for p in pictures])
-    return SetNoise(estimate.a, estimate.b) if estimate.a > 0 else SetNoise(0.0, estimate.sd**2)
+    return SetNoise(estimate.a, estimate.b) if estimate.a > 0 else SetNoise(0.0, estimate.std**2)
 
 
 def score_classical(job: str, pictures: list[Picture], chosen: list[Picture], rows: Rows) -> None:
@@ -77,7 +76,7 @@ def score_classical(job: str, pictures: list[Picture], chosen: list[Picture], ro
                 value = psnr(p.noisy, p.truth)
             elif name == "best Gaussian":
                 value, width = max((psnr(images.image(("gaussian", w)), p.truth), w) for w in GAUSSIANS)
-                note = f"sd {width:g}"
+                note = f"sigma {width:g}"
             else:
                 value = psnr(images.image(("advised", name)), p.truth)
             rows.add(Row(job, p.name, name, value, seconds=time.perf_counter() - start, note=note))
@@ -118,7 +117,7 @@ def score_variant(
     try:
         options = {"minutes": a.minutes, "seed": a.seed, "device": a.device, "pictures": pictures}
         model = trained(a.models, name, level, ";".join(words), **options)
-    except TrainingError as error:
+    except DivsegError as error:
         rows.add(Row(job, FAILED, variant, math.nan, a.minutes, a.seed, a.samples, note=str(error)[:120]))
         return
     for p, empty in zip(chosen, wanted, strict=True):

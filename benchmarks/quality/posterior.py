@@ -11,7 +11,7 @@ import torch
 from benchmarks.images import Images
 from benchmarks.sets import Picture, psnr
 from divseg import DivNoising
-from divseg.denoise.sampling.tiled_estimates import sample_quantiles
+from divseg.denoise.sampling.estimates import sample_quantiles
 
 INTERVAL = (0.05, 0.95)
 """Quantiles of the samples between which the clean pixel should lie in 90 % of pixels."""

@@ -23,7 +23,7 @@ from benchmarks.segmentation.rows import Book, read_rows
 from benchmarks.segmentation.tables import minutes_table, report, samples_table
 from benchmarks.sets import LEVELS
 from benchmarks.smoothing import have_bm3d
-from divseg.errors import DivsegError
+from divseg import DivsegError
 from divseg.io import write_text
 from divseg.metrics import to_markdown
 

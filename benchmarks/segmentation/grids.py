@@ -81,11 +81,10 @@ class Grid:
     def segment(self, segment: Any, image: NDArray[np.floating]) -> Raw:
         """Run what :meth:`made` gave on an image."""
         if self.is_stardist:
-            details = segment.details(image)
-            value = np.zeros(details.labels.max(initial=0) + 1)
-            seen = details.label < len(value)
-            value[details.label[seen]] = details.prob[seen]
-            return Raw(_small(details.labels), value)
+            labels = segment(image)
+            value = np.zeros(labels.max(initial=0) + 1)
+            value[1:] = labels.prob[: len(value) - 1]
+            return Raw(_small(np.asarray(labels)), value)
         labels = segment(image)
         return Raw(_small(labels), np.bincount(labels.ravel()).astype(float))
 

@@ -21,8 +21,8 @@ from benchmarks.segmentation.source import Choice
 from benchmarks.segmentation.tables import best_smoothing
 from divseg.io import write_bytes
 from divseg.metrics import d_ece, reliability_curve
-from divseg.report.overlay import outlines
-from divseg.report.style import BLUE, GREEN, INK, ORANGE, dress, new_chart, to_png
+from divseg.report.style import BLUE, GREEN, INK, ORANGE, new_chart, style_axes, to_png
+from divseg.results.overlay import outlines
 
 LEVEL_ORDER = ("pg_mid", "n20", "pg_low", "real", "demo")
 """Noise levels from mild to hard."""
@@ -134,7 +134,7 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def _finish(ax: Axes, title: str, x: str, y: str = "mAP", **legend: Any) -> None:
-    dress(ax, title=title, x=x, y=y)
+    style_axes(ax, title=title, x=x, y=y)
     ax.legend(title=None, fontsize=8, frameon=False, labelcolor=INK, **legend)
 
 

@@ -11,6 +11,7 @@ import sys
 from types import ModuleType
 
 COMMANDS = {
+    "engine": "the overhead of a unit, another method, several processes, a dask cluster",
     "matching": "scores of one large label image, against stardist.matching",
     "fusion": "fusion by the number of samples and pixels, against other tools",
     "threshold": "every thresholding of many samples, against scikit-image",
@@ -24,6 +25,8 @@ COMMANDS = {
 def module_of(command: str) -> ModuleType:
     """Import the module of a command, and no other: imports count in the memory of a process."""
     match command:
+        case "engine":
+            from benchmarks.speed import engine as module
         case "matching":
             from benchmarks.speed import matching as module
         case "fusion":

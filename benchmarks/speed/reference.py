@@ -12,13 +12,13 @@ import copy
 import numpy as np
 import torch
 
-from divseg.denoise.networks.flat import DivNoisingNet
+from divseg.denoise.networks.flat import FlatNet
 from divseg.denoise.noise import NoiseModel
-from divseg.denoise.normalization import Intensity
+from divseg.denoise.normalization import Normalization
 from divseg.denoise.training.elbo import elbo_terms
 
 
-def plain_copy(network: DivNoisingNet, device: torch.device) -> DivNoisingNet:
+def plain_copy(network: FlatNet, device: torch.device) -> FlatNet:
     """Return the network in the ordinary memory layout, with gradients on, as the reference leaves it."""
     twin = copy.deepcopy(network).to(device)
     for parameter in twin.parameters():
@@ -27,16 +27,16 @@ def plain_copy(network: DivNoisingNet, device: torch.device) -> DivNoisingNet:
     return twin
 
 
-def reference_samples(network: DivNoisingNet, noisy: np.ndarray, n: int, intensity: Intensity) -> list[np.ndarray]:
+def reference_samples(network: FlatNet, noisy: np.ndarray, n: int, normalization: Normalization) -> list[np.ndarray]:
     """Draw samples as the reference does; sides must be multiples of the network's stride."""
     device = next(network.parameters()).device
-    x = torch.from_numpy(intensity.normalise(noisy[None]))[None].to(device)
+    x = torch.from_numpy(normalization.normalize(noisy[None]))[None].to(device)
     mu, logvar = network.encoder(x)
     samples = []
     for _ in range(n):
         z = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
         image = network.decoder(z)
-        samples.append(image.detach().cpu().numpy()[0, 0] * intensity.sd[0] + intensity.mean[0])
+        samples.append(image.detach().cpu().numpy()[0, 0] * normalization.std[0] + normalization.mean[0])
     return samples
 
 
@@ -46,7 +46,7 @@ class ReferenceTraining:
     Parameters
     ----------
     images : list of array, shape (Y, X)
-    intensity : Intensity
+    normalization : Normalization
     noise : NoiseModel
     seed : int
     patches : int
@@ -56,7 +56,7 @@ class ReferenceTraining:
     def __init__(
         self,
         images: list[np.ndarray],
-        intensity: Intensity,
+        normalization: Normalization,
         noise: NoiseModel,
         *,
         seed: int,
@@ -66,8 +66,8 @@ class ReferenceTraining:
         patches: int = 1024,
     ) -> None:
         torch.manual_seed(seed)
-        self.network = DivNoisingNet().to(device)
-        self.noise, self.intensity, self.batch, self.device = noise, intensity, batch, device
+        self.network = FlatNet().to(device)
+        self.noise, self.normalization, self.batch, self.device = noise, normalization, batch, device
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=1e-3)
         rng = np.random.default_rng(seed)
         stack = np.empty((patches, patch, patch), np.float32)
@@ -77,7 +77,7 @@ class ReferenceTraining:
             slot[:] = image[y : y + patch, x : x + patch]
         turned = [np.rot90(stack, k, axes=(1, 2)) for k in range(4)]
         every = np.concatenate([*turned, *(t[:, ::-1] for t in turned)])
-        self.patches = intensity.normalise(every[None])[0]
+        self.patches = normalization.normalize(every[None])[0]
         self.rng = rng
         self.pixels = 0
 
@@ -85,7 +85,7 @@ class ReferenceTraining:
         """Take one step; return the loss and the KL per pixel."""
         chosen = self.rng.integers(len(self.patches), size=self.batch)
         x = torch.from_numpy(self.patches[chosen][:, None]).to(self.device)
-        terms = elbo_terms(self.network, self.noise, x, self.intensity, self.network.noise_for(x))
+        terms = elbo_terms(self.network, self.noise, x, self.normalization, self.network.noise_for(x))
         loss = terms.loss.mean()
         self.optimiser.zero_grad()
         loss.backward()

@@ -1,6 +1,6 @@
 """How fast are samples drawn, against the reference's loop? Both in one run, turn by turn.
 
-    python -m benchmarks.speed sampling [--samples 64] [--sides 512 1024] [--rounds 3] [--device auto]
+    python -m benchmarks.speed sampling [--samples 64] [--sides 512 1024] [--rounds 3] [--device cuda|cpu]
 
 Speed does not depend on what the network has learned, so it has random weights. Every round times the reference's loop
 (`benchmarks/speed/reference.py`) and ours, one after the other, on the same image; medians over the rounds are shown.
@@ -18,25 +18,27 @@ from benchmarks.record import write_result
 from benchmarks.speed.clock import seconds
 from benchmarks.speed.reference import plain_copy, reference_samples
 from divseg import DivNoising
-from divseg.denoise.networks.flat import DivNoisingNet
+from divseg.denoise.model_folder import ModelParts
+from divseg.denoise.networks.flat import FlatNet
 from divseg.denoise.noise import Gaussian
-from divseg.device import choose_device
+from divseg.denoise.normalization import Normalization
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--name", default="sampling_speed", help="of the table")
 
 
 def run(a: argparse.Namespace) -> None:
-    device = choose_device(a.device)
+    device = torch.device(a.device)
     torch.manual_seed(0)
-    network = DivNoisingNet()
-    network.initialise()
-    model = DivNoising(network, Gaussian(20.0), 100.0, 30.0, device=device)
+    network = FlatNet()
+    network.initialize()
+    parts = ModelParts(network, Gaussian(20.0), Normalization((100.0,), (30.0,)))
+    model = DivNoising(parts, device=device)
     reference = plain_copy(network, device)
     rows = [
         "| image | reference loop (s) | divseg fp32 (s) | faster | divseg bf16 (s) | faster |",
@@ -50,7 +52,7 @@ def run(a: argparse.Namespace) -> None:
                 batch.cpu().numpy()
 
         ways: dict[str, Callable[[], object]] = {
-            "reference": lambda noisy=noisy: reference_samples(reference, noisy, a.samples, model.intensity),
+            "reference": lambda noisy=noisy: reference_samples(reference, noisy, a.samples, model.normalization),
             "fp32": lambda ours=ours: ours("fp32"),
             "bf16": lambda ours=ours: ours("bf16"),
         }

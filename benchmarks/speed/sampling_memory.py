@@ -16,8 +16,10 @@ import torch
 from benchmarks.record import write_result
 from benchmarks.speed.clock import Peak, resident, seconds
 from divseg import DivNoising
-from divseg.denoise.networks.flat import DivNoisingNet
+from divseg.denoise.model_folder import ModelParts
+from divseg.denoise.networks.flat import FlatNet
 from divseg.denoise.noise import Gaussian
+from divseg.denoise.normalization import Normalization
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -28,15 +30,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace) -> None:
     torch.manual_seed(0)
-    network = DivNoisingNet()
-    network.initialise()
-    model = DivNoising(network, Gaussian(20.0), 100.0, 30.0, device="cpu")
+    network = FlatNet()
+    network.initialize()
+    parts = ModelParts(network, Gaussian(20.0), Normalization((100.0,), (30.0,)))
+    model = DivNoising(parts, device="cpu")
     noisy = np.random.default_rng(0).normal(100, 30, (a.side, a.side)).astype(np.uint16)
     model.moments(noisy[:256, :256], n=2)
     rows = ["| estimate | memory before (GB) | added at the peak (GB) | seconds |", "| --- | --- | --- | --- |"]
-    jobs = {"mean and sd": lambda: model.moments(noisy, n=a.samples)}
+    jobs = {"mean and std": lambda: model.moments(noisy, n=a.samples)}
     if a.quantiles:
-        jobs["mean, sd and 3 quantiles"] = lambda: model.estimate(noisy, n=a.samples)
+        jobs["mean, std and 3 quantiles"] = lambda: model.estimate(noisy, n=a.samples)
     for name, job in jobs.items():
         before = resident()
         with Peak() as peak:

@@ -22,35 +22,34 @@ import torch
 from benchmarks.record import data_root, write_result
 from benchmarks.sets import evenly
 from benchmarks.speed.reference import ReferenceTraining
-from divseg.denoise.networks.flat import DivNoisingNet
+from divseg.denoise.networks.flat import FlatNet
 from divseg.denoise.noise import Gaussian
 from divseg.denoise.training.data import TrainingData
 from divseg.denoise.training.elbo import elbo_terms
 from divseg.denoise.training.schedule import Budget
 from divseg.denoise.training.settings import TrainSettings
 from divseg.denoise.training.trainer import Trainer
-from divseg.device import choose_device
 
 SIDE = 128
 """Smallest image that the reference's patches fit into."""
 
 
-def noisy_images(sd: float, count: int) -> list[np.ndarray]:
+def noisy_images(std: float, count: int) -> list[np.ndarray]:
     """Return images of the set, evenly chosen, with seeded Gaussian noise, float32."""
     files = sorted((data_root() / "dsb2018_fluo" / "images").glob("*.tif"))
     every = [im for im in map(tifffile.imread, files) if im.ndim == 2 and min(im.shape) >= SIDE]
     rng = np.random.default_rng(2026)
-    return [(im + rng.normal(0.0, sd, im.shape)).astype(np.float32) for im in evenly(every, count)]
+    return [(im + rng.normal(0.0, std, im.shape)).astype(np.float32) for im in evenly(every, count)]
 
 
 def our_trainer(
-    data: TrainingData, sd: float, budget: Budget, seed: int, device: torch.device, precision: str = "auto"
+    data: TrainingData, std: float, budget: Budget, seed: int, device: torch.device, precision: str = "auto"
 ) -> Trainer:
     torch.manual_seed(seed)
-    network = DivNoisingNet()
-    network.initialise()
+    network = FlatNet()
+    network.initialize()
     settings = TrainSettings(precision=precision, patience=10**6)
-    return Trainer(network, Gaussian(sd), data, budget=budget, settings=settings, seed=seed, device=device)
+    return Trainer(network, Gaussian(std), data, budget=budget, settings=settings, seed=seed, device=device)
 
 
 def training_images(data: TrainingData) -> list[np.ndarray]:
@@ -58,26 +57,26 @@ def training_images(data: TrainingData) -> list[np.ndarray]:
     return [data.images[i][0] for i in data._train]
 
 
-def check(network: DivNoisingNet, data: TrainingData, sd: float, device: torch.device) -> float:
+def check(network: FlatNet, data: TrainingData, std: float, device: torch.device) -> float:
     """Loss on fixed crops of the held-out images, in float32."""
-    crops = data.check_batch(128, np.random.default_rng(7)).to(device)
+    crops = data.validation_batch(128, np.random.default_rng(7)).to(device)
     generator = torch.Generator(device).manual_seed(7)
-    noise = Gaussian(sd).to(device)
+    noise = Gaussian(std).to(device)
     losses = []
     with torch.no_grad():
         for x in crops.split(16):
-            losses.append(elbo_terms(network, noise, x, data.intensity, network.noise_for(x, generator)).loss)
+            losses.append(elbo_terms(network, noise, x, data.normalization, network.noise_for(x, generator)).loss)
     return float(torch.cat(losses).mean())
 
 
 def throughput(a: argparse.Namespace, data: TrainingData, device: torch.device) -> str:
     """Megapixels a second of both, turn by turn."""
     reference = ReferenceTraining(
-        training_images(data), data.intensity, Gaussian(a.sd).to(device), seed=a.seed, device=device, patches=256
+        training_images(data), data.normalization, Gaussian(a.std).to(device), seed=a.seed, device=device, patches=256
     )
     ours = {
-        "divseg, float32": our_trainer(data, a.sd, Budget(10**9), a.seed, device, "fp32"),
-        "divseg, automatic precision": our_trainer(data, a.sd, Budget(10**9), a.seed, device),
+        "divseg, float32": our_trainer(data, a.std, Budget(10**9), a.seed, device, "fp32"),
+        "divseg, automatic precision": our_trainer(data, a.std, Budget(10**9), a.seed, device),
     }
     ways = {"reference recipe": reference.step, **{name: (lambda t=t: t.step(0.5)) for name, t in ours.items()}}
     sizes = {
@@ -106,16 +105,16 @@ def throughput(a: argparse.Namespace, data: TrainingData, device: torch.device) 
 def efficiency(a: argparse.Namespace, data: TrainingData, device: torch.device) -> str:
     """Megapixels that ours needs for the reference's loss."""
     reference = ReferenceTraining(
-        training_images(data), data.intensity, Gaussian(a.sd).to(device), seed=a.seed, device=device
+        training_images(data), data.normalization, Gaussian(a.std).to(device), seed=a.seed, device=device
     )
     best, kl, following = float("inf"), 0.0, 0.0
     while reference.pixels < a.megapixels * 1e6:
         _, kl = reference.step()
         if reference.pixels >= following * 1e6:
-            best = min(best, check(reference.network, data, a.sd, device))
+            best = min(best, check(reference.network, data, a.std, device))
             following += 2.0
             print(f"reference {reference.pixels / 1e6:.1f} Mpx, best loss {best:.4f}, KL {kl:.5f}", flush=True)
-    best = min(best, check(reference.network, data, a.sd, device))
+    best = min(best, check(reference.network, data, a.std, device))
     rows = [
         "| recipe | Mpx | validation loss | KL (nats/px) | reaches the reference's loss |",
         "| --- | --- | --- | --- | --- |",
@@ -124,9 +123,9 @@ def efficiency(a: argparse.Namespace, data: TrainingData, device: torch.device) 
     for budget in a.budgets:
         settings = TrainSettings()
         pixels_a_step = settings.batch * data.crop[0] ** 2
-        trainer = our_trainer(data, a.sd, Budget(max(1, round(budget * 1e6 / pixels_a_step))), a.seed, device)
+        trainer = our_trainer(data, a.std, Budget(max(1, round(budget * 1e6 / pixels_a_step))), a.seed, device)
         record = trainer.run()
-        loss = check(trainer.network, data, a.sd, device)
+        loss = check(trainer.network, data, a.std, device)
         verdict = "yes" if loss <= best else "no"
         rows.append(f"| divseg | {record.megapixels:.1f} | {loss:.4f} | {record.kl_per_pixel:.5f} | {verdict} |")
         print(rows[-1], flush=True)
@@ -140,14 +139,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--megapixels", type=float, default=60.0)
     parser.add_argument("--budgets", type=float, nargs="+", default=[10.0, 20.0, 30.0])
     parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--sd", type=float, default=20.0)
+    parser.add_argument("--std", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def run(a: argparse.Namespace) -> None:
-    device = choose_device(a.device)
-    data = TrainingData(noisy_images(a.sd, a.images), 64, 4)
+    device = torch.device(a.device)
+    data = TrainingData(noisy_images(a.std, a.images), 64, 4)
     command = "python -m benchmarks.speed training"
     if a.loss:
         budgets = " ".join(f"{b:g}" for b in a.budgets)

@@ -53,6 +53,7 @@ def run_command(
     executor: o.ExecutorName = None,
     shard: o.Shard = None,
     redo: o.Redo = None,
+    report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     dry_run: o.DryRun = False,
     quiet: o.Quiet = False,
 ) -> int:
@@ -77,6 +78,7 @@ def run_command(
             config=config,
             **o.options(jobs, executor, shard, redo),
             dry_run=dry_run,
+            report=report,
             reporter=show,
             **settings,
         )

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from divseg.cli import options as o
 from divseg.cli.app import guard
 from divseg.cli.show import Show
-
-if TYPE_CHECKING:
-    from divseg.denoise.noise import NoiseModel
 
 noise_model = typer.Typer(
     no_args_is_help=True,
@@ -64,7 +61,7 @@ def measure_command(
             n_gaussian=gaussians,
             n_coeff=coefficients,
         )
-    _print_result(model, out)
+    _print_result(model.describe(), out)
     return 0
 
 
@@ -107,7 +104,7 @@ def bootstrap_command(
             n_gaussian=gaussians,
             n_coeff=coefficients,
         )
-    _print_result(model, out)
+    _print_result(model.describe(), out)
     return 0
 
 
@@ -136,6 +133,6 @@ def show_command(
     return 0
 
 
-def _print_result(model: NoiseModel, out: Path) -> None:
-    print(f"{out}: {model.describe()}")
+def _print_result(description: str, out: Path) -> None:
+    print(f"{out}: {description}")
     print(f"use it with --noise {out}; see it with `divseg noise-model show {out}`")

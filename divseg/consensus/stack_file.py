@@ -58,7 +58,8 @@ def write_stack(
     )
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as file:
-        for name, array in zip(("format", *_ARRAYS), (np.array(FORMAT.encode()), *arrays), strict=True):
+        contents: list[NDArray[Any]] = [np.array(FORMAT.encode()), *arrays]
+        for name, array in zip(("format", *_ARRAYS), contents, strict=True):
             with file.open(f"{name}.npy", "w") as part:
                 np.lib.format.write_array(part, array, allow_pickle=False)
     write_bytes(path, archive.getvalue())

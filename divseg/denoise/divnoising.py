@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self, TypeAlias, TypedDict, Unpack
+from typing import Self, Unpack
 
 import numpy as np
 import torch
@@ -16,8 +15,6 @@ from torch import Tensor
 from divseg.denoise import dihedral, display
 from divseg.denoise.model_folder import ModelParts, load_parts, save_model
 from divseg.denoise.networks.base import VAEConfig
-from divseg.denoise.networks.registry import build_network, parse_network
-from divseg.denoise.noise import photon_transfer
 from divseg.denoise.out_of_distribution import OutOfDistribution, out_of_distribution
 from divseg.denoise.precision import channels_last, sampling_dtype
 from divseg.denoise.sampling.estimates import (
@@ -29,34 +26,19 @@ from divseg.denoise.sampling.estimates import (
     tiled_estimates,
 )
 from divseg.denoise.sampling.latent_noise import image_key
-from divseg.denoise.sampling.sampler import Sampler
-from divseg.denoise.sampling.stopping import StoppingRule
+from divseg.denoise.sampling.sampler import Sampler, SamplingOptions
+from divseg.denoise.sampling.stopping import SampleCount, StoppingRule, stopping_rule
 from divseg.denoise.sampling.tiles import Posterior, check_tile, encode
 from divseg.denoise.sampling.tta import TTASampler
 from divseg.denoise.training.checkpoint import Resume
-from divseg.denoise.training.data import TrainingData
-from divseg.denoise.training.likelihood import NoiseChoice, choose_likelihood
+from divseg.denoise.training.likelihood import NoiseChoice
 from divseg.denoise.training.schedule import Budget
 from divseg.denoise.training.settings import TrainSettings
-from divseg.denoise.training.trainer import Progress, Trainer, check_not_collapsed
-from divseg.denoise.validation import ImageLike, ImagesLike, TrainingImages, checked_image
+from divseg.denoise.training.train import train_parts
+from divseg.denoise.training.trainer import Progress
+from divseg.denoise.validation import ImageLike, ImagesLike, checked_image
 from divseg.device import choose_device
 from divseg.errors import DivsegWarning, InputError, ModelError
-
-DEFAULT_MINUTES = 10.0
-
-SampleCount: TypeAlias = int | Literal["auto"] | StoppingRule
-"""Number of samples, or the rule that decides it."""
-
-
-class SamplingOptions(TypedDict, total=False):
-    """Options of :meth:`DivNoising.sample` that do not say how many samples are drawn."""
-
-    seed: int
-    batch_size: int | None
-    tile: int | None
-    precision: str
-    tta: bool
 
 
 class DivNoising:
@@ -133,8 +115,8 @@ class DivNoising:
         Parameters
         ----------
         images : image, array (Y, X) or (N, Y, X), or sequence of them
-            Noisy images of one kind, camera and setting, of any sizes. Volumes and images with several
-            channels are given as :class:`divseg.io.Image` with axes ZYX, CYX or CZYX.
+            Noisy images of one kind, camera and setting, of any sizes. Give volumes and images with several
+            channels as :class:`divseg.io.Image` with axes ZYX, CYX or CZYX.
         noise : str, NoiseModel, or sequence of them
             One for all channels, or one for each.
             ``"learned"``: Poisson-Gaussian, started from the images' photon-transfer curve and co-learned;
@@ -165,10 +147,6 @@ class DivNoising:
             begins anew if there is no checkpoint, or only one that is damaged or belongs to other images or
             settings, which is then renamed.
 
-        Returns
-        -------
-        DivNoising
-
         Raises
         ------
         InputError
@@ -185,36 +163,20 @@ class DivNoising:
         DivsegWarning
             If ``resume="auto"`` renamed a checkpoint, or if only some of the images fit into memory.
         """
-        if train_steps is None and train_minutes is None:
-            train_minutes = DEFAULT_MINUTES
-        budget = Budget(train_steps, train_minutes)
-        settings = settings or TrainSettings()
         on = choose_device(device)
-        checked = TrainingImages(images, parse_network(network) if isinstance(network, str) else network)
-        config = checked.config
-        data = TrainingData(
-            checked, settings.patch, config.stride, dims=config.dims, validation_split=settings.validation_split
-        )
-        model = choose_likelihood(noise, lambda c: photon_transfer(_planes(data, c)), data.normalization.std)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            net = build_network(config)
-            net.initialize()
-        trainer = Trainer(
-            net,
-            model,
-            data,
-            budget=budget,
-            settings=settings,
+        parts = train_parts(
+            images,
+            noise,
+            Budget(train_steps, train_minutes),
             seed=seed,
             device=on,
+            network=network,
+            settings=settings or TrainSettings(),
+            progress=progress,
             checkpoints=checkpoints,
             resume=resume,
         )
-        record = trainer.run(progress)
-        check_not_collapsed(record)
-        training = record.to_dict() | {"noise": model.to_dict()}
-        return cls(ModelParts(net, model, data.normalization, training, record.history), device=on)
+        return cls(parts, device=on)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str | torch.device = "auto") -> Self:
@@ -261,21 +223,9 @@ class DivNoising:
     def posterior(self, image: ImageLike, *, tile: int | None = None, precision: str = "fp32") -> Posterior:
         """Encode an image; the posterior can be sampled as often as needed without encoding again.
 
-        Parameters
-        ----------
-        image : Image or array
-            A noisy image, as for :meth:`sample`.
-        tile, precision
-            As for :meth:`sample`.
+        `tile` and `precision` are those of :meth:`sample`.
         """
-        checked = checked_image(self.network.config, image)
-        return self._encode(checked.data, image_key(checked.fingerprint), self._tile(tile), sampling_dtype(precision))
-
-    def _tile(self, tile: int | None) -> int:
-        return check_tile(tile, self.network.config.stride, self.device, self.network.config.dims)
-
-    def _encode(self, pixels: NDArray[np.generic], key: int, tile: int, dtype: torch.dtype) -> Posterior:
-        return encode(self.network, pixels, key, tile, self.normalization, dtype)
+        return self._sampler(image, tile=tile, precision=precision).posterior
 
     def sample(
         self,
@@ -322,7 +272,7 @@ class DivNoising:
         DivsegWarning
             If the image is unlike those that the model was trained on; once for each posterior.
         """
-        rule = _stopping_rule(n)
+        rule = stopping_rule(n)
         sampler = self._sampler(image, seed=seed, batch_size=batch_size, tile=tile, precision=precision, tta=tta)
         return self._draw(sampler, rule)
 
@@ -336,16 +286,18 @@ class DivNoising:
         precision: str = "fp32",
         tta: bool = False,
     ) -> Sampler | TTASampler:
-        side, dtype = self._tile(tile), sampling_dtype(precision)
+        config, dtype = self.network.config, sampling_dtype(precision)
+        side = check_tile(tile, config.stride, self.device, config.dims)
         if isinstance(image, Posterior):
             if tta:
                 raise InputError("tta=True needs the image itself: its turned and flipped versions are encoded too")
             return Sampler(self.network, image, seed, side, batch_size, dtype)
-        checked = checked_image(self.network.config, image)
+        checked = checked_image(config, image)
         key = image_key(checked.fingerprint)
 
         def make(version: int) -> Sampler:
-            posterior = self._encode(dihedral.transform(checked.data, version), key, side, dtype)
+            pixels = dihedral.transform(checked.data, version)
+            posterior = encode(self.network, pixels, key, side, self.normalization, dtype)
             return Sampler(self.network, posterior, seed, side, batch_size, dtype)
 
         return TTASampler(make) if tta else make(0)
@@ -376,14 +328,9 @@ class DivNoising:
         limits = self.training.get("loss_range")
         if limits and not sampler.posterior.checked:
             sampler.posterior.checked = True
-            comparison = self._compare(sampler, sample, limits)
+            comparison = out_of_distribution(sampler, self.noise, self.normalization, limits, sample)
             if comparison.is_ood:
                 warnings.warn(comparison.message, DivsegWarning, stacklevel=3)
-
-    def _compare(self, sampler: Sampler, sample: Tensor | None, limits: Sequence[float]) -> OutOfDistribution:
-        if sample is None:
-            sample = self.normalization.denormalize(replace(sampler, batch=1).draw([0]))[0]
-        return out_of_distribution(sampler, sample, self.noise, self.normalization, limits)
 
     def out_of_distribution(self, image: ImageLike | Posterior, *, tile: int | None = None) -> OutOfDistribution:
         """Compare the image's loss with that of the training images.
@@ -403,7 +350,7 @@ class DivNoising:
         limits = self.training.get("loss_range")
         if not limits:
             raise ModelError("this model does not hold the loss of its training images; train it with this version")
-        return self._compare(self._sampler(image, tile=tile).original, None, limits)
+        return out_of_distribution(self._sampler(image, tile=tile).original, self.noise, self.normalization, limits)
 
     def draw(
         self, image: ImageLike | Posterior, numbers: Sequence[int], **options: Unpack[SamplingOptions]
@@ -413,7 +360,7 @@ class DivNoising:
         Parameters
         ----------
         image : Image, array or Posterior
-            As for :meth:`sample`.
+            As for :meth:`sample`; it is not compared with the training images.
         numbers : sequence of int
             Numbers of the samples, >= 0.
         **options
@@ -453,13 +400,10 @@ class DivNoising:
         image: ImageLike | Posterior,
         *,
         n: int = 64,
-        seed: int = 0,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         mode: bool = False,
         bandwidth: float = MAP_BANDWIDTH,
-        batch_size: int | None = None,
-        tile: int | None = None,
-        precision: str = "fp32",
+        **options: Unpack[SamplingOptions],
     ) -> Estimates:
         """Mean, standard deviation, exact quantiles and, if asked for, the mode, in one pass over the tiles.
 
@@ -469,8 +413,8 @@ class DivNoising:
         ----------
         image : Image, array or Posterior
             As for :meth:`sample`.
-        n, seed, batch_size, tile, precision
-            As for :meth:`sample`; the samples are the same.
+        n : int
+            Number of samples; they are those of :meth:`sample`.
         quantiles : sequence of float
             Probabilities from 0 to 1.
         mode : bool
@@ -478,10 +422,8 @@ class DivNoising:
             (:func:`divseg.denoise.sampling.estimates.map_estimate`).
         bandwidth : float
             Width of the mean-shift kernel relative to the samples' spread.
-
-        Returns
-        -------
-        Estimates
+        **options
+            `seed`, `batch_size`, `tile` and `precision` as for :meth:`sample`.
 
         Warns
         -----
@@ -492,25 +434,9 @@ class DivNoising:
             raise InputError(f"n={n} samples: at least 1 is needed")
         if not bandwidth > 0:
             raise InputError(f"bandwidth={bandwidth} must be above 0")
+        if options.get("tta"):
+            raise InputError("estimates are made tile by tile, turned versions of the image are not: leave tta off")
         levels = check_levels(quantiles)
-        sampler = self._sampler(image, seed=seed, batch_size=batch_size, tile=tile, precision=precision).original
+        sampler = self._sampler(image, **options).original
         self._warn_if_ood(sampler)
         return tiled_estimates(sampler, self.normalization, n, levels=levels, mode=mode, bandwidth=bandwidth)
-
-
-def _stopping_rule(n: SampleCount) -> int | StoppingRule:
-    """Check the number of samples."""
-    if isinstance(n, StoppingRule):
-        return n
-    if n == "auto":
-        return StoppingRule()
-    if isinstance(n, str) or n < 1:
-        raise InputError(f"n={n!r} samples: at least 1 is needed, or 'auto'")
-    return n
-
-
-def _planes(data: TrainingData, channel: int) -> Iterator[NDArray[np.float32]]:
-    """Yield the planes of one channel of all training images."""
-    for image in data.images:
-        pixels = image[channel].astype(np.float32)
-        yield from pixels if data.dims == 3 else [pixels]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,7 +59,11 @@ class OutOfDistribution:
 
 
 def out_of_distribution(
-    sampler: Sampler, sample: Tensor, noise: NoiseModel, normalization: Normalization, loss_range: Sequence[float]
+    sampler: Sampler,
+    noise: NoiseModel,
+    normalization: Normalization,
+    loss_range: Sequence[float],
+    sample: Tensor | None = None,
 ) -> OutOfDistribution:
     """Compare an image with the training images.
 
@@ -67,15 +71,17 @@ def out_of_distribution(
     ----------
     sampler : Sampler
         Draws samples of the image.
-    sample : Tensor, shape (C, *sides)
-        Sample 0 in intensity units.
     noise : NoiseModel
         Density of a noisy pixel given the clean one.
     normalization : Normalization
         That of the model.
     loss_range : sequence of 3 float
         1st, 50th and 99th percentile of the training crops' loss.
+    sample : Tensor, shape (C, *sides), optional
+        Sample 0 in intensity units; drawn if it is not given.
     """
+    if sample is None:
+        sample = normalization.denormalize(replace(sampler, batch=1).draw([0]))[0]
     posterior, shape = sampler.posterior, sample.shape
     noisy = posterior.pixels.reshape(tuple(shape))
     rows = max(1, BLOCK_PIXELS // max(1, math.prod(shape) // shape[1]))

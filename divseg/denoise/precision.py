@@ -70,8 +70,8 @@ def sampling_dtype(precision: str = "fp32") -> torch.dtype:
 def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype:
     """Return the number format of the convolutions in training.
 
-    ``"auto"`` is bfloat16 where the hardware multiplies it faster than float32 (recent GPUs, CPUs with
-    AVX512-BF16), float32 elsewhere. Likelihood, KL and weights are float32 always.
+    ``"auto"`` is bfloat16 if the hardware multiplies it faster than float32 (recent GPUs, CPUs with
+    AVX512-BF16), float32 elsewhere. Likelihood, KL and weights are always float32.
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise ConfigError(f"unknown precision {precision!r}: use auto, fp32 or bf16")

@@ -41,6 +41,13 @@ def check_pixels(image: Image | ArrayLike, name: str | None = None, *, constant:
             where += " (" + ", ".join(f"{axis}={index}" for axis, index in image.plane) + ")"
     else:
         data, where = np.asarray(image), name or "image"
+    _scan(data, where, constant)
+    if isinstance(image, Image):
+        object.__setattr__(image, "_checked", True)
+
+
+def _scan(data: NDArray[Any], where: str, constant: bool) -> None:
+    """Look through all pixels."""
     if data.dtype.kind not in "biuf":
         raise InputError(
             f"{where}: pixels of dtype {data.dtype} are not intensities; save it as integers or real floats"
@@ -59,8 +66,6 @@ def check_pixels(image: Image | ArrayLike, name: str | None = None, *, constant:
         )
     if data.dtype.kind == "f" and max(abs(float(low)), abs(float(high))) > MAX_FLOAT32:
         raise InputError(f"{where}: values from {low} to {high} do not fit 32-bit floats; divide them by a constant")
-    if isinstance(image, Image):
-        object.__setattr__(image, "_checked", True)
 
 
 def check_plane(image: Image | ArrayLike, use: str) -> NDArray[Any]:

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from divseg.errors import InputError
+from divseg.errors import InputError, did_you_mean
 from divseg.metrics.scores import DET_WEIGHTS, percent
-from divseg.specs import did_you_mean
 
 SCORES = ("map", "ap50", "ap75", "seg", "det", "f1", "pq", "aji", "aji_plus")
 """Scores of :meth:`divseg.metrics.Scores.as_row` that are averaged over images."""

@@ -241,7 +241,8 @@ def _noise_words(noise: dict[str, Any]) -> str:
     kind = str(noise.get("kind", "unknown kind"))
     a, b = noise.get("a"), noise.get("b")
     if kind == "poisson-gaussian" and a is not None and b is not None:
-        return f"Poisson-Gaussian, variance = {significant(a)} \u00b7 signal + {significant(b)}"
+        sign = "+" if b >= 0 else "\u2212"
+        return f"Poisson-Gaussian, variance = {significant(a)} \u00b7 signal {sign} {significant(abs(b))}"
     tables = ("kind", "weight", "table")
     others = flatten({key: value for key, value in noise.items() if key not in tables})
     rest = ", ".join(f"{key} = {words}" for key, words in others if key)

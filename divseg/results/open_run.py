@@ -16,14 +16,13 @@ import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
-from divseg.errors import DivsegWarning, InputError
+from divseg.errors import DivsegWarning, InputError, did_you_mean
 from divseg.io import PixelSize, read, read_labels
 from divseg.io.image import native
 from divseg.io.pixel_size import make_pixel_size
 from divseg.results.layout import RunLayout
 from divseg.results.marker import FORMAT
 from divseg.results.reader import TRAINING_LOG, column, read_table, read_training_log, text
-from divseg.specs import did_you_mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,6 +98,17 @@ class Run:
         Where the files are.
     record : dict
         What ``run.json`` holds: settings, versions, device, inputs, timings, training.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from divseg.workflow.demo import write_demo
+    >>> from divseg.workflow.segment import segment_folder
+    >>> folder = tempfile.mkdtemp()
+    >>> done = segment_folder(write_demo(folder)[0], folder + "/run", "otsu,smooth=2")
+    >>> run = open_run(folder + "/run")
+    >>> run.command, run.names, run.labels["nuclei"].shape
+    ('segment', ['nuclei'], (512, 512))
     """
 
     def __init__(self, layout: RunLayout, record: dict[str, Any]) -> None:
@@ -328,6 +338,17 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     ------
     InputError
         If the folder is not a run folder, or was written by another version or another command.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from divseg.workflow.demo import write_demo
+    >>> from divseg.workflow.segment import segment_folder
+    >>> folder = tempfile.mkdtemp()
+    >>> done = segment_folder(write_demo(folder)[0], folder + "/run", "otsu,smooth=2")
+    >>> run = open_run(folder + "/run")
+    >>> bool(len(run.objects) == run.labels["nuclei"].max())
+    True
     """
     layout = RunLayout(Path(folder).expanduser())
     if not layout.folder.is_dir():

@@ -99,14 +99,14 @@ def score_summary(scores: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def summary_lines(tables: Mapping[str, pd.DataFrame], page: Path, n_inputs: int) -> list[str]:
+def summary_lines(tables: Mapping[str, pd.DataFrame], page: Path | None, n_inputs: int) -> list[str]:
     """Return the lines that end a run: numbers, scores, where the report is."""
     images = tables["images"]
     n_objects = int(images["n_objects"].sum()) if len(images) else 0
     lines = [f"{len(images)} of {n_inputs} images done, {n_objects} objects"]
     if "summary" in tables:
         lines += ["", score_table(tables["summary"]), ""]
-    return [*lines, f"report: {page}"]
+    return lines if page is None else [*lines, f"report: {page}"]
 
 
 def score_table(summary: pd.DataFrame) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, overload, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, overload, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -13,13 +13,9 @@ from divseg.errors import ConfigError
 from divseg.specs import split_spec, unknown
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from divseg.io import Image
     from divseg.labels import LabelImage
-
-Pixels: TypeAlias = "NDArray[Any] | Tensor"
-"""Pixels of one image, or of a stack of images."""
+    from divseg.segment.stream import Pixels
 
 
 @runtime_checkable
@@ -112,7 +108,7 @@ def segmenter(spec: str | Callable[[NDArray[Any]], Any]) -> Segmenter:
     Raises
     ------
     ConfigError
-        Unknown method or option (with the known ones and the nearest of them), or an impossible value.
+        Unknown method or option (the message lists the names and the nearest one), or an impossible value.
     ModelError
         A StarDist model that is not there, incomplete or damaged.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 from divseg.errors import InputError
 from divseg.labels import LabelImage
 from divseg.segment.ahead import map_ahead
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Pixels: TypeAlias = "NDArray[Any] | Tensor"
+"""Pixels of one image, or of a stack of images."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from divseg.segment.thresholds import Level, find_level, foreground
 
 if TYPE_CHECKING:
     from divseg.io import Image
-    from divseg.segment.protocol import Pixels
+    from divseg.segment.stream import Pixels
 
 
 @dataclass(frozen=True, eq=False)

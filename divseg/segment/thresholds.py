@@ -2,8 +2,7 @@
 
 Every rule that takes one threshold works on the same histogram of `BINS` bins over the image's robust range, so that
 a few hot pixels cannot squeeze everything else into one bin, and gives the same objects after ``a * image + b`` with
-a > 0. The rules are those of ``skimage.filters`` (256 bins over the full range there); how far they differ is said in
-each one's docstring.
+a > 0. ``skimage.filters`` has the same rules on 256 bins over the full range; each docstring says how far they differ.
 """
 
 from __future__ import annotations
@@ -305,7 +304,7 @@ def sauvola_level(image: NDArray[np.floating], window: int, k: float) -> NDArray
     ``m (1 + k (s / R - 1))``. On the negative ``u = 1 - x`` of an image scaled to 0..1 this becomes
     ``x > m + (1 - m) k (1 - s / R)``: near the local mean m where the local standard deviation s is large,
     well above it in flat surroundings. ``skimage.filters.threshold_sauvola`` of ``u`` with ``r=SAUVOLA_RANGE`` is the
-    mirrored threshold, but for half a window along the edge, where it reflects the image otherwise.
+    mirrored threshold, except within half a window of the edge, where it extends the image in another way.
 
     Parameters
     ----------

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.errors import ConfigError, InputError
+from divseg.errors import ConfigError, InputError, did_you_mean
 from divseg.labels import check_labels
 from divseg.segment.stream import ImageForm, label_images
-from divseg.specs import Number, Option, canonical, did_you_mean, read_options
+from divseg.specs import Number, Option, canonical, read_options
 
 if TYPE_CHECKING:
     from divseg.io import Image
-    from divseg.segment.protocol import Pixels
+    from divseg.segment.stream import Pixels
 
 OPTIONS = {"ndim": Option(Number(2, 3, whole=True), 2, "2: planes (Y, X); 3: volumes (Z, Y, X)")}
 

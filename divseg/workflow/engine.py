@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from divseg.device import count_gpus
 from divseg.errors import ConfigError, DivsegWarning, InputError
 from divseg.io import config_hash
 from divseg.results import RunStore
@@ -23,6 +24,9 @@ from divseg.workflow.lock import exclusive, run_lock
 from divseg.workflow.progress import LogReporter, Reporter, logged, terminable
 from divseg.workflow.stage import RunContext, RunStage, Stage, Unit, stages_to_redo
 from divseg.workflow.unit_work import Outcome, UnitWork, describe_failure
+
+if TYPE_CHECKING:
+    from divseg.results.open_run import Run
 
 log = logging.getLogger("divseg")
 
@@ -156,7 +160,7 @@ class Result:
     text: str = ""
     summary: pd.DataFrame = field(default_factory=pd.DataFrame)
 
-    def open(self) -> Any:
+    def open(self) -> Run:
         """Return the :class:`divseg.Run` of the folder."""
         from divseg.results.open_run import open_run
 
@@ -191,7 +195,8 @@ def perform(job: Job, out: Path, options: Options | None = None, reporter: Repor
         After Ctrl-C or SIGTERM, when the tables of what is finished are written.
     """
     options = options or Options()
-    executor = make_executor(options.executor, options.jobs)
+    gpus = count_gpus() if options.executor == "processes" else 0
+    executor = make_executor(options.executor, options.jobs, gpus)
     redo = job.stages_to_redo(options.redo)
     store = RunStore(out, job.command)
     with run_lock(store.folder, job.plan, options.shard), logged(store.log, reporter or LogReporter()) as tell:

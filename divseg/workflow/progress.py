@@ -98,6 +98,15 @@ class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM), as cluster schedulers do; handled as Ctrl-C is."""
 
 
+_asked_to_end = threading.Event()
+
+
+def end_if_asked() -> None:
+    """Raise Terminated if SIGTERM came while code ran that swallows exceptions, such as a callback of a compiler."""
+    if _asked_to_end.is_set():
+        raise Terminated
+
+
 @contextmanager
 def terminable() -> Iterator[None]:
     """Turn SIGTERM into :class:`Terminated`, in the main thread; elsewhere signals are not ours."""
@@ -106,6 +115,7 @@ def terminable() -> Iterator[None]:
         return
 
     def end(*_: Any) -> None:
+        _asked_to_end.set()
         raise Terminated
 
     earlier = signal.signal(signal.SIGTERM, end)
@@ -113,6 +123,7 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, earlier)
+        _asked_to_end.clear()
 
 
 def training_line(row: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from divseg.config import RunConfig
 from divseg.errors import ConfigError, InputError
 from divseg.io import ImageList, InputReport, check_inputs
+from divseg.io.sources import Source
 from divseg.metrics import Calibration
 from divseg.results import RunStore
 from divseg.results.rows import failure_rows, score_summary, summary_lines
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    source: Any,
+    source: Source,
     out: str | os.PathLike[str] | None = None,
     *,
     truth: str | os.PathLike[str] | None = None,
@@ -44,6 +45,7 @@ def run(
     redo: Sequence[str] = (),
     dry_run: bool = False,
     finalize: bool = False,
+    report: bool = True,
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> Result:
@@ -77,6 +79,8 @@ def run(
         Only check the input and print what would be done.
     finalize : bool
         Only make tables and report of what is done.
+    report : bool
+        Write ``report.html``; ``divseg report`` can do it later.
     reporter : Reporter, optional
         Told what is done; by default everything goes to the ``divseg`` logger.
     **settings
@@ -96,12 +100,14 @@ def run(
     Examples
     --------
     >>> import tempfile
-    >>> from divseg.workflow.demo import write_demo
+    >>> from divseg.io import write_image
+    >>> from divseg.workflow.demo import demo_image
     >>> folder = tempfile.mkdtemp()
-    >>> images, masks = write_demo(folder)
-    >>> result = run(images, folder + "/run", train_steps=1000, dry_run=True)
-    >>> result.n_images
-    1
+    >>> write_image(folder + "/images/nuclei.tif", demo_image()[0][:96, :96])
+    >>> quick = {"network": "flat,filters=8,latents=8", "train_steps": 30, "samples": 2}
+    >>> result = run(folder + "/images", folder + "/run", report=False, segmenter="otsu,smooth=2", **quick)
+    >>> result.n_images, result.open().labels["nuclei"].shape
+    (1, (96, 96))
     """
     settings_of_run = _config(config, settings)
     reporter = reporter or LogReporter()
@@ -115,12 +121,12 @@ def run(
         """Do an image after a few steps of training, to see how long things take."""
         short = settings_of_run.replace(train_steps=TRIAL_STEPS, train_minutes=None)
         alone = replace(found, images=ImageList([unit.ref]), problems=[])
-        perform(_job(source, alone, short, None if chosen is None else chosen.name, truth, model), place)
+        perform(_job(source, alone, short, None if chosen is None else chosen.name, truth, model, False), place)
 
     def seconds(store: RunStore) -> float:
         return 0.0 if model is not None else training_seconds(settings_of_run, store)
 
-    job = _job(source, found, settings_of_run, None if chosen is None else chosen.name, truth, model)
+    job = _job(source, found, settings_of_run, None if chosen is None else chosen.name, truth, model, report)
     if dry_run:
         side = smallest_side(settings_of_run, model)
         return describe_plan(
@@ -143,7 +149,7 @@ def _config(config: RunConfig | str | os.PathLike[str] | None, settings: Mapping
     return RunConfig.make(**settings) if config is None else RunConfig.from_toml(Path(config), **settings)
 
 
-def default_out(source: Any, suffix: str = "_divseg") -> Path:
+def default_out(source: Source, suffix: str = "_divseg") -> Path:
     """Return the folder beside the source that results go to.
 
     Raises
@@ -163,12 +169,13 @@ def default_out(source: Any, suffix: str = "_divseg") -> Path:
 
 
 def _job(
-    source: Any,
+    source: Source,
     found: InputReport,
     config: RunConfig,
     segmenter: str | None,
     truth: str | os.PathLike[str] | None,
     model: str | os.PathLike[str] | None,
+    report: bool = True,
 ) -> Job:
     units = [ImageUnit(ref, found.truth.get(ref.name)) for ref in found.images.refs]
     before = [model_stage(units, config, None if model is None else Path(model))]
@@ -199,13 +206,13 @@ def _job(
             "calibration": None if calibration is None else calibration.describe(),
         }
 
-    def report(store: RunStore) -> None:
+    def write(store: RunStore) -> None:
         from divseg.report import write_report
 
         write_report(store.folder)
 
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
-        return summary_lines(tables, store.report, len(units) + found.n_unusable)
+        return summary_lines(tables, store.report if report else None, len(units) + found.n_unusable)
 
     return Job(
         command="run",
@@ -216,7 +223,7 @@ def _job(
         failures=failure_rows(found.problems),
         facts=facts,
         summarize=score_summary,
-        report=report,
+        report=write if report else None,
         lines=lines,
         invocation={
             "source": absolute(source),
@@ -227,8 +234,10 @@ def _job(
     )
 
 
-def absolute(source: Any) -> Any:
+def absolute(source: Source | None) -> str | list[str] | None:
     """Return paths, globs or lists of those such that they mean the same from another folder."""
-    if source is None or isinstance(source, str | os.PathLike):
-        return None if source is None else os.path.abspath(os.path.expanduser(os.fspath(source)))
-    return [absolute(part) for part in source]
+    if source is None:
+        return None
+    if isinstance(source, str | os.PathLike):
+        return os.path.abspath(os.path.expanduser(os.fspath(source)))
+    return [os.path.abspath(os.path.expanduser(os.fspath(part))) for part in source]

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from divseg.errors import ConfigError, DivsegWarning
+from divseg.errors import ConfigError, DivsegWarning, did_you_mean
 from divseg.io import config_hash
 from divseg.results import Marker, RunStore, StageWriter
-from divseg.specs import did_you_mean
 from divseg.versions import versions
 from divseg.workflow.progress import Reporter
 

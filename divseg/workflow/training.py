@@ -136,8 +136,8 @@ def train(images: ImageList, config: RunConfig, reporter: Reporter, *, checkpoin
 
 def training_seconds(config: RunConfig, store: RunStore) -> float:
     """Return how long training will take: its budget, or its steps at the rate of the model in a run folder."""
-    from divseg.denoise.divnoising import DEFAULT_MINUTES
     from divseg.denoise.model_folder import read_training
+    from divseg.denoise.training.schedule import DEFAULT_MINUTES
 
     steps, minutes = config.training.train_steps, config.training.train_minutes
     if steps is None:

@@ -14,6 +14,7 @@ from typing import Any
 from divseg.errors import DivsegError, DivsegWarning, OutputError
 from divseg.results import Marker, RunStore
 from divseg.results.writer import forget
+from divseg.workflow.progress import end_if_asked
 from divseg.workflow.stage import Stage, Unit, UnitContext
 
 
@@ -94,6 +95,7 @@ class UnitWork:
         keys = dict(self.upstream)
         try:
             while left:
+                end_if_asked()
                 stage = left[0]
                 at = "read"
                 for source in set(stage.reads) & set(unit.sources):
@@ -111,6 +113,7 @@ class UnitWork:
         except OutputError:
             raise
         except Exception as error:
+            end_if_asked()
             outcome.failure = describe_failure(at, error)
             if not isinstance(error, DivsegError):
                 outcome.traceback = traceback.format_exc()

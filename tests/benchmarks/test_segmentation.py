@@ -14,7 +14,7 @@ from benchmarks.segmentation.tuning import choose, tune_picture
 from benchmarks.sets import Picture
 from benchmarks.smoothing import SetNoise
 from divseg import segmenter
-from divseg.denoise.smoothing import GAUSSIAN_SD
+from divseg.denoise.smoothing import GAUSSIAN_SIGMA
 
 SHAPE = (64, 64)
 SD = 50.0
@@ -98,7 +98,7 @@ def test_as_run_all_members_have_the_segmenter_of_the_samples(grid):
     tuning = pd.DataFrame(tune_picture(source_of(picture("tune", 0)), [samples], grid, 4, 2))
     chosen = choose(tuning, [samples, ours], ["tune"])  # the others need no tuning
     assert {member_choice(m, ours, chosen).spec for m in ours.members} == {chosen["consensus clustering"].spec}
-    assert member_choice("gaussian", ours, chosen).setting == GAUSSIAN_SD
+    assert member_choice("gaussian", ours, chosen).setting == GAUSSIAN_SIGMA
 
 
 def test_sets_without_parts_tune_on_one_half_and_score_the_other():

@@ -39,6 +39,12 @@ def test_cells_that_touch_are_parted(pair):
     assert np.array_equal(result.labels, both)
 
 
+def test_the_majority_decides_if_cells_are_parted(pair):
+    both, merged, _ = pair
+    assert np.array_equal(fuse([both] * 2 + [merged] * 3, method="mutex", refine=False).labels, merged)
+    assert np.array_equal(fuse([both] * 3 + [merged] * 2, method="mutex", refine=False).labels, both)
+
+
 def test_a_rare_object_is_whole(pair):
     both, _, left = pair
     masks = [both, both, left, left, left]

@@ -83,6 +83,11 @@ def test_the_order_depends_neither_on_the_input_order_nor_on_labels_nor_position
     assert np.array_equal(a.objects, b.objects)
 
 
+def test_the_order_of_equal_label_images_is_that_of_their_weights(cells):
+    images = [cells[0], cells[1], cells[0]]
+    assert LabelStack.of(images, [1, 1, 2]).units.tolist() == LabelStack.of(images, [2, 1, 1]).units.tolist()
+
+
 def test_huge_labels_need_no_huge_table():
     labels = np.array([[0, 2**62, 7], [2**40, 2**40, 7]])
     assert LabelStack.of([labels]).decode(0)[0].tolist() == [[0, 1, 2], [3, 3, 2]]

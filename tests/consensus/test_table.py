@@ -5,9 +5,9 @@ from skimage.measure import regionprops
 from divseg import fuse
 from divseg.consensus.evidence import ObjectEvidence
 from divseg.consensus.overlaps import overlaps
-from divseg.consensus.run_lengths import to_runs
+from divseg.consensus.run_lengths import RunLengths, to_runs
 from divseg.consensus.stack import LabelStack
-from divseg.consensus.table import diameter, object_table, topology
+from divseg.consensus.table import alternatives_table, diameter, object_table, topology
 from divseg.labels import LabelImage
 
 
@@ -120,3 +120,15 @@ def test_probabilities_of_the_segmenter_are_averaged_over_the_members(pair):
 def test_an_object_without_members_has_no_probability():
     empty = LabelImage(np.zeros((4, 4), int), [])
     assert fuse([empty, empty]).objects["prob_mean"].tolist() == []
+
+
+def test_rivals_share_more_than_two_in_a_hundred_pixels():
+    """An object of 100 pixels, and hypotheses of 100 pixels that share 10, 3 and 2 with it."""
+    starts = np.array([0, 90, 97, 98])
+    hypotheses = RunLengths(starts, np.full(4, 100, np.int32), np.arange(4, dtype=np.int32), np.full(4, 100))
+    labels = np.zeros((1, 1, 200), np.int32)
+    labels[..., :100] = 1
+    stack = LabelStack.of([labels[0], labels[0]])
+    table = alternatives_table(ObjectEvidence(hypotheses, stack), labels, to_runs(labels))
+    assert table["kind"].tolist() == ["other shape", "other shape", "unlikely"]
+    assert table["rivals"].tolist() == ["1", "1", ""]

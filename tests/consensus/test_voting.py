@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from divseg import fuse
+from divseg.consensus.voting import _bar
 from divseg.errors import ConfigError, InputError
 
 
@@ -119,3 +120,25 @@ def test_markers_that_clustering_finds_are_not_lost():
     assert fuse(masks).labels.any(), "two in five are enough for the greatest expected score"
     assert fuse(masks, method="voting").labels.any()
     assert not fuse(masks, method="voting", fail_safe=False).labels.any()
+
+
+def test_a_tenth_in_collision_is_not_more_than_a_tenth():
+    masks, markers = [row((0, 10))] * 2 + [row((9, 19))] * 2, row((2, 6), (12, 16))
+    assert vote(masks, markers, collisions="drop") == [(0, 9), (10, 19)]
+    masks = [row((0, 9))] * 2 + [row((8, 17))] * 2
+    assert vote(masks, markers, collisions="drop") == [], "a ninth is"
+
+
+@pytest.mark.parametrize("width", range(5, 11))
+def test_of_equally_heavy_single_masks_the_middle_one_is_taken(width):
+    """Whatever the canonical order of the samples."""
+    masks = [row((0, width)), row((0, width + 1)), row((0, 2 * width)), *[row()] * 4]
+    assert vote(masks, row((0, 4)), fail_safe=True) == [(0, width + 1)]
+
+
+def test_the_bar_of_simple_begins_at_the_best_member_and_ends_at_three_tenths():
+    assert _bar(np.array([0, 0, 1, 2]), np.array([0.95, 0.2, 0.45, 0.12])).tolist() == [0.7, 0.4, 0.3]
+
+
+def test_samples_that_agree_are_still_voted_on_with_markers():
+    assert vote([row((0, 8), (10, 20))] * 2, row((2, 7))) == [(0, 8)]

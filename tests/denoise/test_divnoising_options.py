@@ -84,7 +84,7 @@ def test_estimates_agree_with_the_stream(model):
     assert found.levels == (0.0, 1.0)
     assert (found.quantiles[0] <= found.mode + 1e-2).all()
     assert (found.mode <= found.quantiles[1] + 1e-2).all()
-    for bad in ({"quantiles": (1.5,)}, {"n": 0}, {"bandwidth": 0.0}):
+    for bad in ({"quantiles": (1.5,)}, {"n": 0}, {"bandwidth": 0.0}, {"tta": True}):
         with pytest.raises(InputError):
             model.estimate(noisy, **bad)
 

@@ -134,6 +134,10 @@ def test_training_facts_show_what_has_no_words_of_its_own(table_run):
         ("noise model", "Poisson-Gaussian, variance = 1.5 · signal + 9"),
         ("restarts", "2"),
     ]
+    record["noise"]["b"] = -373.2
+    assert ("noise model", "Poisson-Gaussian, variance = 1.5 · signal \u2212 373.2") in facts.training_facts(
+        table_run({"training": record})
+    )
     assert facts.training_facts(table_run({"training": {"noise": {"kind": "gaussian", "std": 20}}})) == [
         ("noise model", "gaussian, std = 20")
     ]

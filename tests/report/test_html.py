@@ -259,6 +259,7 @@ def test_failures_are_counted_and_listed(run_copy):
     pd.DataFrame(rows).to_csv(run_copy / "failures.csv", index=False)
     page = Page(write_report(run_copy, max_images=0))
     assert "<h3>" not in page.source
+    assert "300 images failed and are in no number or chart" in page.text
     assert 'class="bad">failed images<strong>300</strong>' in page.source
     assert "300 failed; the first 200 are shown" in page.text
 

@@ -1,5 +1,6 @@
 """The engine, on stages that do almost nothing: what is skipped, what fails, what is interrupted, what is told."""
 
+import contextlib
 import json
 import os
 import signal
@@ -311,3 +312,25 @@ def test_results_stay_readable_until_the_new_ones_are_whole(notes, tmp_path):
         Job("fuse", again.units, lambda _: changed, again.before, tools=again.tools), result.out, Options(), Heard()
     )
     assert seen == [(result.out / "objects" / f"n{i}.csv").read_text() for i in range(3)]
+
+
+def swallow(context):
+    if context.unit.name == "n1":
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(5)
+        if context.tools:
+            raise RuntimeError("half compiled")
+    context.write.row |= context.unit.row()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals work differently on Windows")
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_request_to_end_is_heeded_even_if_it_was_swallowed(notes, tmp_path, broken):
+    units = [Note(path) for path in sorted(notes.iterdir())]
+    halting = Job("fuse", units, lambda _: [Stage("wait", swallow, reads=("note",))], tools=lambda *_: broken)
+    with pytest.raises(Terminated):
+        perform(halting, tmp_path / "out", Options(), Heard())
+    done = pd.read_csv(tmp_path / "out" / "images.csv")["image"].tolist()
+    assert done == (["n0"] if broken else ["n0", "n1"])
+    assert pd.read_csv(tmp_path / "out" / "failures.csv").empty

@@ -1,1 +1,1 @@
-"""Networks: what every variational autoencoder here promises, and the two kinds of them."""
+"""Networks: variational autoencoders of two kinds, flat and hierarchical, and their common base."""

@@ -1,4 +1,4 @@
-"""What every network promises: latents on one grid or several, an encoder that all samples share, exact tiles."""
+"""Base of the networks: latents on one grid or several, an encoder that all samples share, exact tiles."""
 
 from __future__ import annotations
 

@@ -5,10 +5,10 @@ DivNoising); Sonderby et al., "Ladder variational autoencoders", NeurIPS 2016. T
 N(0, 1); the prior of every finer grid is a normal distribution whose mean and variance are computed from the grids
 above it.
 
-Of the posterior of a grid the network says how it differs from the prior (Vahdat and Kautz, "NVAE", NeurIPS 2020,
-section 3.2): with z = m + s * u and u ~ N(d, exp(l)), where m and s are those of the prior, the Kullback-Leibler
-divergence is the one of u to N(0, 1). Unlike the reference there is no normalisation over batch or image, and no
-parameter that is tied to the images' size, so that a position depends on a bounded surrounding and tiles are exact.
+The posterior of a grid is described relative to its prior (Vahdat and Kautz, "NVAE", NeurIPS 2020, section 3.2): with
+z = m + s * u and u ~ N(d, exp(l)), where m and s are those of the prior, the Kullback-Leibler divergence is that of u
+to N(0, 1). Unlike the reference there is no normalization over batch or image, and no parameter that is tied to the
+images' size, so that a position depends on a bounded surrounding and tiles are exact.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class _Layers:
 
 
 class _Residual(nn.Module):
-    """Two convolutions whose result is added to what comes in."""
+    """Two convolutions whose result is added to their input."""
 
     def __init__(self, channels: int, layers: _Layers) -> None:
         super().__init__()

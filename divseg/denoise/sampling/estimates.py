@@ -99,7 +99,7 @@ def map_estimate(
     (2002), equation 20, with a normal kernel, in the space of windows around every pixel: a sample counts
     at a pixel by its mean squared difference, over the window, from the present estimate, in units of the
     samples' own variance over the window. If samples agree up to normal scatter, this stays at their
-    mean; if they fall into groups, it goes to the largest, instead of an average that none of them shows.
+    mean; if they fall into groups, it goes to the largest, instead of an average that resembles none of them.
 
     Parameters
     ----------
@@ -221,13 +221,13 @@ def tiled_estimates(
             wide = widen(spans, reach, posterior.grid)
             samples = normalization.denormalize(sampler.draw_tile(range(n), wide))
             inner = samples[(slice(None), slice(None), *within(spans, wide, step))]
-            place = (slice(None), *(slice(a * step, b * step) for a, b in spans))
-            mean[place] = inner.mean(0).cpu().numpy()
-            std[place] = (inner.std(0) if n > 1 else torch.zeros_like(inner[0])).cpu().numpy()
-            quantiles[(slice(None), *place)] = sample_quantiles(inner, levels).cpu().numpy()
+            region = (slice(None), *(slice(a * step, b * step) for a, b in spans))
+            mean[region] = inner.mean(0).cpu().numpy()
+            std[region] = (inner.std(0) if n > 1 else torch.zeros_like(inner[0])).cpu().numpy()
+            quantiles[(slice(None), *region)] = sample_quantiles(inner, levels).cpu().numpy()
             if modes is not None:
                 estimate = map_estimate(samples, bandwidth=bandwidth)
-                modes[place] = estimate[(slice(None), *within(spans, wide, step))].cpu().numpy()
+                modes[region] = estimate[(slice(None), *within(spans, wide, step))].cpu().numpy()
     out = posterior.shape
     return Estimates(
         mean.reshape(out),

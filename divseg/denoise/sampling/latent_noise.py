@@ -1,4 +1,4 @@
-"""Latent noise that depends on where it is, not on how it was computed."""
+"""Latent noise that depends on its position, not on how it was computed."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def _normals(words: Tensor, count: int) -> Tensor:
 
 
 class LatentNoise:
-    """Standard normal noise of the latents of one image, by sample and by place.
+    """Standard normal noise of the latents of one image, by sample and position.
 
     The latent grid is cut into blocks. The numbers of a block come from a counter-based generator (Philox)
-    whose key is made of (seed, image key, sample, level) and whose counter starts at the block's place. A window
+    whose key is made of (seed, image key, sample, level) and whose counter starts at the block's position. A window
     therefore holds the same numbers whatever its borders are, in whatever order windows and samples are
     drawn, and on whatever device (there up to the rounding of logarithm and cosine).
 
@@ -66,14 +66,14 @@ class LatentNoise:
         self._blocks: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
         self._capacity = max(1, CACHE_BYTES // (4 * self._count))
 
-    def _draw(self, sample: int, place: tuple[int, ...]) -> Tensor:
-        block = self._blocks.pop((sample, *place), None)
+    def _draw(self, sample: int, position: tuple[int, ...]) -> Tensor:
+        block = self._blocks.pop((sample, *position), None)
         if block is None:
             entropy = [self.seed, self.key, sample, self.level] if self.level else [self.seed, self.key, sample]
             key = np.random.SeedSequence(entropy).generate_state(2, np.uint64).astype(np.uint64)
-            words = philox_words(key, place[::-1], -(-self._count // 2), self.device)
+            words = philox_words(key, position[::-1], -(-self._count // 2), self.device)
             block = _normals(words, self._count).reshape(self._shape)
-        self._blocks[(sample, *place)] = block
+        self._blocks[(sample, *position)] = block
         if len(self._blocks) > self._capacity:
             self._blocks.popitem(last=False)
         return block
@@ -94,14 +94,14 @@ class LatentNoise:
         Tensor, shape (channels, *(stop - start)), float32
         """
         out = torch.empty((self.channels, *(b - a for a, b in zip(start, stop, strict=True))), device=self.device)
-        for place in product(
+        for position in product(
             *(range(a // side, -(-b // side)) for a, b, side in zip(start, stop, self.block, strict=True))
         ):
             inner: list[slice] = [slice(None)]
             outer: list[slice] = [slice(None)]
-            for at, a, b, side in zip(place, start, stop, self.block, strict=True):
+            for at, a, b, side in zip(position, start, stop, self.block, strict=True):
                 first, last = max(a, at * side), min(b, (at + 1) * side)
                 inner.append(slice(first - at * side, last - at * side))
                 outer.append(slice(first - a, last - a))
-            out[tuple(outer)] = self._draw(sample, place)[tuple(inner)]
+            out[tuple(outer)] = self._draw(sample, position)[tuple(inner)]
         return out

@@ -15,8 +15,8 @@ _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 _ROUNDS = 10
 
 
-def philox_words(key: NDArray[np.uint64], place: Sequence[int], count: int, device: torch.device) -> Tensor:
-    """Return random 64-bit words that belong to a place.
+def philox_words(key: NDArray[np.uint64], position: Sequence[int], count: int, device: torch.device) -> Tensor:
+    """Return random 64-bit words that belong to a position.
 
     Philox4x64-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 4.3.
 
@@ -24,7 +24,7 @@ def philox_words(key: NDArray[np.uint64], place: Sequence[int], count: int, devi
     ----------
     key : array of 2 uint64
         Key of the generator.
-    place : sequence of up to 3 int, >= 0
+    position : sequence of up to 3 int, >= 0
         Upper words of the counter; the lowest counts the words.
     count : int
         Words wanted.
@@ -38,16 +38,16 @@ def philox_words(key: NDArray[np.uint64], place: Sequence[int], count: int, devi
     """
     if device.type == "cpu":
         counter = np.zeros(4, np.uint64)
-        counter[1 : 1 + len(place)] = place
+        counter[1 : 1 + len(position)] = position
         words = np.random.Philox(key=key, counter=counter).random_raw(count)
         return torch.from_numpy(words.view(np.int64))
-    return philox_on_device(key, place, count, device)
+    return philox_on_device(key, position, count, device)
 
 
-def philox_on_device(key: NDArray[np.uint64], place: Sequence[int], count: int, device: torch.device) -> Tensor:
+def philox_on_device(key: NDArray[np.uint64], position: Sequence[int], count: int, device: torch.device) -> Tensor:
     """Return what :func:`philox_words` returns, computed with torch's integers on the device."""
     counter = torch.arange(1, -(-count // 4) + 1, device=device)  # NumPy counts up before it draws
-    upper = [torch.full_like(counter, int(p)) for p in place] + [torch.zeros_like(counter)] * (3 - len(place))
+    upper = [torch.full_like(counter, int(p)) for p in position] + [torch.zeros_like(counter)] * (3 - len(position))
     words = [counter, *upper]
     k0, k1 = (int(k) for k in key)
     for _ in range(_ROUNDS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -23,6 +24,16 @@ MIN_TILES = 48
 
 _Kind = tuple[str, torch.dtype, VAEConfig, tuple[int, ...], int]
 _measured: dict[_Kind, int] = {}
+
+
+class SamplingOptions(TypedDict, total=False):
+    """Options of :meth:`divseg.DivNoising.sample` apart from the number of samples."""
+
+    seed: int
+    batch_size: int | None
+    tile: int | None
+    precision: str
+    tta: bool
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from torch import Tensor
 
 from divseg.denoise.sampling.estimates import RunningMoments
-from divseg.errors import ConfigError
+from divseg.errors import ConfigError, InputError
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,24 @@ def standard_error(moments: RunningMoments, variance: Callable[[Tensor], Tensor]
     """Return the standard error of the mean image relative to the noise: root mean squares over all pixels."""
     error = float(moments.std.square().mean()) / moments.count
     return (error / float(variance(moments.mean).mean())) ** 0.5
+
+
+SampleCount: TypeAlias = int | Literal["auto"] | StoppingRule
+"""Number of samples, or the rule that decides it."""
+
+
+def stopping_rule(n: SampleCount) -> int | StoppingRule:
+    """Return a checked number of samples, or the rule that decides it.
+
+    Raises
+    ------
+    InputError
+        If the number is below 1, or a word other than ``"auto"``.
+    """
+    if isinstance(n, StoppingRule):
+        return n
+    if n == "auto":
+        return StoppingRule()
+    if isinstance(n, str) or n < 1:
+        raise InputError(f"n={n!r} samples: at least 1 is needed, or 'auto'")
+    return n

@@ -155,11 +155,12 @@ def encode(
     with torch.inference_mode(), autocast(device, dtype):
         for spans in tile_spans(sides, tile):
             wide = widen(spans, halo, sides)
-            part = torch.from_numpy(normalization.normalize(pixels[(slice(None), *_slices(wide))]))[None].to(device)
-            features = network.encode(part.contiguous(memory_format=LAYOUT[dims]))
+            part = normalization.normalize(pixels[(slice(None), *_slices(wide))])
+            x = torch.from_numpy(np.ascontiguousarray(part))[None].to(device)  # the layout decides how sums are rounded
+            features = network.encode(x.contiguous(memory_format=LAYOUT[dims]))
             for stride, level, values in zip(config.strides, levels, features, strict=True):
-                place, around = (tuple((a // stride, b // stride) for a, b in box) for box in (spans, wide))
-                crop(level, _slices(place)).copy_(crop(values[0], within(place, around)))
+                region, around = (tuple((a // stride, b // stride) for a, b in box) for box in (spans, wide))
+                crop(level, _slices(region)).copy_(crop(values[0], within(region, around)))
     return Posterior(levels, image, key)
 
 
@@ -268,8 +269,8 @@ def decode(
     step = network.config.stride
     out = torch.empty((len(samples), network.config.channels, *posterior.sides), device=posterior.device)
     for spans in tile_spans(posterior.grid, tile // step):
-        place = tuple(slice(a * step, b * step) for a, b in spans)
-        out[(slice(None), slice(None), *place)] = decode_tile(network, posterior, noise, samples, spans, dtype)
+        region = tuple(slice(a * step, b * step) for a, b in spans)
+        out[(slice(None), slice(None), *region)] = decode_tile(network, posterior, noise, samples, spans, dtype)
     return out
 
 

@@ -12,7 +12,7 @@ from divseg.denoise.sampling.sampler import Sampler
 from divseg.denoise.sampling.tiles import Posterior
 
 MAX_BYTES = 2**30
-"""Posteriors of all versions are held up to this size; of a larger image each is computed when it is its turn."""
+"""Posteriors of all versions are held up to this size; for a larger image each is computed when it is needed."""
 
 
 class TTASampler:

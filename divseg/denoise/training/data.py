@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ Box = tuple[tuple[int, int], ...]
 
 
 class TrainingData:
-    """Noisy images of any sizes, and normalised random crops of them.
+    """Noisy images of any sizes, and normalized random crops of them.
 
     Parameters
     ----------
@@ -89,13 +89,19 @@ class TrainingData:
         self.validation = "held-out images" if whole else "held-out corners" if self._boxes else "training crops"
         self._device: DeviceImages | None = None
 
+    def planes(self, channel: int) -> Iterator[NDArray[np.float32]]:
+        """Yield the planes of one channel of all images."""
+        for image in self.images:
+            pixels = image[channel].astype(np.float32)
+            yield from pixels if self.dims == 3 else [pixels]
+
     def keep_on(self, device: torch.device) -> None:
         """Move the pixels, as they are stored, to a GPU, and crop them there from now on."""
         if device.type != "cpu":
             self._device = DeviceImages(self.images, device)
 
     def batch(self, size: int, rng: np.random.Generator, structure_sampling: float = 0.0) -> Tensor:
-        """Draw crops to train on: image by area, place, quarter turn and flip at random.
+        """Draw crops to train on: image by area, position, quarter turn and flip at random.
 
         Most of a microscopy image is empty, and a network that has learned what emptiness looks like learns nothing
         more from it. A fraction of the batch is therefore chosen for its structure: of every four crops drawn, the
@@ -116,7 +122,7 @@ class TrainingData:
             Normalized by the data's mean and standard deviation.
         """
         chosen = round(size * structure_sampling)
-        crops = self._cut(self._places(size - chosen + chosen * STRUCTURE_CANDIDATES, rng, self._train))
+        crops = self._cut(self._positions(size - chosen + chosen * STRUCTURE_CANDIDATES, rng, self._train))
         if chosen == 0:
             return crops
         even, candidates = crops[: size - chosen], crops[size - chosen :]
@@ -126,9 +132,9 @@ class TrainingData:
 
     def validation_batch(self, size: int, rng: np.random.Generator) -> Tensor:
         """Draw crops to validate on; they are never trained on if anything is held out."""
-        return self._cut(self._places(size, rng, self._validate, validation=True))
+        return self._cut(self._positions(size, rng, self._validate, validation=True))
 
-    def _places(
+    def _positions(
         self, size: int, rng: np.random.Generator, among: list[int], *, validation: bool = False
     ) -> NDArray[np.int64]:
         """Draw (image, first pixel along each axis, one of eight turns and flips) for each crop."""
@@ -147,15 +153,15 @@ class TrainingData:
             row[0], row[1:-1], row[-1] = which, first, rng.integers(8)
         return out
 
-    def _cut(self, places: NDArray[np.int64]) -> Tensor:
+    def _cut(self, positions: NDArray[np.int64]) -> Tensor:
         if self._device is not None:
-            x = self._device.crops(places, self.crop)
+            x = self._device.crops(positions, self.crop)
             mean, std = self.normalization.tensors(x)
             return (x - mean) / std
-        out = np.empty((len(places), self.channels, *self.crop), np.float32)
-        for slot, (which, *first, turn) in zip(out, places.tolist(), strict=True):
-            place = tuple(slice(a, a + c) for a, c in zip(first, self.crop, strict=True))
-            slot[:] = dihedral.transform(self.images[which][(slice(None), *place)], turn)
+        out = np.empty((len(positions), self.channels, *self.crop), np.float32)
+        for slot, (which, *first, turn) in zip(out, positions.tolist(), strict=True):
+            region = tuple(slice(a, a + c) for a, c in zip(first, self.crop, strict=True))
+            slot[:] = dihedral.transform(self.images[which][(slice(None), *region)], turn)
         shape, units = (1, -1) + (1,) * self.dims, self.normalization
         centre, width = (np.array(values, np.float32).reshape(shape) for values in (units.mean, units.std))
         return torch.from_numpy((out - centre) / width)

@@ -16,7 +16,7 @@ NoiseChoice = str | NoiseModel | Sequence[str | NoiseModel]
 
 
 class NoNoiseModel(Gaussian, kind="none"):
-    """Squared error in place of a noise model: an ordinary variational autoencoder, kept as a baseline.
+    """Squared error in place of a noise model: an ordinary variational autoencoder, as a baseline.
 
     The decoder's likelihood is normal with the standard deviation of the training images, so the loss is
     half the squared error of normalized images plus the KL divergence. Samples show the latents' spread

@@ -12,10 +12,13 @@ from torch import Tensor
 
 from divseg.errors import ConfigError
 
+DEFAULT_MINUTES = 10.0
+"""Budget of training if none is given."""
+
 
 @dataclass
 class Budget:
-    """Steps and minutes that training may take; the first to run out ends it.
+    """Steps and minutes that training may take; the first to run out ends it. Ten minutes by default.
 
     With a budget in steps a fixed seed gives the same model on the same machine; with one in minutes the
     number of steps depends on how fast the machine is.
@@ -26,7 +29,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
-            raise ConfigError("training needs a budget: give train_steps or train_minutes")
+            self.minutes = DEFAULT_MINUTES
         if self.steps is not None and self.steps < 1:
             raise ConfigError(f"train_steps={self.steps} must be at least 1")
         if self.minutes is not None and not (math.isfinite(self.minutes) and self.minutes > 0):

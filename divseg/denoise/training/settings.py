@@ -47,7 +47,7 @@ class TrainSettings:
     patience: int = 12
     """Validations without progress, once the KL weight is 1, after which training ends."""
     max_skipped: int = 20
-    """Steps in a row with a loss that is not a number after which training is given up."""
+    """Steps in a row with a loss that is not a number, after which training ends with an error."""
 
     def __post_init__(self) -> None:
         for name in ("batch", "patch", "report_every", "validate_every", "checkpoint_every", "patience"):

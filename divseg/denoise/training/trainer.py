@@ -264,7 +264,6 @@ class Trainer:
             return
         record = self.record
         record.seconds = self.budget.seconds
-        module = self.noise
         state = {
             "parameters": [p.detach().cpu() for p in self.parameters],
             "ema": [a.cpu() for a in self.ema.average],

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from divseg.errors import DivsegWarning, ModelError
+from divseg.errors import DivsegWarning, ModelError, did_you_mean
 from divseg.segment.stardist.download import cache_folder, fetch, verify
-from divseg.specs import did_you_mean
 
 _RELEASES = "https://github.com/stardist/stardist-models/releases/download/v0.1"
 
@@ -115,7 +114,7 @@ def model_folder(
     Raises
     ------
     ModelError
-        Neither a known name (with the nearest one and the list) nor a folder; or the download failed (with the
+        Neither a registered name (with the nearest one and the list) nor a folder; or the download failed (with the
         address, and the path for a copy fetched by hand).
     OutputError
         If the cache cannot be written to.

@@ -70,7 +70,7 @@ def pad_to(x: Tensor, divisor: tuple[int, ...]) -> Tensor:
 
 
 def resized(x: Tensor, scale: float) -> Tensor:
-    """Resize images (B, C, Y, X) by a factor, smoothed first where they shrink; both sides stay 1 pixel or more."""
+    """Resize images (B, C, Y, X) by a factor, smoothed first if they shrink; each side stays 1 pixel or more."""
     size = [max(1, round(side * scale)) for side in x.shape[2:]]
     return torch.nn.functional.interpolate(x, size, mode="bilinear", antialias=scale < 1.0, align_corners=False)
 
@@ -95,7 +95,7 @@ def predict_candidates(net: StarDistNet, x: Tensor, threshold: float, tile: int)
     with exact(x.device):
         padded = pad_to(x, c.divisor)
         full = padded.shape[2:]
-        found = []
+        parts = []
         for tile_spans in tiles(tuple(full), tile, c.divisor, c.halo):
             outer = tuple(slice(s.low, s.high) for s in tile_spans)
             prob, dist = net(_layout(padded[(slice(None), slice(None), *outer)]))
@@ -104,8 +104,8 @@ def predict_candidates(net: StarDistNet, x: Tensor, threshold: float, tile: int)
             )
             prob, dist = prob[(slice(None), *inner)], dist[(slice(None), *inner)]
             offset = [s.start // g for s, g in zip(tile_spans, c.grid, strict=True)]
-            found.append(_above(prob, dist, threshold, offset, full, shape, c.grid))
-        return _by_image(found, len(x), c.grid, tiled=len(found) > 1)
+            parts.append(_above(prob, dist, threshold, offset, full, shape, c.grid))
+        return _by_image(parts, len(x), c.grid)
 
 
 def tiles(
@@ -162,11 +162,9 @@ def _above(
     return index.cpu(), chosen.cpu(), rows.cpu()
 
 
-def _by_image(
-    found: list[tuple[Tensor, Tensor, Tensor]], images: int, grid: tuple[int, ...], tiled: bool
-) -> list[Candidates]:
-    index, prob, dist = (torch.cat(parts).numpy() if tiled else parts[0].numpy() for parts in zip(*found, strict=True))
-    if tiled:
+def _by_image(parts: list[tuple[Tensor, Tensor, Tensor]], images: int, grid: tuple[int, ...]) -> list[Candidates]:
+    index, prob, dist = (torch.cat(p).numpy() if len(p) > 1 else p[0].numpy() for p in zip(*parts, strict=True))
+    if len(parts) > 1:
         order = np.lexsort(index.T[::-1])
         index, prob, dist = index[order], prob[order], dist[order]
     ends = np.searchsorted(index[:, 0], np.arange(images + 1))

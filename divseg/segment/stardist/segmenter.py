@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from divseg.io import Image
-    from divseg.segment.protocol import Pixels
     from divseg.segment.stardist.network import StarDistNet
     from divseg.segment.stardist.normalise import Limits
     from divseg.segment.stardist.pool import Pool
+    from divseg.segment.stream import Pixels
 
 SCALES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 """Factors that ``scale=auto`` tries, about a square root of 2 apart."""

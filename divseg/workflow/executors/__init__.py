@@ -6,126 +6,13 @@ which they are finished. It neither reads nor writes files, and it does not look
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
 
 from divseg.errors import ConfigError
 from divseg.specs import Number, Option, canonical, read_options, split_spec, unknown
+from divseg.workflow.executors.contract import Done, Event, Executor, Listener, Lost, Progress, Work
 
-
-class Work(Protocol):
-    """What is done to each item; picklable, and sent once to each worker."""
-
-    def __call__(self, item: Any, tell: Callable[[str], None]) -> Any:
-        """Do one item.
-
-        Parameters
-        ----------
-        item : object
-            Picklable.
-        tell : callable
-            Takes a line of text about how far the item has come.
-
-        Returns
-        -------
-        object
-            Picklable; becomes :attr:`Done.value`.
-        """
-
-
-@dataclass(frozen=True)
-class Done:
-    """An item is finished.
-
-    Attributes
-    ----------
-    index : int
-        Position of the item in the sequence.
-    value : object
-        What the work returned.
-    """
-
-    index: int
-    value: Any
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an item has come.
-
-    Attributes
-    ----------
-    index : int
-        Position of the item in the sequence.
-    text : str
-        What the work said.
-    """
-
-    index: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Lost:
-    """An item that cannot be done because its workers died, each time that it was tried.
-
-    Attributes
-    ----------
-    index : int
-        Position of the item in the sequence.
-    error : str
-        How they died and what to do about it, one line.
-    """
-
-    index: int
-    error: str
-
-
-Event: TypeAlias = Done | Progress | Lost
-Listener: TypeAlias = Callable[[Progress], None]
-
-
-class Executor(Protocol):
-    """Does work on many items.
-
-    Attributes
-    ----------
-    name : str
-        Canonical string, for example ``"processes"`` or ``"dask,workers=4"``.
-    workers : int
-        How many items are worked on at once.
-    """
-
-    name: str
-    workers: int
-
-    def run(self, work: Work, items: Sequence[Any], listen: Listener | None = None) -> Iterator[Event]:
-        """Do the work on all items.
-
-        Closing the iterator, or an exception such as KeyboardInterrupt while it waits, ends the workers at once.
-
-        Parameters
-        ----------
-        work : Work
-            What is done to each item.
-        items : sequence
-            The items.
-        listen : callable, optional
-            Takes each :class:`Progress` as soon as it is there; it is then not among what is yielded. In this process
-            an iterator cannot yield in the middle of an item, so without `listen` the serial executor yields the
-            progress of an item only when the item is finished.
-
-        Yields
-        ------
-        Done, Progress or Lost
-            One Done or Lost for each item, in the order in which they are finished.
-
-        Raises
-        ------
-        Exception
-            Whatever the work raises, also in another process. The rest of the items is given up.
-        """
+__all__ = ["Done", "Event", "Executor", "Listener", "Lost", "Progress", "Work", "make_executor"]
 
 
 @dataclass(frozen=True)
@@ -140,7 +27,6 @@ class _Text:
 
 
 METHODS: dict[str, dict[str, Option]] = {
-    "auto": {},
     "serial": {},
     "processes": {},
     "dask": {
@@ -159,9 +45,8 @@ def make_executor(text: str = "serial", jobs: int | None = None, gpus: int = 0) 
     ----------
     text : str
         ``"serial"``: one item after the other in this process. ``"processes"``: `jobs` processes on this machine.
-        ``"auto"``: serial for one job, otherwise processes. ``"dask"``: `jobs` dask workers on this machine
-        (``"dask,workers=2"`` says how many), or the cluster of ``"dask,address=tcp://..."`` or
-        ``"dask,scheduler_file=..."`` with all its workers.
+        ``"dask"``: `jobs` dask workers on this machine (``"dask,workers=2"`` says how many), or the cluster of
+        ``"dask,address=tcp://..."`` or ``"dask,scheduler_file=..."`` with all its workers.
     jobs : int, optional
         How many items to work on at once; the number of GPUs if it is left out, 1 where there is none. The CPU's
         cores are shared out among them.
@@ -194,8 +79,6 @@ def make_executor(text: str = "serial", jobs: int | None = None, gpus: int = 0) 
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs is {jobs}, but must be at least 1: it is how many images are worked on at once")
     count = jobs or max(1, gpus)
-    if method == "auto":
-        method = "serial" if count == 1 else "processes"
     if method == "serial":
         if count > 1:
             raise ConfigError(f"executor serial does one image at a time: for {count} jobs choose executor processes")

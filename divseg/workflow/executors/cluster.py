@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import hashlib
@@ -10,18 +11,21 @@ import logging
 import pickle
 import time
 import uuid
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-from divseg.errors import ConfigError, DivsegError, ExtraRequired
-from divseg.workflow.executors import Done, Event, Listener, Lost, Work
+from divseg.errors import ConfigError, DivsegError, DivsegWarning, ExtraRequired
+from divseg.workflow.executors.contract import Done, Event, Listener, Lost, Work
 from divseg.workflow.executors.environment import environment, thread_limits
 
 try:
     import dask
     from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, as_completed
+    from distributed.core import rpc
 except ImportError as missing:
     raise ExtraRequired(f'executor dask needs dask ({missing}): pip install "divseg[cluster]"') from missing
 
@@ -32,8 +36,11 @@ IN_FLIGHT = 3
 _LOCAL = {
     # One item at a time goes to a worker, the others wait with the scheduler: none of them is blamed for its death
     "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.scheduler.allowed-failures": 2,
+    "distributed.scheduler.allowed-failures": 0,
+    # Otherwise a worker that is just being started again at that time is given up
+    "distributed.deploy.lost-worker-timeout": "1000 days",
 }
+"""Settings of dask while it has workers of this process."""
 
 
 class DaskExecutor:
@@ -67,6 +74,12 @@ class DaskExecutor:
         self._address = _read_address(scheduler_file) if scheduler_file else address
         if self._address is not None:
             with _connect(self._address) as client:
+                if not client.nthreads():
+                    warnings.warn(
+                        f"the dask scheduler at {self._address} has no workers yet; work waits for them",
+                        DivsegWarning,
+                        stacklevel=3,
+                    )
                 self.workers = _threads(client)
 
     def run(self, work: Work, items: Sequence[Any], listen: Listener | None = None) -> Iterator[Event]:
@@ -82,9 +95,9 @@ class DaskExecutor:
         with self._client() as client:
             try:
                 client.register_plugin(plugin)
-            except ImportError as error:
+            except Exception as error:  # dask wraps the workers' in others
                 raise DivsegError(
-                    f"the dask workers cannot load the work ({error}): install the same divseg there"
+                    f"the dask workers cannot load divseg ({error}); install the same version there"
                 ) from error
             killed: deque[int] = deque()
             try:
@@ -94,15 +107,17 @@ class DaskExecutor:
                     else:
                         yield Done(index, value)
                 for index in killed:
-                    for _, value in _finish(client, plugin.name, items, [index]):
-                        if isinstance(value, KilledWorker):
-                            yield Lost(
-                                index,
-                                "its dask worker died each time it was tried, perhaps for lack of memory: give the "
-                                "workers more memory, or fewer of them to a machine",
-                            )
-                        else:
+                    for _ in range(1 if self._address else 2):
+                        ((_, value),) = _finish(client, plugin.name, items, [index])
+                        if not isinstance(value, KilledWorker):
                             yield Done(index, value)
+                            break
+                    else:
+                        yield Lost(
+                            index,
+                            "its dask worker died each time it was tried, perhaps for lack of memory: give the "
+                            "workers more memory, or fewer of them to a machine",
+                        )
             except CancelledError as error:
                 raise DivsegError(
                     f"{self._address or self.name}: the dask scheduler has ended; start it and run again to go on"
@@ -117,17 +132,20 @@ class DaskExecutor:
             with _connect(self._address) as client:
                 yield client
             return
-        with dask.config.set(_LOCAL), environment(thread_limits(self.workers)):
-            # as much memory as there is: dask would give each worker a share by its threads, and kill it beyond that
-            cluster = LocalCluster(
-                n_workers=self.workers,
-                threads_per_worker=1,
-                memory_limit=None,
-                dashboard_address=None,
-                silence_logs=logging.CRITICAL,
-            )
-        with cluster, Client(cluster) as client:
-            yield client
+        with dask.config.set(_LOCAL):
+            with environment(thread_limits(self.workers)):
+                cluster = LocalCluster(
+                    n_workers=self.workers,
+                    threads_per_worker=1,
+                    # dask would kill a worker that takes more than its share by the number of cores
+                    memory_limit=None,
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,
+                )
+            with cluster, Client(cluster) as client:
+                yield client
+                with contextlib.suppress(TimeoutError):  # to end one that is just being started again makes a noise
+                    client.wait_for_workers(self.workers, timeout=10)
 
 
 def _finish(client: Client, work: str, items: Sequence[Any], indices: Sequence[int]) -> Iterator[tuple[int, Any]]:
@@ -139,26 +157,23 @@ def _finish(client: Client, work: str, items: Sequence[Any], indices: Sequence[i
     index_of: dict[Future[Any], int] = {}
     limit, next_look = 0, 0.0
     finished = as_completed()
-    try:
-        while True:
-            if time.monotonic() > next_look:
-                limit, next_look = IN_FLIGHT * _threads(client), time.monotonic() + 5
-            while len(index_of) < limit and (index := next(waiting, None)) is not None:
-                # as bytes: dask would look for futures and tasks in the item
-                item = pickle.dumps(items[index], protocol=5)
-                future = client.submit(_do, work, item, key=f"{work}-{index}-{uuid.uuid4().hex[:8]}", pure=False)
-                index_of[future] = index
-                finished.add(future)
-            if not index_of:
-                return
-            future = next(finished)
-            try:
-                value = future.result()
-            except KilledWorker as error:
-                value = error
-            yield index_of.pop(future), value
-    finally:
-        client.cancel(list(index_of))
+    while True:
+        if time.monotonic() > next_look:
+            limit, next_look = IN_FLIGHT * _threads(client), time.monotonic() + 5
+        while len(index_of) < limit and (index := next(waiting, None)) is not None:
+            # as bytes: dask would look for futures and tasks in the item
+            item = pickle.dumps(items[index], protocol=5)
+            future = client.submit(_do, work, item, key=f"{work}-{index}-{uuid.uuid4().hex[:8]}", pure=False)
+            index_of[future] = index
+            finished.add(future)
+        if not index_of:
+            return
+        future = next(finished)
+        try:
+            value = future.result()
+        except KilledWorker as error:
+            value = error
+        yield index_of.pop(future), value
 
 
 class _Delivery(WorkerPlugin):
@@ -199,12 +214,31 @@ def _threads(client: Client) -> int:
 
 
 def _connect(address: str) -> Client:
+    """Return a client of a running scheduler.
+
+    Raises
+    ------
+    ConfigError
+        If none answers.
+    """
+    # A client would wait for ever for something that accepts the connection and says nothing. The question is asked
+    # in a thread because notebooks have an event loop of their own in this one.
     try:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _greet(address)).result()
         return Client(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"no dask scheduler answers at {address}; start one with: dask scheduler, or check the address"
         ) from error
+
+
+async def _greet(address: str) -> None:
+    async def ask() -> None:
+        async with rpc(address, timeout=CONNECT_SECONDS) as scheduler:
+            await scheduler.identity()
+
+    await asyncio.wait_for(ask(), CONNECT_SECONDS)
 
 
 def _read_address(path: str) -> str:
@@ -215,10 +249,15 @@ def _read_address(path: str) -> str:
     ConfigError
         If it cannot be read, or has none.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            return str(json.load(file)["address"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: it is not the file of a dask scheduler ({error}); write it with: dask scheduler --scheduler-file"
-        ) from error
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            return str(json.loads(Path(path).expanduser().read_text(encoding="utf-8"))["address"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            unfinished = isinstance(error, ValueError)  # by a scheduler that is just starting
+            if not unfinished or time.monotonic() > deadline:
+                raise ConfigError(
+                    f"{path}: it is not the file of a dask scheduler ({error}); write it with: "
+                    "dask scheduler --scheduler-file"
+                ) from error
+        time.sleep(0.1)

@@ -20,7 +20,7 @@ from multiprocessing.context import SpawnContext
 from typing import Any
 
 from divseg.errors import DivsegError
-from divseg.workflow.executors import Done, Event, Listener, Lost, Progress, Work
+from divseg.workflow.executors.contract import Done, Event, Listener, Lost, Progress, Work
 from divseg.workflow.executors.environment import environment, one_gpu, thread_limits
 
 ATTEMPTS = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from divseg.workflow.executors import Done, Event, Listener, Progress, Work
+from divseg.workflow.executors.contract import Done, Event, Listener, Progress, Work
 
 
 class SerialExecutor:

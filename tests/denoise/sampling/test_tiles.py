@@ -72,6 +72,13 @@ def test_any_size_keeps_its_shape(config, shape):
     assert torch.isfinite(out).all()
 
 
+def test_the_layout_of_the_pixels_in_memory_changes_nothing():
+    net, noisy = network(FlatConfig(filters=8, latents=8)), image((64, 72))
+    levels = encode(net, noisy, 1, 64).levels
+    for same in (np.asfortranarray(noisy), np.flip(np.flip(noisy, 0).copy(), 0)):
+        assert torch.equal(encode(net, same, 1, 64).levels[0], levels[0])
+
+
 def test_impossible_tiles_and_images():
     with pytest.raises(InputError, match="too small"):
         check_tile(8, 4, torch.device("cpu"))

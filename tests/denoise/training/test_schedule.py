@@ -1,6 +1,7 @@
 import pytest
+import torch
 
-from divseg.denoise.training.schedule import Budget, kl_weight, learning_rate
+from divseg.denoise.training.schedule import EMA, Budget, kl_weight, learning_rate
 from divseg.errors import ConfigError
 
 
@@ -23,9 +24,34 @@ def test_first_budget_to_run_out_counts():
     assert budget.progress(5) == pytest.approx(0.5)
     assert budget.progress(10) == 1.0
     assert Budget(minutes=1e-9).progress(0) == 1.0
+    assert Budget().minutes == 10.0
+    assert Budget(steps=10).minutes is None
 
 
-@pytest.mark.parametrize("bad", [{}, {"steps": 0}, {"minutes": 0.0}, {"minutes": float("nan")}])
+@pytest.mark.parametrize("bad", [{"steps": 0}, {"minutes": 0.0}, {"minutes": float("nan")}])
 def test_impossible_budgets(bad):
     with pytest.raises(ConfigError):
         Budget(**bad)
+
+
+def test_the_moving_average_is_lent_to_the_parameters_and_given_back():
+    parameter = torch.nn.Parameter(torch.tensor([1.0]))
+    ema = EMA([parameter], decay=0.5)
+    with torch.no_grad():
+        parameter.fill_(3.0)
+    ema.update(1000)
+    for _ in range(2):
+        with ema:
+            assert parameter.item() == 2.0
+        assert parameter.item() == 3.0
+    ema.apply()
+    assert parameter.item() == 2.0
+
+
+def test_the_moving_average_forgets_the_start():
+    parameter = torch.nn.Parameter(torch.tensor([0.0]))
+    ema = EMA([parameter], decay=0.998)
+    with torch.no_grad():
+        parameter.fill_(1.0)
+    ema.update(1)
+    assert ema.average[0].item() == pytest.approx(10 / 11)

@@ -36,9 +36,21 @@ class Meet:
         return os.getpid(), {name: os.environ.get(name) for name in (*names, "CUDA_VISIBLE_DEVICES")}
 
 
-def sleep(item, tell):
-    time.sleep(item)
-    return item
+@dataclass(frozen=True)
+class Blocked:
+    """Leave a mark for each item and wait for a file; None is done at once."""
+
+    begun: Path
+    go: Path
+
+    def __call__(self, item, tell):
+        if item is not None:
+            (self.begun / str(item)).touch()
+            wait_for(self.go.exists)
+
+
+def show(item, tell):
+    return repr(item)
 
 
 def until_there(item, tell):

@@ -12,7 +12,6 @@ import pytest
 
 from divseg.errors import ConfigError, DivsegError, FileProblem, OutputError
 from divseg.workflow.executors import Done, Lost, Progress, make_executor
-from divseg.workflow.executors.processes import ProcessExecutor
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # the worker processes take over the path
@@ -224,8 +223,7 @@ def test_a_script_without_guard_is_told(tmp_path):
 
 
 def test_choice_of_executor():
-    assert make_executor("auto", 1).name == "serial"
-    assert isinstance(make_executor("auto", 3), ProcessExecutor)
+    assert make_executor().name == "serial"
     assert make_executor("processes", 3).workers == 3
     with pytest.raises(ConfigError, match="unknown executor 'proceses'; did you mean 'processes'"):
         make_executor("proceses")

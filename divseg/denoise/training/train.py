@@ -1,0 +1,59 @@
+"""From images to a trained model: data, noise model and network are made and handed to the trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from divseg.denoise.model_folder import ModelParts
+from divseg.denoise.networks.base import VAEConfig
+from divseg.denoise.networks.registry import build_network, parse_network
+from divseg.denoise.noise import photon_transfer
+from divseg.denoise.training.checkpoint import Resume
+from divseg.denoise.training.data import TrainingData
+from divseg.denoise.training.likelihood import NoiseChoice, choose_likelihood
+from divseg.denoise.training.schedule import Budget
+from divseg.denoise.training.settings import TrainSettings
+from divseg.denoise.training.trainer import Progress, Trainer, check_not_collapsed
+from divseg.denoise.validation import ImagesLike, TrainingImages
+
+
+def train_parts(
+    images: ImagesLike,
+    noise: NoiseChoice,
+    budget: Budget,
+    *,
+    seed: int,
+    device: torch.device,
+    network: VAEConfig | str | None,
+    settings: TrainSettings,
+    progress: Progress | None,
+    checkpoints: str | Path | None,
+    resume: Resume,
+) -> ModelParts:
+    """Train on noisy images; parameters and errors as for :meth:`divseg.DivNoising.fit`."""
+    checked = TrainingImages(images, parse_network(network) if isinstance(network, str) else network)
+    config = checked.config
+    data = TrainingData(
+        checked, settings.patch, config.stride, dims=config.dims, validation_split=settings.validation_split
+    )
+    model = choose_likelihood(noise, lambda channel: photon_transfer(data.planes(channel)), data.normalization.std)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = build_network(config)
+        net.initialize()
+    trainer = Trainer(
+        net,
+        model,
+        data,
+        budget=budget,
+        settings=settings,
+        seed=seed,
+        device=device,
+        checkpoints=checkpoints,
+        resume=resume,
+    )
+    record = trainer.run(progress)
+    check_not_collapsed(record)
+    return ModelParts(net, model, data.normalization, record.to_dict() | {"noise": model.to_dict()}, record.history)
