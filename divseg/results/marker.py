@@ -72,7 +72,8 @@ class Marker:
             if record["format"] != FORMAT or record["name"] != name:
                 return cls(name)
             stages = {stage: StageRecord(**values) for stage, values in record["stages"].items()}
-            return cls(name, dict(record["sources"]), stages, record["failure"])
+            sources = {source: dict(values) for source, values in record["sources"].items()}
+            return cls(name, sources, stages, record["failure"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls(name)
 

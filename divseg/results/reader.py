@@ -63,7 +63,7 @@ def read_table(path: Path) -> pd.DataFrame:
         return pd.DataFrame()
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
         raise InputError(
-            f"{path}: this is not a table of a run ({one_line(error)}); restore it or run again"
+            f"{path}: this is not a table of a run ({one_line(error)}); delete it and run again"
         ) from error
     return table.fillna(dict.fromkeys(_TEXT, ""))
 

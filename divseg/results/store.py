@@ -173,8 +173,10 @@ class RunStore(RunLayout):
 
         Raises
         ------
+        InputError
+            If the table of an image is damaged.
         OutputError
-            If the table of an image cannot be read.
+            If it is missing.
         """
         images, scores = [], []
         objects: list[pd.DataFrame] = []

@@ -13,6 +13,7 @@ import numpy as np
 
 from divseg.errors import ConfigError
 from divseg.io import check_inputs
+from divseg.io.sources import Source
 from divseg.results import RunStore
 from divseg.results.rows import failure_rows
 from divseg.workflow.engine import Job, Options, Outcomes, Result, perform
@@ -80,7 +81,7 @@ class DenoiseTools:
 
 
 def denoise_folder(
-    source: Any,
+    source: Source,
     model: str | os.PathLike[str],
     out: str | os.PathLike[str],
     settings: DenoiseSettings | None = None,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -24,6 +24,9 @@ from divseg.workflow.lock import exclusive, run_lock
 from divseg.workflow.progress import LogReporter, Reporter, logged, terminable
 from divseg.workflow.stage import RunContext, RunStage, Stage, Unit, stages_to_redo
 from divseg.workflow.unit_work import Outcome, UnitWork, describe_failure
+
+if TYPE_CHECKING:
+    from divseg.results.open_run import Run
 
 log = logging.getLogger("divseg")
 
@@ -157,7 +160,7 @@ class Result:
     text: str = ""
     summary: pd.DataFrame = field(default_factory=pd.DataFrame)
 
-    def open(self) -> Any:
+    def open(self) -> Run:
         """Return the :class:`divseg.Run` of the folder."""
         from divseg.results.open_run import open_run
 

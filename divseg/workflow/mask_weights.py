@@ -136,7 +136,7 @@ def _number(value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise InputError(f"the weight {value!r} is no number") from None
+        raise InputError(f"the weight {value!r} is not a number") from None
     if not (np.isfinite(number) and number >= 0):
         raise InputError(f"the weight {value!r} is impossible: give a number of at least 0")
     return number

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from divseg.config import RunConfig
 from divseg.errors import ConfigError, InputError
 from divseg.io import ImageList, InputReport, check_inputs
+from divseg.io.sources import Source
 from divseg.metrics import Calibration
 from divseg.results import RunStore
 from divseg.results.rows import failure_rows, score_summary, summary_lines
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    source: Any,
+    source: Source,
     out: str | os.PathLike[str] | None = None,
     *,
     truth: str | os.PathLike[str] | None = None,
@@ -148,7 +149,7 @@ def _config(config: RunConfig | str | os.PathLike[str] | None, settings: Mapping
     return RunConfig.make(**settings) if config is None else RunConfig.from_toml(Path(config), **settings)
 
 
-def default_out(source: Any, suffix: str = "_divseg") -> Path:
+def default_out(source: Source, suffix: str = "_divseg") -> Path:
     """Return the folder beside the source that results go to.
 
     Raises
@@ -168,7 +169,7 @@ def default_out(source: Any, suffix: str = "_divseg") -> Path:
 
 
 def _job(
-    source: Any,
+    source: Source,
     found: InputReport,
     config: RunConfig,
     segmenter: str | None,
@@ -233,8 +234,10 @@ def _job(
     )
 
 
-def absolute(source: Any) -> Any:
+def absolute(source: Source | None) -> str | list[str] | None:
     """Return paths, globs or lists of those such that they mean the same from another folder."""
-    if source is None or isinstance(source, str | os.PathLike):
-        return None if source is None else os.path.abspath(os.path.expanduser(os.fspath(source)))
-    return [absolute(part) for part in source]
+    if source is None:
+        return None
+    if isinstance(source, str | os.PathLike):
+        return os.path.abspath(os.path.expanduser(os.fspath(source)))
+    return [os.path.abspath(os.path.expanduser(os.fspath(part))) for part in source]

@@ -14,6 +14,7 @@ import pandas as pd
 
 from divseg.errors import ConfigError
 from divseg.io import check_inputs, check_plane
+from divseg.io.sources import Source
 from divseg.results import RunStore
 from divseg.results.rows import failure_rows
 from divseg.segment import Segmenter, segmenter
@@ -46,7 +47,7 @@ class SegmentTools:
 
 
 def segment_folder(
-    source: Any,
+    source: Source,
     out: str | os.PathLike[str],
     spec: str,
     *,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from divseg.config import RunConfig
 from divseg.io import check_inputs
+from divseg.io.sources import Source
 from divseg.workflow.progress import LogReporter, Reporter, terminable
 from divseg.workflow.training import train
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def train_folder(
-    source: Any, out: str | os.PathLike[str], config: RunConfig | None = None, *, reporter: Reporter | None = None
+    source: Source, out: str | os.PathLike[str], config: RunConfig | None = None, *, reporter: Reporter | None = None
 ) -> DivNoising:
     """Train on the images of a folder and write a model folder with a plot of the training.
 
