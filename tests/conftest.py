@@ -9,8 +9,8 @@ import pytest
 import tifffile
 from hypothesis import settings
 
-# one thread: small work gains nothing from two, and loses much beside other work; Numba's first parallel loop would give
-# torch its own number of threads, since they share OpenMP
+# one thread: small work gains nothing from two, and loses much beside other work; Numba's first parallel loop would
+# give torch its own number of threads, since they share OpenMP
 for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import config, njit
 from numpy.typing import NDArray
 
 from divseg.consensus.run_lengths import RunLengths
@@ -132,7 +132,7 @@ def _in_threads(
     part: Callable[[int, int], tuple[NDArray[Any], ...]], count: int, runs: int
 ) -> tuple[NDArray[Any], ...]:
     """Join what `part` returns for consecutive ranges of 0..count; the compiled loops release the GIL."""
-    threads = min(get_num_threads(), count)
+    threads = min(config.NUMBA_NUM_THREADS, count)
     if runs < THREADED or threads < 2:
         return part(0, count)
     ends = np.linspace(0, count, threads + 1).astype(int).tolist()

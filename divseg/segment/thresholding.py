@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numba import get_num_threads
+from numba import config
 from numpy.typing import NDArray
 
 from divseg.errors import ConfigError, InputError
@@ -106,7 +106,7 @@ class ThresholdSegmenter:
                 f"segmenter {self.name!r} takes its threshold from a reference image: "
                 "call fit(mmse) first and use what it returns"
             )
-        return label_images(images, self._segment, self._form, get_num_threads())
+        return label_images(images, self._segment, self._form, config.NUMBA_NUM_THREADS)
 
     @property
     def _form(self) -> ImageForm:

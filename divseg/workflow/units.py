@@ -43,8 +43,8 @@ class ImageUnit:
     def stat(self, source: str) -> list[Any]:
         """Return size and times of the file, and the place in it."""
         if source == "truth" and self.truth is not None:
-            return [str(self.truth.path), *file_stat(self.truth.path), list(self.truth.lead)]
-        return [str(self.ref.path), *self.ref.stat(), list(self.ref.index)]
+            return [self.truth.path.name, *file_stat(self.truth.path), list(self.truth.lead)]
+        return [self.ref.path.name, *self.ref.stat(), list(self.ref.index)]
 
     def fingerprint(self, source: str) -> str:
         """Return the SHA-256 of the pixels."""
@@ -108,7 +108,7 @@ class MaskUnit:
 
     def stat(self, source: str) -> list[Any]:
         """Return size and times of the files, and the places in them."""
-        return [[str(ref.path), *file_stat(ref.path), list(ref.lead)] for ref in self._refs(source)]
+        return [[ref.path.name, *file_stat(ref.path), list(ref.lead)] for ref in self._refs(source)]
 
     def fingerprint(self, source: str) -> str:
         """Return a hash of the pixels, and of the names of the sources."""

@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import warnings
 from dataclasses import dataclass, field
@@ -334,3 +336,19 @@ def test_a_request_to_end_is_heeded_even_if_it_was_swallowed(notes, tmp_path, br
     done = pd.read_csv(tmp_path / "out" / "images.csv")["image"].tolist()
     assert done == (["n0"] if broken else ["n0", "n1"])
     assert pd.read_csv(tmp_path / "out" / "failures.csv").empty
+
+
+def test_segmenting_and_fusing_leave_the_threads_of_torch_alone():
+    """Numba and torch share OpenMP: with another number of threads, a second training would give another model."""
+    code = """
+import numpy as np, torch, divseg
+torch.set_num_threads(1)
+labels = np.zeros((40, 40), int)
+labels[5:15, 5:15] = 1
+divseg.fuse([labels, np.roll(labels, 1), labels])
+divseg.segmenter("otsu")(np.random.default_rng(0).random((3, 40, 40)))
+print(torch.get_num_threads())
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"

@@ -166,6 +166,16 @@ def test_processes_and_shards_give_the_same_bytes(plate, finished, tmp_path):
     assert (done.out / "report.html").is_file()
 
 
+def test_shards_may_be_given_relative_paths(plate, finished, tmp_path, monkeypatch):
+    from divseg.workflow.finalize import finalize
+
+    monkeypatch.chdir(plate[0].parent)
+    for part in (1, 2):
+        run("images", tmp_path / "parts", config=CONFIG, model=finished.out / "model", shard=(part, 2))
+    monkeypatch.chdir(tmp_path)
+    assert finalize("parts").n_images == 3
+
+
 def test_an_image_replaced_under_its_name_is_done_again(again, plate, finished, tmp_path):
     images = shutil.copytree(plate[0], tmp_path / "images")
     model = finished.out / "model"
