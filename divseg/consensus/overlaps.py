@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import config, njit
+from numba import njit
+from numba.core import config
 from numpy.typing import NDArray
 
 from divseg.consensus.run_lengths import RunLengths

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numba import config
+from numba.core import config
 from numpy.typing import NDArray
 
 from divseg.errors import ConfigError, InputError

@@ -85,7 +85,7 @@ def test_threads_give_the_same_pairs_in_the_same_order(monkeypatch):
     runs = stack.sample(2)
     alone = overlaps(runs, stack), iou_edges(stack, pairs, 0.0)
     monkeypatch.setattr("divseg.consensus.overlaps.THREADED", 0)
-    monkeypatch.setattr("divseg.consensus.overlaps.get_num_threads", lambda: 3)
+    monkeypatch.setattr("divseg.consensus.overlaps.config.NUMBA_NUM_THREADS", 3)
     shared = overlaps(runs, stack), iou_edges(stack, pairs, 0.0)
     for name in ("first", "second", "shared"):
         assert np.array_equal(getattr(alone[0], name), getattr(shared[0], name))
