@@ -133,7 +133,7 @@ def _in_threads(
     part: Callable[[int, int], tuple[NDArray[Any], ...]], count: int, runs: int
 ) -> tuple[NDArray[Any], ...]:
     """Join what `part` returns for consecutive ranges of 0..count; the compiled loops release the GIL."""
-    threads = min(config.NUMBA_NUM_THREADS, count)
+    threads = min(config.NUMBA_NUM_THREADS, count)  # type: ignore[attr-defined]
     if runs < THREADED or threads < 2:
         return part(0, count)
     ends = np.linspace(0, count, threads + 1).astype(int).tolist()

@@ -106,7 +106,7 @@ class ThresholdSegmenter:
                 f"segmenter {self.name!r} takes its threshold from a reference image: "
                 "call fit(mmse) first and use what it returns"
             )
-        return label_images(images, self._segment, self._form, config.NUMBA_NUM_THREADS)
+        return label_images(images, self._segment, self._form, config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
     @property
     def _form(self) -> ImageForm:
