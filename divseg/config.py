@@ -96,7 +96,7 @@ class Fusion(_Section):
     samples and of smoothed images: half of the votes are the samples', the others share the rest by their agreement.
     Existence and intervals are always those of the samples."""
     method: str = "clustering"
-    """Fusion method: clustering, voting (perhaps with markers=mmse), mutex, majority or medoid, perhaps with options:
+    """Fusion method: clustering, voting (in a run perhaps with markers=mmse), mutex, majority or medoid, perhaps with options:
     voting,scheme=simple."""
     objective: str = "map"
     """Expected score that the selection of objects maximises: map, ap50, f1, pq or seg."""
