@@ -23,6 +23,7 @@ from divseg.io.pixel_size import make_pixel_size
 from divseg.results.layout import RunLayout
 from divseg.results.marker import FORMAT
 from divseg.results.reader import TRAINING_LOG, column, read_table, read_training_log, text
+from divseg.results.rows import SHOWN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -315,9 +316,9 @@ class Run:
     def _repr_html_(self) -> str:
         """Show what the folder holds, and the scores if there are any, in a notebook."""
         head = f"<p><b>divseg {html.escape(self.command)}</b> in {html.escape(str(self.folder))}: "
-        return (
-            head + f"{', '.join(self._facts())}</p>" + (self.summary.to_html(index=False) if len(self.summary) else "")
-        )
+        columns = [name for name in ("input", *SHOWN) if name in self.summary]
+        scores = self.summary[columns].to_html(index=False, float_format="{:.3f}".format) if columns else ""
+        return head + f"{', '.join(self._facts())}</p>{scores}"
 
 
 def open_run(folder: str | os.PathLike[str]) -> Run:
