@@ -96,8 +96,8 @@ class Fusion(_Section):
     samples and of smoothed images: half of the votes are the samples', the others share the rest by their agreement.
     Existence and intervals are always those of the samples."""
     method: str = "clustering"
-    """Fusion method: clustering, voting (in a run perhaps with markers=mmse), mutex, majority or medoid, perhaps with options:
-    voting,scheme=simple."""
+    """Fusion method: clustering, voting (in a run perhaps with markers=mmse), mutex, majority or medoid, perhaps with
+    options: voting,scheme=simple."""
     objective: str = "map"
     """Expected score that the selection of objects maximises: map, ap50, f1, pq or seg."""
     existence: float | None = Field(default=None, ge=0, le=1)
