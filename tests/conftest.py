@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,12 @@ for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "M
 # the first call of a loop compiles it, which takes longer than any deadline for one example
 settings.register_profile("divseg", deadline=None)
 settings.load_profile("divseg")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_as_in_any_process():
+    """Workers of a test run have a handler of their own; tests of interruptions need Python's."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def discs(shape, count, seed):
