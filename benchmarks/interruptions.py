@@ -69,10 +69,10 @@ def children(pid: int) -> list[int]:
 def kill_at(process: subprocess.Popen[str], moment: str, rng: random.Random) -> bool:
     """Kill the run in training or inside an image, or a worker of it; False if the moment never came."""
     assert process.stderr is not None
-    wanted = "training " if moment == "training" else ", "
-    skip = rng.randrange(6)
+    wanted = "training " if moment == "training" else " images done; "
+    skip = rng.randrange(8)
     for line in process.stderr:
-        if not (line.startswith("training ") if moment == "training" else line.startswith("image ") and wanted in line):
+        if not (line.startswith(wanted) if moment == "training" else wanted in line):
             continue
         if moment != "training" and skip > 0:
             skip -= 1
