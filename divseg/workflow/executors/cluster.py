@@ -129,8 +129,12 @@ class DaskExecutor:
     @contextlib.contextmanager
     def _client(self) -> Iterator[Client]:
         if self._address is not None:
-            with _connect(self._address) as client:
+            client = _connect(self._address)
+            try:
                 yield client
+            finally:
+                with contextlib.suppress(Exception):  # closing may fail in dask if the scheduler has gone
+                    client.close()
             return
         with dask.config.set(_LOCAL):
             with environment(thread_limits(self.workers)):
