@@ -23,6 +23,8 @@ import numpy as np
 import pandas as pd
 import tifffile
 
+from benchmarks.record import write_result
+
 SETTINGS = [
     "--network", "flat,filters=8,latents=8", "--train-steps", "400", "--noise", "gaussian,std=12", "--samples", "8",
     "--segmenter", "otsu,smooth=1,split=distance", "--device", "cpu", "--jobs", "2",
@@ -148,10 +150,10 @@ def main() -> int:
             wrong += [f"round {rounds}: exit code {code}"] if code else []
             rounds += 1
             print(f"round {rounds}: killed so far {done}, {len(wrong)} differences", flush=True)
-    print(
-        "\n".join(wrong)
-        or f"{sum(done.values())} kills ({done}) in {rounds} runs: all outputs but clocks are the same bytes"
-    )
+    kills = ", ".join(f"{count} in {moment}" for moment, count in done.items())
+    verdict = "\n".join(wrong) or "All outputs but clocks are the same bytes."
+    command = f"python -m benchmarks.interruptions --kills {a.kills} --seed {a.seed}"
+    write_result("interruptions", "A run that is killed", command, f"{rounds} runs, killed: {kills}.\n\n{verdict}")
     return bool(wrong)
 
 
