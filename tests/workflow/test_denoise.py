@@ -119,3 +119,19 @@ def test_numbers_of_samples():
     for text in ("a", "1-", "-1", "5-2", "0-999999"):
         with pytest.raises(ConfigError, match="samples to keep"):
             sample_numbers(text)
+
+
+def test_an_image_replaced_under_its_name_is_denoised_again(plate, folder, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    files = sorted(plate.iterdir())
+    for file in files:
+        (images / file.name).write_bytes(file.read_bytes())
+    settings = DenoiseSettings(samples=2)
+    first = denoise_folder(images, folder, tmp_path / "out", settings, device="cpu")
+    before = tifffile.imread(first.out / "denoised" / "cell0.tif")
+    (images / files[0].name).write_bytes(files[1].read_bytes())
+    denoise_folder(images, folder, tmp_path / "out", settings, device="cpu")
+    after = [tifffile.imread(first.out / "denoised" / f"cell{i}.tif") for i in range(2)]
+    assert not np.array_equal(after[0], before)
+    np.testing.assert_array_equal(*after)
