@@ -59,6 +59,7 @@ def overhead(units: int, place: Path) -> list[str]:
     from divseg.workflow.stage import Stage
 
     todo = [Nothing(f"u{i}", settings={}) for i in range(units)]
+    # what the stage does not use, such as load(), is left out of the unit
     job = Job("run", todo, lambda _: [Stage("nothing", do_nothing)])  # type: ignore[arg-type]
     rows = []
     for what in ("done", "skipped"):

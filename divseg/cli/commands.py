@@ -88,6 +88,7 @@ def run_command(
 @command
 def demo_command(
     out: Annotated[Path, typer.Option(help="Folder for the demo's images and results.")] = Path("demo_divseg"),
+    # an option made from a setting when the module is loaded, which mypy cannot read as a type
     train_minutes: o.setting("train_minutes") = None,  # type: ignore[valid-type]
     quiet: o.Quiet = False,
 ) -> int:

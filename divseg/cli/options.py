@@ -105,6 +105,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., int]], Callable[..., i
         keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in kept]
         last = [parameter for parameter in keyword if parameter.name in ("quiet", "dry_run")]
         first = [parameter for parameter in keyword if parameter not in last]
+        # typer reads the signature; mypy does not know that functions may have one of their own
         command.__signature__ = own.replace(parameters=[*first, *added, *last])  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in [*first, *added, *last]} | {"return": int}
         command.__name__, command.__doc__ = function.__name__, function.__doc__

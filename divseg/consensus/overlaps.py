@@ -133,6 +133,7 @@ def _in_threads(
     part: Callable[[int, int], tuple[NDArray[Any], ...]], count: int, runs: int
 ) -> tuple[NDArray[Any], ...]:
     """Join what `part` returns for consecutive ranges of 0..count; the compiled loops release the GIL."""
+    # numba sets its configuration when it is loaded, unseen by mypy
     threads = min(config.NUMBA_NUM_THREADS, count)  # type: ignore[attr-defined]
     if runs < THREADED or threads < 2:
         return part(0, count)

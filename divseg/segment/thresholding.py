@@ -106,6 +106,7 @@ class ThresholdSegmenter:
                 f"segmenter {self.name!r} takes its threshold from a reference image: "
                 "call fit(mmse) first and use what it returns"
             )
+        # numba sets its configuration when it is loaded, unseen by mypy
         return label_images(images, self._segment, self._form, config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
     @property

@@ -17,10 +17,9 @@ from divseg.io import MaskSets, find_mask_sets
 from divseg.metrics import Calibration, evaluate, summarize, to_markdown
 from divseg.results import RunStore
 from divseg.results.rows import SHOWN
-from divseg.results.writer import file_sha256
 from divseg.workflow.check import load_calibration
 from divseg.workflow.engine import Job, Options, Result, perform
-from divseg.workflow.image_stages import write_consensus
+from divseg.workflow.image_stages import read_kept_stack, write_consensus
 from divseg.workflow.mask_weights import MaskWeights, Weights
 from divseg.workflow.plan import describe_plan
 from divseg.workflow.progress import LogReporter, Reporter
@@ -202,15 +201,7 @@ def read_masks(context: UnitContext) -> None:
 
 def recall_masks(context: UnitContext) -> bool:
     """Read the stack of an earlier run; False if it is not there or is not what was written."""
-    path, record = context.store.stack(context.unit.name), context.marker.stages["read"]
-    try:
-        if file_sha256(path) != record.info.get("stack_sha256"):
-            raise InputError("it is not the file that was written")
-        context.memory["stack"] = LabelStack.load(path)
-    except (InputError, OSError) as error:
-        context.warn(f"{path.name} is damaged or of other settings ({error}); the label images are read again")
-        return False
-    return True
+    return read_kept_stack(context, "read", "the label images are read again")
 
 
 def fuse_masks(context: UnitContext) -> None:

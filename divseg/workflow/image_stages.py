@@ -210,18 +210,22 @@ def _mmse_labels(context: UnitContext) -> Any:
 
 def recall_stack(context: UnitContext) -> bool:
     """Read the label images of an earlier run; False if their file is not there or is not what was written."""
-    record = context.marker.stages["segment"]
-    path = context.store.stack(context.unit.name)
     if not context.tools.config.segmentation.keep_stacks:
         return False
+    context.memory["segment info"] = context.marker.stages["segment"].info
+    return read_kept_stack(context, "segment", "the samples are segmented again")
+
+
+def read_kept_stack(context: UnitContext, stage: str, otherwise: str) -> bool:
+    """Read the stack that a stage has written; False, with a warning, if its file is not what was written."""
+    path = context.store.stack(context.unit.name)
     try:
-        if file_sha256(path) != record.info.get("stack_sha256"):
+        if file_sha256(path) != context.marker.stages[stage].info.get("stack_sha256"):
             raise InputError("it is not the file that was written")
-        stack = LabelStack.load(path)
+        context.memory["stack"] = LabelStack.load(path)
     except (InputError, OSError) as error:
-        context.warn(f"{path.name} is damaged or of other settings ({error}); the samples are segmented again")
+        context.warn(f"{path.name} is damaged or of other settings ({error}); {otherwise}")
         return False
-    context.memory |= {"stack": stack, "segment info": record.info}
     return True
 
 
@@ -244,8 +248,7 @@ def write_consensus(context: UnitContext, consensus: Consensus, calibration: Cal
     """Write labels, objects and alternatives, and the row of the consensus."""
     objects = consensus.objects if calibration is None else calibration.apply(consensus.objects)
     context.write.objects(objects, consensus.alternatives)
-    size = getattr(context.unit, "ref", None) or context.unit.masks
-    context.write.labels(consensus.labels, size.pixel_size)
+    context.write.labels(consensus.labels, context.unit.pixel_size)
     weights = None if len(set(consensus.weights.tolist())) == 1 else consensus.weights
     context.write.row |= consensus_columns(consensus, calibration, weights)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from divseg.io import Image, ImageRef, LabelRef, MaskSet, config_hash, fingerprint
+from divseg.io import Image, ImageRef, LabelRef, MaskSet, PixelSize, config_hash, fingerprint
 from divseg.results.rows import pixel_columns
 
 
@@ -29,6 +29,11 @@ class ImageUnit:
     def name(self) -> str:
         """Name of the image."""
         return self.ref.name
+
+    @property
+    def pixel_size(self) -> PixelSize | None:
+        """Size of a pixel."""
+        return self.ref.pixel_size
 
     @property
     def file(self) -> Path:
@@ -92,6 +97,11 @@ class MaskUnit:
     def name(self) -> str:
         """Name of the image."""
         return self.masks.name
+
+    @property
+    def pixel_size(self) -> PixelSize | None:
+        """Size of a pixel."""
+        return self.masks.pixel_size
 
     @property
     def file(self) -> Path:
