@@ -16,15 +16,22 @@ from divseg.workflow.image_stages import split_markers
 def check_settings(config: RunConfig) -> Segmenter | None:
     """Raise ConfigError for settings that would stop a run later on; return the segmenter, None for ``auto``.
 
-    Names are checked where they are known: each room owns its own.
+    Names are checked where they are known: each room owns its own. Defaults are not: that would import torch, which
+    a run that only fuses again does without.
     """
-    from divseg.denoise.networks.registry import parse_network
-    from divseg.denoise.noise.choose import parse_noise
-    from divseg.device import choose_device
+    default = RunConfig()
+    if config.noise.noise != default.noise.noise:
+        from divseg.denoise.noise.choose import parse_noise
 
-    parse_noise(config.noise.noise)
-    choose_device(config.sampling.device)
-    parse_network(config.training.network)
+        parse_noise(config.noise.noise)
+    if config.sampling.device != default.sampling.device:
+        from divseg.device import choose_device
+
+        choose_device(config.sampling.device)
+    if config.training.network != default.training.network:
+        from divseg.denoise.networks.registry import parse_network
+
+        parse_network(config.training.network)
     load_calibration(config.fusion.calibration, config.fusion.method)
     for method in (config.fusion.method, *config.evaluation.compare):
         plain, from_mmse = split_markers(method)
