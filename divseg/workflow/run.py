@@ -21,7 +21,7 @@ from divseg.workflow.engine import Job, Options, Outcomes, Result, perform
 from divseg.workflow.image_stages import RunTools, image_stages
 from divseg.workflow.plan import describe_plan
 from divseg.workflow.progress import LogReporter, Reporter
-from divseg.workflow.stage import Stage
+from divseg.workflow.stage import RunContext, RunStage, Stage
 from divseg.workflow.training import check_image, model_stage, smallest_side, training_seconds
 from divseg.workflow.units import ImageUnit
 
@@ -206,11 +206,6 @@ def _job(
             "calibration": None if calibration is None else calibration.describe(),
         }
 
-    def write(store: RunStore) -> None:
-        from divseg.report import write_report
-
-        write_report(store.folder)
-
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         return summary_lines(tables, store.report if report else None, len(units) + found.n_unusable)
 
@@ -223,7 +218,9 @@ def _job(
         failures=failure_rows(found.problems),
         facts=facts,
         summarize=score_summary,
-        report=write if report else None,
+        after=[report_stage([*(stage.name for stage in before), *(stage.name for stage in stages(None))])]
+        if report
+        else [],
         lines=lines,
         invocation={
             "source": absolute(source),
@@ -231,6 +228,20 @@ def _job(
             "model": absolute(model),
             "settings": config.model_dump(mode="json"),
         },
+    )
+
+
+def report_stage(needs: Sequence[str]) -> RunStage:
+    """Return the stage that writes the report, unless the one that is there tells of the same results."""
+
+    def write(context: RunContext) -> dict[str, Any]:
+        from divseg.report import write_report
+
+        write_report(context.store.folder)
+        return {}
+
+    return RunStage(
+        "report", write, needs=(*needs, "failures"), recall=lambda context, _: context.store.report.is_file()
     )
 
 
