@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from divseg.consensus import LabelStack
     from divseg.denoise import DivNoising
+    from divseg.metrics import Calibration
 
-COMMANDS = ("run", "denoise", "segment", "fuse")
+COMMANDS = ("run", "train", "denoise", "segment", "fuse", "evaluate", "calibrate")
 """Commands whose folders can be opened."""
 
 T = TypeVar("T")
@@ -237,10 +238,17 @@ class Run:
 
     @cached_property
     def model(self) -> DivNoising:
-        """The model of the run."""
+        """The model of the run, or that of ``divseg train``."""
         from divseg.denoise import DivNoising
 
         return DivNoising.load(self.layout.model)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration that ``divseg calibrate`` made."""
+        from divseg.metrics import Calibration
+
+        return Calibration.load(self.layout.calibration)
 
     def _files(self, kind: str, path: Callable[[str], Path], load: Callable[[Path], T]) -> Files[T]:
         return Files(kind, self.names, path, lambda name: load(path(name)))
@@ -322,7 +330,7 @@ class Run:
 
 
 def open_run(folder: str | os.PathLike[str]) -> Run:
-    """Open the results of ``divseg run``, ``denoise``, ``segment`` or ``fuse``.
+    """Open the results of ``divseg run``, or of another command that writes to a folder.
 
     Parameters
     ----------
@@ -333,7 +341,8 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     -------
     Run
         Tables as data frames (``objects``, ``images_table``, ``scores``, ``summary``, ``failures``), images as mappings
-        from names to arrays (``images``, ``denoised``, ``std``, ``samples``, ``labels``), the ``model``, and ``plot``.
+        from names to arrays (``images``, ``denoised``, ``std``, ``samples``, ``labels``), the ``model``, the
+        ``calibration``, and ``plot``.
 
     Raises
     ------
@@ -372,7 +381,7 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
             f"{folder}: this folder holds the results of divseg {record.get('command')}; "
             f"give one of divseg {', '.join(COMMANDS)}"
         )
-    return Run(layout, record)
+    return Run(RunLayout(layout.folder, record["command"]), record)
 
 
 def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:
