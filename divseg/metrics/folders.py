@@ -120,14 +120,14 @@ def _named_pairs(pred: Path, truth: Path) -> tuple[list[Pair], list[Path]]:
         return {name: files[0] for name, files in named.items()}
 
     results, references = by_name(pred), by_name(truth)
+    pairs = [Pair(name, results[name], file) for name, file in references.items() if name in results]
     extra = [file.name for name, file in results.items() if name not in references]
-    if extra:
+    if extra and pairs:
         warnings.warn(
             f"{len(extra)} of {len(results)} label images in {pred} have no truth and are not scored: {some(extra)}",
             DivsegWarning,
             stacklevel=4,
         )
-    pairs = [Pair(name, results[name], file) for name, file in references.items() if name in results]
     return pairs, [file for name, file in references.items() if name not in results]
 
 

@@ -161,7 +161,7 @@ def test_samples_are_read_up_to_a_limit(tmp_path, n):
         ("[1]", "another version of divseg in a format"),
         ({"divseg": "0.0.9", "command": "run"}, r"written by divseg 0\.0\.9 in a format .* run again"),
         ({"format": 3, "command": "run"}, "another version of divseg"),
-        ({"format": 2, "command": "train"}, "results of divseg train; give one of divseg run, "),
+        ({"format": 2, "command": "sample"}, "results of divseg sample; give one of divseg run, "),
     ],
 )
 def test_folders_that_cannot_be_opened(tmp_path, record, message):
