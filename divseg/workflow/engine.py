@@ -216,10 +216,10 @@ class _Engine:
         self.timings: dict[str, float] = {}
         self.finished: set[str] = set()
         self.interrupted: BaseException | None = None
+        self.began = time.monotonic()
 
     def work(self) -> Result:
         """Do all stages, and write tables and record, even if Ctrl-C came in between."""
-        began = time.monotonic()
         for row in self.failures:
             self.tell.say(f"failed: {row['image']}: {row['file']}: {row['error']}")
         if self.store.read_run().get("invocation") is None or self.options.shard is None:
@@ -227,7 +227,6 @@ class _Engine:
         with self._interruptible("interrupted: writing the tables of what is finished"):
             self._stages_of_the_run()
             self._units()
-        self.timings["total_s"] = time.monotonic() - began
         result = self._finish()
         if self.interrupted is not None:
             raise self.interrupted
@@ -422,7 +421,8 @@ class _Engine:
         return sources.get(unit.sources[0], {}).get("fingerprint")
 
     def _all_timings(self) -> dict[str, float]:
-        timings = {**self.store.read_run().get("timings", {}), **self.timings}
+        total = {"total_s": time.monotonic() - self.began}
+        timings = {**self.store.read_run().get("timings", {}), **self.timings, **total}
         return {name: round(seconds, 2) for name, seconds in timings.items()}
 
     def _record(self, **facts: Any) -> None:
