@@ -20,9 +20,9 @@ from divseg.results.open_run import open_run
 from divseg.results.reader import read_table
 from divseg.results.rows import failure_rows
 from divseg.results.writer import file_sha256
-from divseg.workflow.engine import Job, Options, Outcomes, Result, perform
-from divseg.workflow.plan import describe_plan
-from divseg.workflow.progress import LogReporter, Reporter
+from divseg.workflow.engine import Job, Options, Outcomes, Result
+from divseg.workflow.plan import carry_out
+from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute, default_out
 from divseg.workflow.stage import RunContext, RunStage, Stage, UnitContext
 from divseg.workflow.units import ImageUnit, file_stat
@@ -78,12 +78,8 @@ def calibrate_run(
         ``run.json``.
     iou : float
         An object is right above this IoU with a true one.
-    options : Options, optional
-        How the work is shared out.
-    dry_run : bool
-        Only check the input and say what would be done.
-    reporter : Reporter, optional
-        Told what is done; by default everything goes to the ``divseg`` logger.
+    options, dry_run, reporter
+        As for :func:`divseg.workflow.denoise.denoise_folder`.
 
     Returns
     -------
@@ -95,8 +91,7 @@ def calibrate_run(
     DivsegError
         Not a run folder, no truth for it, too few objects or images, or results cannot be written.
     """
-    reporter, iou = reporter or LogReporter(), check_threshold(iou)
-    run = open_run(folder)
+    run, iou = open_run(folder), check_threshold(iou)
     if run.command not in ("run", "fuse"):
         raise InputError(
             f"{folder} holds the results of divseg {run.command}, which have no existence; "
@@ -162,11 +157,7 @@ def calibrate_run(
         invocation={"folder": absolute(folder), "truth": absolute(truth), "iou": iou},
     )
     notes = [f"ground truth: {len(units)} of {len(counts)} images", *(f"note: {text}" for text in found.warnings)]
-    if dry_run:
-        return describe_plan(job, target, options or Options(), notes, check=lambda unit: _compare(unit, iou))
-    for line in notes:
-        reporter.say(line)
-    return perform(job, target, options, reporter)
+    return carry_out(job, target, options, reporter, notes, dry_run=dry_run, check=lambda unit: _compare(unit, iou))
 
 
 def compare_unit(context: UnitContext) -> None:

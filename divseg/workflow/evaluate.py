@@ -18,9 +18,9 @@ from divseg.metrics.scores import check_thresholds
 from divseg.results import RunStore
 from divseg.results.rows import SHOWN, pixel_columns
 from divseg.results.writer import file_sha256
-from divseg.workflow.engine import Job, Options, Result, perform
-from divseg.workflow.plan import describe_plan
-from divseg.workflow.progress import LogReporter, Reporter
+from divseg.workflow.engine import Job, Options, Result
+from divseg.workflow.plan import carry_out
+from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute
 from divseg.workflow.stage import Stage, UnitContext
 from divseg.workflow.units import file_stat
@@ -102,12 +102,8 @@ def evaluate_folder(
     out : path
         Where results go: ``scores.csv`` (a row for each image), ``summary.csv`` (means, 95 % intervals and pooled
         scores), ``images.csv``, ``failures.csv``, ``run.json``.
-    options : Options, optional
-        How the work is shared out.
-    dry_run : bool
-        Only check the input and say what would be done.
-    reporter : Reporter, optional
-        Told what is done; by default everything goes to the ``divseg`` logger.
+    options, dry_run, reporter
+        As for :func:`divseg.workflow.denoise.denoise_folder`.
 
     Returns
     -------
@@ -126,9 +122,7 @@ def evaluate_folder(
         "split_disconnected": split_disconnected,
     }
     pairs, missing = find_pairs(*folders)
-    target = Path(out).expanduser()
-    files = InputFiles([f for f in folders if f.is_file()], [f for f in folders if f.is_dir()])
-    check_out(target, files)
+    check_out(out, InputFiles([f for f in folders if f.is_file()], [f for f in folders if f.is_dir()]))
     name, n_files = folders[0].resolve().name, len(pairs) + len(missing)
     error = f"no label image of it in {folders[0]}; add it, or leave its truth out"
 
@@ -147,15 +141,8 @@ def evaluate_folder(
         lines=lines,
         invocation={"pred": absolute(pred), "truth": absolute(truth), **settings},
     )
-    if dry_run:
-        return describe_plan(
-            job,
-            target,
-            options or Options(),
-            [f"images: {len(pairs)}"],
-            check=lambda unit: score_pair(unit.pair, **{**settings, "thresholds": 0.5}),
-        )
-    return perform(job, target, options, reporter or LogReporter())
+    quick = {**settings, "thresholds": 0.5}
+    return carry_out(job, out, options, reporter, dry_run=dry_run, check=lambda unit: score_pair(unit.pair, **quick))
 
 
 def score_unit(context: UnitContext) -> None:

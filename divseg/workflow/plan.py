@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from typing import Any
 
 from divseg.errors import DivsegError
 from divseg.results import Marker, RunStore
-from divseg.workflow.engine import Job, Options, Result
+from divseg.workflow.engine import Job, Options, Result, perform
 from divseg.workflow.executors import make_executor
-from divseg.workflow.progress import LogReporter
+from divseg.workflow.progress import LogReporter, Reporter
 from divseg.workflow.stage import RunContext, RunStage, Unit, keys_of_all
 from divseg.workflow.unit_work import UnitWork, describe_failure, unchanged_sources
 
@@ -42,6 +43,30 @@ class Rates:
             seconds["model"] = training(store)
         files = [[store.folder / file for stage in record.values() for file in stage.files] for record in records]
         return cls(seconds, fmean(sum(f.stat().st_size for f in each if f.is_file()) for each in files), source)
+
+
+def carry_out(
+    job: Job,
+    out: str | os.PathLike[str],
+    options: Options | None,
+    reporter: Reporter | None,
+    notes: Sequence[str] = (),
+    *,
+    dry_run: bool = False,
+    check: Callable[[Any], Any] = lambda unit: None,
+    trial: Callable[[Path, Any], Any] | None = None,
+    training: Callable[[RunStore], float] | None = None,
+) -> Result:
+    """Do a job after telling the reporter the notes, or describe what would be done.
+
+    Parameters and errors are those of :func:`divseg.workflow.engine.perform` and of :func:`describe_plan`.
+    """
+    folder, options, reporter = Path(out).expanduser(), options or Options(), reporter or LogReporter()
+    if dry_run:
+        return describe_plan(job, folder, options, notes, check=check, trial=trial, training=training)
+    for line in notes:
+        reporter.say(line)
+    return perform(job, folder, options, reporter)
 
 
 def describe_plan(

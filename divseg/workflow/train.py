@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divseg.config import RunConfig
@@ -15,8 +14,8 @@ from divseg.results import RunStore
 from divseg.results.rows import failure_rows
 from divseg.workflow.check import check_training
 from divseg.workflow.engine import Job, Options, Outcomes, Result, perform
-from divseg.workflow.plan import describe_plan
-from divseg.workflow.progress import LogReporter, Reporter
+from divseg.workflow.plan import carry_out
+from divseg.workflow.progress import Reporter
 from divseg.workflow.run import TRIAL_STEPS, absolute
 from divseg.workflow.stage import RunContext, Stage, UnitContext
 from divseg.workflow.training import check_image, smallest_side, training_seconds, training_stage
@@ -51,10 +50,8 @@ def train_folder(
         Settings; those of data, noise, training, seed and device matter.
     redo : sequence of str
         Stages that are done again, with those that depend on them: check, model.
-    dry_run : bool
-        Only check the input and say what would be done.
-    reporter : Reporter, optional
-        Told what is done; by default everything goes to the ``divseg`` logger.
+    dry_run, reporter
+        As for :func:`divseg.workflow.denoise.denoise_folder`.
 
     Returns
     -------
@@ -66,26 +63,24 @@ def train_folder(
     DivsegError
         If no image can be trained on, training fails, or the folder cannot be written.
     """
-    config, reporter = config or RunConfig(), reporter or LogReporter()
+    config = config or RunConfig()
     check_training(config)
     found = check_inputs(source, axes=config.data.axes, channel=config.data.channel, out=out)
-    failures, options = failure_rows(found.problems), Options.of(redo=redo)
-    units = [ImageUnit(ref) for ref in found.images.refs]
-    job = _job(source, units, config, failures)
-    if dry_run:
-        short = config.replace(train_steps=TRIAL_STEPS, train_minutes=None)
-        return describe_plan(
-            job,
-            Path(out).expanduser(),
-            options,
-            found.lines(),
-            check=lambda unit: check_image(unit.load(), smallest_side(config)),
-            trial=lambda place, unit: perform(_job(source, [unit], short), place),
-            training=lambda store: training_seconds(config, store),
-        )
-    for line in found.lines():
-        reporter.say(line)
-    return perform(job, Path(out), options, reporter)
+    units, short = (
+        [ImageUnit(ref) for ref in found.images.refs],
+        config.replace(train_steps=TRIAL_STEPS, train_minutes=None),
+    )
+    return carry_out(
+        _job(source, units, config, failure_rows(found.problems)),
+        out,
+        Options.of(redo=redo),
+        reporter,
+        found.lines(),
+        dry_run=dry_run,
+        check=lambda unit: check_image(unit.load(), smallest_side(config)),
+        trial=lambda place, unit: perform(_job(source, [unit], short), place),
+        training=lambda store: training_seconds(config, store),
+    )
 
 
 def _job(source: Source, units: Sequence[ImageUnit], config: RunConfig, failures: Sequence[dict[str, str]] = ()) -> Job:
