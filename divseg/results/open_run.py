@@ -16,7 +16,7 @@ import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
-from divseg.errors import DivsegWarning, InputError, did_you_mean
+from divseg.errors import DivsegWarning, InputError, counted, did_you_mean
 from divseg.io import PixelSize, read, read_labels
 from divseg.io.image import native
 from divseg.io.pixel_size import make_pixel_size
@@ -86,7 +86,8 @@ class Files(Mapping[str, T], Generic[T]):
     def __repr__(self) -> str:
         """Tell how many there are and how the first are called."""
         names = list(self)
-        return f"<{self._kind} of {len(names)} images: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}>"
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        return f"<{self._kind} of {counted(len(names), 'image')}: {shown}>"
 
 
 class Run:
@@ -313,9 +314,9 @@ class Run:
         return ax
 
     def _facts(self) -> list[str]:
-        counts = [f"{len(self.names)} images", f"{len(self.objects)} objects", f"{len(self.failures)} failures"]
-        n_warnings = len(self.warnings)
-        return counts + ([f"{n_warnings} images with warnings"] if n_warnings else [])
+        things = {"image": self.names, "object": self.objects, "failure": self.failures}
+        counts = [counted(len(rows), thing) for thing, rows in things.items()]
+        return counts + ([f"{counted(len(self.warnings), 'image')} with warnings"] if self.warnings else [])
 
     def __repr__(self) -> str:
         """Tell what the folder holds."""

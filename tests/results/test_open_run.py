@@ -37,7 +37,7 @@ def test_mappings_list_what_is_there_without_reading_it(run_copy):
     run = open_run(run_copy)
     assert list(run.denoised) == ["cell0"]
     assert "cell0" in run.denoised
-    assert "1 images: cell0" in repr(run.denoised)
+    assert "of 1 image: cell0" in repr(run.denoised)
     (run_copy / "denoised" / "cell0.tif").unlink()
     assert len(run.denoised) == 0
     assert "cell0" not in run.denoised
