@@ -103,7 +103,7 @@ class Fusion(_Section):
     existence: float | None = Field(default=None, ge=0, le=1)
     """Keep the objects that are found in at least this fraction of the samples; overrides the objective."""
     calibration: str | None = None
-    """File written by divseg calibrate: confidences become probabilities."""
+    """Folder written by divseg calibrate, or the calibration.json in it: confidences become probabilities."""
 
 
 class Evaluation(_Section):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from divseg.cli.app import OK, SOME_FAILED
+from divseg.cli.app import OK, SOME_FAILED, USAGE
 from divseg.config import PRESETS, describe_setting
 from divseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from divseg.workflow.engine import Result
+    from divseg.workflow.engine import Options, Result
 
 Config = Annotated[
     Path | None,
@@ -131,8 +131,17 @@ def options(jobs: int, executor: str | None, shard: str | None, redo: list[str] 
     return {"jobs": jobs, "executor": executor, "shard": part, "redo": tuple(redo or ())}
 
 
+def shared_out(jobs: int, executor: str | None, shard: str | None, redo: list[str] | None) -> Options:
+    """Return how the work is shared out; errors as for :func:`options`."""
+    from divseg.workflow.engine import Options
+
+    return Options.of(**options(jobs, executor, shard, redo))
+
+
 def end(result: Result) -> int:
-    """Print what came of the work; return the exit code."""
+    """Print what came of the work; return the exit code: that of wrong use if nothing could be worked on."""
     if result.text:
         print(result.text)
-    return SOME_FAILED if result.n_failed else OK
+    if not result.n_failed:
+        return OK
+    return SOME_FAILED if result.n_images else USAGE

@@ -16,8 +16,26 @@ from divseg.workflow.image_stages import split_markers
 def check_settings(config: RunConfig) -> Segmenter | None:
     """Raise ConfigError for settings that would stop a run later on; return the segmenter, None for ``auto``.
 
-    Names are checked where they are known: each room owns its own. Defaults are not: that would import torch, which
-    a run that only fuses again does without.
+    Names are checked where they are known: each room owns its own.
+    """
+    check_training(config)
+    load_calibration(config.fusion.calibration, config.fusion.method)
+    for method in (config.fusion.method, *config.evaluation.compare):
+        plain, from_mmse = split_markers(method)
+        try:
+            check_choice(plain, config.fusion.objective, config.fusion.existence)
+            if from_mmse:
+                check_markers(plain)
+        except InputError as error:
+            raise ConfigError(str(error)) from None
+    name = config.segmentation.segmenter
+    return segmenter(name) if asked_candidates(name) is None else None
+
+
+def check_training(config: RunConfig) -> None:
+    """Raise ConfigError for settings that would stop a training.
+
+    Defaults are not checked: that would import torch, which a run that only fuses again does without.
     """
     default = RunConfig()
     if config.noise.noise != default.noise.noise:
@@ -32,17 +50,6 @@ def check_settings(config: RunConfig) -> Segmenter | None:
         from divseg.denoise.networks.registry import parse_network
 
         parse_network(config.training.network)
-    load_calibration(config.fusion.calibration, config.fusion.method)
-    for method in (config.fusion.method, *config.evaluation.compare):
-        plain, from_mmse = split_markers(method)
-        try:
-            check_choice(plain, config.fusion.objective, config.fusion.existence)
-            if from_mmse:
-                check_markers(plain)
-        except InputError as error:
-            raise ConfigError(str(error)) from None
-    name = config.segmentation.segmenter
-    return segmenter(name) if asked_candidates(name) is None else None
 
 
 def load_calibration(path: str | None, method: str) -> Calibration | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +90,7 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
         Whether images are scored.
     """
     s, f, e = config.sampling, config.fusion, config.evaluation
-    calibration = None if f.calibration is None else Path(f.calibration).read_text(encoding="utf-8")
+    calibration = None if f.calibration is None else asdict(Calibration.load(f.calibration))
     choice = {"objective": f.objective, "existence": f.existence, "fuse_with": f.fuse_with}
     stages = [
         Stage(

@@ -19,9 +19,9 @@ from divseg.workflow.check import check_settings
 from divseg.workflow.choose_segmenter import asked_candidates, choice_stage
 from divseg.workflow.engine import Job, Options, Outcomes, Result, perform
 from divseg.workflow.image_stages import RunTools, image_stages
-from divseg.workflow.plan import describe_plan
-from divseg.workflow.progress import LogReporter, Reporter
-from divseg.workflow.stage import Stage
+from divseg.workflow.plan import carry_out
+from divseg.workflow.progress import Reporter
+from divseg.workflow.stage import RunContext, RunStage, Stage
 from divseg.workflow.training import check_image, model_stage, smallest_side, training_seconds
 from divseg.workflow.units import ImageUnit
 
@@ -110,7 +110,6 @@ def run(
     (1, (96, 96))
     """
     settings_of_run = _config(config, settings)
-    reporter = reporter or LogReporter()
     chosen = check_settings(settings_of_run)  # a wrong setting is told before any work
     folder = default_out(source) if out is None else Path(out).expanduser()
     data = settings_of_run.data
@@ -127,20 +126,18 @@ def run(
         return 0.0 if model is not None else training_seconds(settings_of_run, store)
 
     job = _job(source, found, settings_of_run, None if chosen is None else chosen.name, truth, model, report)
-    if dry_run:
-        side = smallest_side(settings_of_run, model)
-        return describe_plan(
-            job,
-            folder,
-            options,
-            found.lines(),
-            check=lambda unit: check_image(unit.load(), side),
-            trial=trial,
-            training=seconds,
-        )
-    for line in found.lines():
-        reporter.say(line)
-    return perform(job, folder, options, reporter)
+    side = smallest_side(settings_of_run, model) if dry_run else 0
+    return carry_out(
+        job,
+        folder,
+        options,
+        reporter,
+        found.lines(),
+        dry_run=dry_run,
+        check=lambda unit: check_image(unit.load(), side),
+        trial=trial,
+        training=seconds,
+    )
 
 
 def _config(config: RunConfig | str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> RunConfig:
@@ -205,11 +202,6 @@ def _job(
             "calibration": None if calibration is None else calibration.describe(),
         }
 
-    def write(store: RunStore) -> None:
-        from divseg.report import write_report
-
-        write_report(store.folder)
-
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         return summary_lines(tables, store.report if report else None, len(units) + found.n_unusable)
 
@@ -222,7 +214,9 @@ def _job(
         failures=failure_rows(found.problems),
         facts=facts,
         summarize=score_summary,
-        report=write if report else None,
+        after=[report_stage([*(stage.name for stage in before), *(stage.name for stage in stages(None))])]
+        if report
+        else [],
         lines=lines,
         invocation={
             "source": absolute(source),
@@ -239,6 +233,20 @@ def _device(store: RunStore, units: Sequence[ImageUnit]) -> str | None:
         if (done := store.read_marker(unit.name).stages.get("denoise")) is not None:
             return done.info.get("device")
     return None
+
+
+def report_stage(needs: Sequence[str]) -> RunStage:
+    """Return the stage that writes the report, unless the one that is there tells of the same results."""
+
+    def write(context: RunContext) -> dict[str, Any]:
+        from divseg.report import write_report
+
+        write_report(context.store.folder)
+        return {}
+
+    return RunStage(
+        "report", write, needs=(*needs, "failures"), recall=lambda context, _: context.store.report.is_file()
+    )
 
 
 def absolute(source: Source | None) -> str | list[str] | None:
