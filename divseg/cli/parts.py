@@ -28,7 +28,7 @@ def denoise_command(
     tta: Annotated[
         bool, typer.Option("--tta", help="Test-time augmentation: draw from turned and flipped images in turn.")
     ] = False,
-    jobs: o.Jobs = 1,
+    jobs: o.Jobs = None,
     executor: o.ExecutorName = None,
     shard: o.Shard = None,
     redo: o.Redo = None,
@@ -65,7 +65,7 @@ def segment_command(
     segmenter: Annotated[
         str, typer.Option(help="Segmenter with options, as for divseg run; not auto.")
     ] = "otsu,smooth=1,split=distance",
-    jobs: o.Jobs = 1,
+    jobs: o.Jobs = None,
     executor: o.ExecutorName = None,
     shard: o.Shard = None,
     redo: o.Redo = None,
@@ -118,7 +118,7 @@ def fuse_command(
         ),
     ] = None,
     truth: o.Truth = None,
-    jobs: o.Jobs = 1,
+    jobs: o.Jobs = None,
     executor: o.ExecutorName = None,
     shard: o.Shard = None,
     redo: o.Redo = None,

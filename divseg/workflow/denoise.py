@@ -16,7 +16,8 @@ from divseg.io import check_inputs
 from divseg.io.sources import Source
 from divseg.results import RunStore
 from divseg.results.rows import failure_rows
-from divseg.workflow.engine import Job, Options, Outcomes, Result
+from divseg.workflow.engine import Job, Outcomes, Result
+from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute
@@ -176,6 +177,7 @@ def denoise_folder(
             "device": device,
             "tile": tile,
         },
+        device=str(device),
     )
     return carry_out(
         job,
