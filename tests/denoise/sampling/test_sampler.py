@@ -60,17 +60,17 @@ def test_the_batch_is_measured_once_for_each_kind(monkeypatch):
     network = Cramped(10**9).eval()
     timed = []
     monkeypatch.setattr(Sampler, "_seconds", lambda self, spans, size: timed.append(size) or {1: 4, 2: 5, 4: 9.9}[size])
-    assert Sampler(network, posterior(network), 0, 32)._size(100) == 2  # 2 at once beat 1; 4 are hardly better
-    assert Sampler(network, posterior(network), 1, 32)._size(7) == 2
+    assert Sampler(network, posterior(network), 0, 32).batch_size(100) == 2  # 2 at once beat 1; 4 are hardly better
+    assert Sampler(network, posterior(network), 1, 32).batch_size(7) == 2
     assert timed == [1, 2, 4]
 
 
 def test_few_tiles_are_not_worth_measuring(monkeypatch):
     monkeypatch.setattr(sampler_module, "_measured", {})
     network = Cramped(10**9).eval()
-    assert Sampler(network, posterior(network), 0, 128)._size(10) == 1
+    assert Sampler(network, posterior(network), 0, 128).batch_size(10) == 1
     assert sampler_module._measured == {}
-    Sampler(network, posterior(network, (32, 32)), 0, 128)._size(100)
+    Sampler(network, posterior(network, (32, 32)), 0, 128).batch_size(100)
     assert len(sampler_module._measured) == 1
 
 
