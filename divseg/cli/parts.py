@@ -17,7 +17,7 @@ def _options(jobs: int, executor: str | None, shard: str | None, redo: list[str]
     return Options.of(**o.options(jobs, executor, shard, redo))
 
 
-@o.with_settings("axes", "channel", "samples", "seed", "device", "tile")
+@o.with_settings("axes", "channel", "samples", "seed", "device", "tile", "precision")
 def denoise_command(
     source: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder, file or glob of noisy images.")],
     settings: dict[str, Any],
@@ -48,7 +48,7 @@ def denoise_command(
     """
     from divseg.workflow.denoise import DenoiseSettings, denoise_folder, sample_numbers
 
-    drawn = {name: settings.pop(name) for name in ("samples", "seed") if name in settings}
+    drawn = {name: settings.pop(name) for name in ("samples", "seed", "precision") if name in settings}
     with Show(quiet) as show:
         result = denoise_folder(
             source,
