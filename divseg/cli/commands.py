@@ -30,6 +30,7 @@ _TRAINING = ("noise", "network", "train_steps", "train_minutes", "seed", "device
     *_TRAINING,
     "samples",
     "tile",
+    "precision",
     "keep_samples",
     "segmenter",
     "keep_stacks",

@@ -11,7 +11,7 @@ from divseg.cli import options as o
 from divseg.cli.show import Show
 
 
-@o.with_settings("axes", "channel", "samples", "seed", "device", "tile")
+@o.with_settings("axes", "channel", "samples", "seed", "device", "tile", "precision")
 def denoise_command(
     source: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder, file or glob of noisy images.")],
     settings: dict[str, Any],
@@ -42,7 +42,7 @@ def denoise_command(
     """
     from divseg.workflow.denoise import DenoiseSettings, denoise_folder, sample_numbers
 
-    drawn = {name: settings.pop(name) for name in ("samples", "seed") if name in settings}
+    drawn = {name: settings.pop(name) for name in ("samples", "seed", "precision") if name in settings}
     with Show(quiet) as show:
         result = denoise_folder(
             source,
