@@ -96,8 +96,8 @@ class VAEConfig(ABC):
 
     @property
     @abstractmethod
-    def decoder_features(self) -> int:
-        """Channels of the decoder's widest feature map at full resolution, which decide how many samples fit."""
+    def decoder_numbers(self) -> float:
+        """Numbers a pixel of the decoder's widest feature map, which decide how many samples fit into memory."""
 
     @property
     def stride(self) -> int:

@@ -156,8 +156,9 @@ class Sampler:
         config = self.network.config
         halo = max(halo * stride for halo, stride in zip(config.decoder_halos, config.strides, strict=True))
         tile = math.prod(min(self.tile + 2 * halo, side * config.stride) for side in self.posterior.grid)
-        numbers = FEATURE_MAPS * config.decoder_features * tile + 2 * config.channels * math.prod(self.posterior.sides)
-        return max(1, min(GPU_BATCH, free // 2 // (4 * numbers)))
+        images = 2 * config.channels * (tile + math.prod(self.posterior.sides))
+        numbers = FEATURE_MAPS * config.decoder_numbers * tile + images
+        return max(1, min(GPU_BATCH, int(free // 2 / (4 * numbers))))
 
     def _fastest(self, wanted: int) -> int:
         """Return the number of samples at once that is fastest, if there is enough to draw for measuring to pay."""

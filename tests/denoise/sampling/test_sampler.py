@@ -93,8 +93,11 @@ def test_on_a_gpu_the_batch_fills_half_of_the_free_memory(config):
     assert sampler._fitting(2**50) == sampler_module.GPU_BATCH
     whole = Sampler(network, large, 0, 512 * step, generator=torch_normals)
     assert whole._fitting(2**33) < many  # larger tiles, fewer samples
-    numbers = 4 * config.decoder_features * (512 * step) ** 2 + 2 * (512 * step) ** 2
+    numbers = (4 * config.decoder_numbers + 4) * (512 * step) ** 2
     assert whole._fitting(2**35) == 2**34 // (4 * numbers)
+    halo = max(halo * stride for halo, stride in zip(config.decoder_halos, config.strides, strict=True))
+    numbers = (4 * config.decoder_numbers + 2) * (512 + 2 * halo) ** 2 + 2 * (512 * step) ** 2
+    assert many == 2**32 // (4 * numbers)
 
 
 def test_a_gpu_needs_no_trials(monkeypatch):
