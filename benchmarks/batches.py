@@ -79,8 +79,8 @@ def main() -> None:
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     lines = [
-        f"{a.megapixels:g} megapixels in crops of 64x64, network {a.network}, {a.seeds} seed(s), on {a.device}. Noise is "
-        f"known. PSNR in dB of the mean of {a.samples} samples and of one, over "
+        f"{a.megapixels:g} megapixels in crops of 64x64, network {a.network}, {a.seeds} seed(s), on {a.device}. Noise "
+        f"is known. PSNR in dB of the mean of {a.samples} samples and of one, over "
         f"{', '.join(f'{SETS[job]} images of {job}' for job in a.sets)}; loss on held-out crops in nats per pixel.\n",
         "| set | crops a step | learning rate | Adam's decay rates | steps | loss | PSNR MMSE | PSNR single |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import torch
@@ -115,9 +116,10 @@ class CudaRecorder:
         return graph.replay
 
 
-def _same_sums():  # type: ignore[no-untyped-def]
+def _same_sums() -> AbstractContextManager[None]:
     """Return a context in which cuDNN adds in the same order every time: same seed, same model."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+    return flags
 
 
 def repeated(step: TrainStep) -> Work:

@@ -61,7 +61,7 @@ def kl_weight(progress: float, warmup: float) -> float:
     return min(1.0, progress / warmup) if warmup > 0 else 1.0
 
 
-def learning_rate(peak: float, progress: float, step: int, *, warmup_steps: int = 100) -> float:
+def learning_rate(peak: float, progress: float, step: int, warmup_steps: int) -> float:
     """Linear warm-up over the first steps, half a cosine to a hundredth of the peak at the end.
 
     Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5, without restarts.

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from divseg.errors import ConfigError
 
 BATCH = {"cpu": 4, "mps": 4, "cuda": 32}
 """Crops in a step, by kind of device."""
-TUNED_BATCH, TUNED_RATE = 4, 3e-3
-"""Crops in a step, and peak of the learning rate, with which all settings were chosen."""
+TUNED_BATCH, TUNED_RATE, TUNED_WARMUP = 4, 3e-3, 100
+"""Crops in a step, peak of the learning rate, and steps of its rise, with which all settings were chosen."""
 LARGEST_RATIO = 8.0
 """Largest multiple of the tuned batch that the rates follow: the rule holds below ten."""
 
 
 @dataclass(frozen=True)
 class StepSize:
-    """Crops in a step, and the rates of Adam that go with their number."""
+    """Crops in a step, and the rates that go with their number."""
 
     batch: int
     learning_rate: float
+    """Peak of the learning rate."""
+    warmup_steps: int
+    """Steps over which the learning rate rises."""
     betas: tuple[float, float]
+    """Decay of Adam's moments."""
     eps: float
+    ema_decay: float
+    """Decay of the moving average of the weights."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ class TrainSettings:
     """Fraction of training before co-learned noise parameters begin to move: while the network still misses
     structure, they would take it for noise."""
     ema_decay: float = 0.998
-    """Decay of the exponential moving average of the weights, which is the model that training leaves."""
+    """Decay, in a step of 4 crops, of the exponential moving average of the weights, which is the model that training
+    leaves; more crops forget faster (:meth:`step_size`)."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     precision: str = "auto"
@@ -83,12 +90,21 @@ class TrainSettings:
         The number of crops stands in a table: one that was found by timing would not be the same twice, nor would the
         model be. With k times as many crops as the settings were found with, the learning rate grows with the square
         root of k, and Adam forgets k times as much in a step, so that its moments hold as many crops as before (Malladi
-        et al., "On the SDEs and scaling rules for adaptive gradient algorithms", NeurIPS 2022, definition 5).
+        et al., "On the SDEs and scaling rules for adaptive gradient algorithms", NeurIPS 2022, definition 5). The same
+        holds for the moving average of the weights (Busbridge et al., "How to scale your EMA", NeurIPS 2023) and for
+        the steps in which the learning rate rises.
         """
         batch = BATCH[device] if self.batch is None else self.batch
         k = min(batch / TUNED_BATCH, LARGEST_RATIO)
         rate = TUNED_RATE * math.sqrt(k) if self.learning_rate is None else self.learning_rate
-        return StepSize(batch, rate, (1.0 - 0.1 * k, 1.0 - 0.001 * k), 1e-8 / math.sqrt(k))
+        return StepSize(
+            batch=batch,
+            learning_rate=rate,
+            warmup_steps=max(1, round(TUNED_WARMUP / k)),
+            betas=(1.0 - 0.1 * k, 1.0 - 0.001 * k),
+            eps=1e-8 / math.sqrt(k),
+            ema_decay=self.ema_decay**k,
+        )
 
 
 @dataclass

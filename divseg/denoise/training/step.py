@@ -108,18 +108,19 @@ class TrainStep:
         progress : float
             Fraction of training that is over, 0 to 1.
         """
-        s = self.settings
-        rate, beta = learning_rate(self.size.learning_rate, progress, step), kl_weight(progress, s.kl_warmup)
+        s, size = self.settings, self.size
+        rate = learning_rate(size.learning_rate, progress, step, size.warmup_steps)
+        beta = kl_weight(progress, s.kl_warmup)
         for tensor, factor in zip(self.rates, (1.0, noise_rate(progress, s.noise_start)), strict=True):
             tensor.fill_(rate * factor)
         self.beta.fill_(beta)
         self.balanced.fill_(float(progress < s.kl_balancing))
-        self.ema_weight.fill_(ema_weight(s.ema_decay, step + 1))
+        self.ema_weight.fill_(ema_weight(size.ema_decay, step + 1))
         if step // AHEAD != self._planned:
             self._planned = step // AHEAD
             # the crops of a step depend on its number alone, so that training that goes on sees the same
             rng = np.random.default_rng([self.seed, 0, self._planned])
-            plan = self.data.plan(AHEAD, self.size.batch, rng, s.structure_sampling)
+            plan = self.data.plan(AHEAD, size.batch, rng, s.structure_sampling)
             self._plan.copy_(plan.pin_memory() if self.device.type == "cuda" else plan, non_blocking=True)
             self._place.fill_(step % AHEAD)
         return rate, beta
@@ -127,7 +128,7 @@ class TrainStep:
     def advance(self) -> None:
         """Take the step: crops, loss, gradient, weights, average, figures."""
         s = self.settings
-        rows = self._plan.index_select(0, self._place)[0]
+        rows = self._plan.index_select(0, self._place).squeeze(0)
         self._place.add_(1)
         x = self.data.cut(rows, self.size.batch, s.structure_sampling)
         terms = self.terms(x, self.network.noise_for(x, self.generator))
@@ -151,7 +152,7 @@ class TrainStep:
         """Move weights and averages, unless `bad` is 1."""
         if self.device.type == "mps" and bad.item():  # Adam there does not know found_inf
             return
-        self.optimizer.found_inf = bad
+        self.optimizer.found_inf = bad  # type: ignore[attr-defined]  # the optimizer looks whether it is there
         self.optimizer.step()
         self.ema.update(self.ema_weight * (1.0 - bad))
 

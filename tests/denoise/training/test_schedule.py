@@ -11,9 +11,9 @@ def test_kl_warm_up():
 
 
 def test_learning_rate_rises_and_falls():
-    early = learning_rate(1e-3, 0.0, 0)
-    peak = learning_rate(1e-3, 0.0, 1000)
-    late = learning_rate(1e-3, 1.0, 5000)
+    early = learning_rate(1e-3, 0.0, 0, 100)
+    peak = learning_rate(1e-3, 0.0, 99, 100)
+    late = learning_rate(1e-3, 1.0, 5000, 100)
     assert early < peak == pytest.approx(1e-3)
     assert late == pytest.approx(1e-5)
 

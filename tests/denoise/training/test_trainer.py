@@ -111,7 +111,7 @@ def test_non_finite_losses_are_skipped_counted_and_end_training():
     t = trainer(steps=500)
     with torch.no_grad():
         t.network.encoder.convmu.bias.fill_(math.inf)
-    with pytest.raises(TrainingError, match="at step 25: .* not a number 25 times"):
+    with pytest.raises(TrainingError, match=r"at step 25: .* not a number 25 times"):
         t.run()
     assert t.record.skipped_steps == 25  # looked at every 5 steps, and more than 20 are too many
 
