@@ -6,7 +6,7 @@ import html
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -314,7 +314,7 @@ class Run:
         return ax
 
     def _facts(self) -> list[str]:
-        things = {"image": self.names, "object": self.objects, "failure": self.failures}
+        things: dict[str, Sized] = {"image": self.names, "object": self.objects, "failure": self.failures}
         counts = [counted(len(rows), thing) for thing, rows in things.items()]
         return counts + ([f"{counted(len(self.warnings), 'image')} with warnings"] if self.warnings else [])
 

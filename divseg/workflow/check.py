@@ -33,14 +33,23 @@ def check_settings(config: RunConfig) -> Segmenter | None:
 
 
 def check_training(config: RunConfig) -> None:
-    """Raise ConfigError for settings that would stop a training."""
-    from divseg.denoise.networks.registry import parse_network
-    from divseg.denoise.noise.choose import parse_noise
-    from divseg.device import choose_device
+    """Raise ConfigError for settings that would stop a training.
 
-    parse_noise(config.noise.noise)
-    choose_device(config.sampling.device)
-    parse_network(config.training.network)
+    Defaults are not checked: that would import torch, which a run that only fuses again does without.
+    """
+    default = RunConfig()
+    if config.noise.noise != default.noise.noise:
+        from divseg.denoise.noise.choose import parse_noise
+
+        parse_noise(config.noise.noise)
+    if config.sampling.device != default.sampling.device:
+        from divseg.device import choose_device
+
+        choose_device(config.sampling.device)
+    if config.training.network != default.training.network:
+        from divseg.denoise.networks.registry import parse_network
+
+        parse_network(config.training.network)
 
 
 def load_calibration(path: str | None, method: str) -> Calibration | None:

@@ -17,9 +17,9 @@ import pandas as pd
 from divseg.device import count_gpus
 from divseg.errors import ConfigError, DivsegWarning, InputError
 from divseg.io import config_hash
+from divseg.packages import versions
 from divseg.results import RunStore
 from divseg.results.writer import forget
-from divseg.versions import versions
 from divseg.workflow.executors import Done, Executor, Lost, Progress, make_executor
 from divseg.workflow.lock import exclusive, run_lock
 from divseg.workflow.progress import LogReporter, Reporter, logged, terminable

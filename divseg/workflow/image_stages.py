@@ -140,6 +140,7 @@ def denoise(context: UnitContext) -> None:
     moments, first = samples.moments()
     mmse, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
     context.memory["mmse"] = mmse
+    context.write.info["device"] = str(context.tools.model.device)
     write, size = context.write, image.pixel_size
     write.denoised(mmse, size)
     write.map("std", std, size)

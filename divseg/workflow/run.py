@@ -191,12 +191,11 @@ def _job(
 
     def facts(store: RunStore, outcomes: Outcomes) -> dict[str, Any]:
         from divseg.denoise.model_folder import read_training
-        from divseg.device import choose_device
 
         return {
             "config": config.model_dump(mode="json"),
             "segmenter": name(outcomes),
-            "device": str(choose_device(config.sampling.device)),
+            "device": _device(store, units),
             "seed": config.sampling.seed,
             "input": str(source),
             "training": read_training(store.model),
@@ -226,6 +225,14 @@ def _job(
             "settings": config.model_dump(mode="json"),
         },
     )
+
+
+def _device(store: RunStore, units: Sequence[ImageUnit]) -> str | None:
+    """Return the device that drew the samples; None if there are none yet."""
+    for unit in units:
+        if (done := store.read_marker(unit.name).stages.get("denoise")) is not None:
+            return done.info.get("device")
+    return None
 
 
 def report_stage(needs: Sequence[str]) -> RunStage:

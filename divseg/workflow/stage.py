@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from divseg.errors import ConfigError, DivsegWarning, did_you_mean
 from divseg.io import config_hash
+from divseg.packages import versions
 from divseg.results import Marker, RunStore, StageWriter
-from divseg.versions import versions
 from divseg.workflow.progress import Reporter
 
 

@@ -29,14 +29,15 @@ def model_stage(units: list[ImageUnit], config: RunConfig, folder: Path | None) 
     ModelError
         If it is damaged.
     """
-    from divseg.denoise.model_folder import fingerprint_model, load_parts, save_model
+    from divseg.denoise.model_folder import check_model, fingerprint_model, load_parts, save_model
 
     if folder is not None:
         if not folder.is_dir():
             raise ConfigError(f"there is no model folder {folder}")
-        parts = load_parts(folder)
+        check_model(folder)
 
         def take(context: RunContext) -> dict[str, Any]:
+            parts = load_parts(folder)
             if folder.resolve() != context.store.model.resolve():
                 save_model(parts, context.store.model)
             context.reporter.say(f"model: {folder} ({parts.noise.describe()})")
@@ -73,7 +74,7 @@ def training_stage(
         Called last, with the model folder.
     """
     from divseg.denoise.model_folder import fingerprint_model
-    from divseg.denoise.noise.choose import noise_key
+    from divseg.denoise.noise_file_names import noise_key
 
     def train_on_images(context: RunContext) -> dict[str, Any]:
         prepare(context)
@@ -89,11 +90,11 @@ def training_stage(
 
 def _is_there(context: RunContext, outcome: Mapping[str, Any]) -> bool:
     """Tell whether the model of an earlier run is still the one that it was, and whole."""
-    from divseg.denoise.model_folder import fingerprint_model, load_parts
+    from divseg.denoise.model_folder import check_model, fingerprint_model
 
     folder = context.store.model
     try:
-        load_parts(folder)
+        check_model(folder)
     except ModelError:
         return False
     if fingerprint_model(folder) != outcome.get("model"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 import pytest
 
-from divseg.errors import ConfigError, DivsegWarning, InputError, OutputError
+from divseg.errors import ConfigError, DivsegError, DivsegWarning, InputError, OutputError
 from divseg.results import Marker, RunStore
 from divseg.workflow.engine import Job, Options, perform
 from divseg.workflow.plan import describe_plan
@@ -65,6 +65,8 @@ def double(context):
         raise ZeroDivisionError("fourteen")
     if value == 15:
         raise OutputError("the disk is full")
+    if value == 17:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
     if value == 16:
         warnings.warn("sixteen is large", DivsegWarning, stacklevel=1)
     context.tools.append(f"double {context.unit.name}")
@@ -433,3 +435,18 @@ print(torch.get_num_threads())
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
+
+
+def test_a_gpu_that_fails_costs_its_image_and_ends_the_process(notes, tmp_path):
+    import torch  # noqa: F401 - without it nothing has been done on a GPU
+
+    (notes / "n1.txt").write_text("17")
+    with pytest.raises(DivsegError, match=r"the GPU failed at n1 \(RuntimeError: CUDA error.*give the same command"):
+        work(notes, tmp_path)
+    markers = {name: RunStore(tmp_path / "out", "fuse").read_marker(name) for name in ("n0", "n1", "n2")}
+    assert set(markers["n0"].stages) == {"double", "add"}
+    assert "CUDA error" in markers["n1"].failure["error"]
+    (notes / "n1.txt").write_text("1")
+    result, done = work(notes, tmp_path)
+    assert result.n_images == 3
+    assert "double n0" not in done
