@@ -117,8 +117,8 @@ def calibrate_run(
             failures.append({"image": ref.name, "file": str(ref.path), "stage": "check", "error": error})
     if len(units) < MIN_IMAGES:
         raise InputError(
-            f"{counted(len(units), 'image')} of {run.folder} with usable truth in {truth}: too few to calibrate on, which "
-            f"takes at least {MIN_IMAGES}; {'; '.join([*found.warnings, *map(str, found.problems)])}"
+            f"{counted(len(units), 'image')} of {run.folder} with usable truth in {truth}: too few to calibrate on, "
+            f"which takes at least {MIN_IMAGES}; {'; '.join([*found.warnings, *map(str, found.problems)])}"
         )
     settings = {
         "segmenter": run.setting("segmentation", "segmenter"),
