@@ -52,7 +52,7 @@ def evaluate_command(
     no_penalize_extra: Annotated[
         bool, typer.Option("--no-penalize-extra", help="Do not count objects without a reference in DET.")
     ] = False,
-    jobs: o.Jobs = 1,
+    jobs: o.Jobs = None,
     executor: o.ExecutorName = None,
     shard: o.Shard = None,
     redo: o.Redo = None,
@@ -67,8 +67,8 @@ def evaluate_command(
     """
     from divseg.metrics import THRESHOLDS, ScoreTable, evaluate, to_markdown
     from divseg.metrics.evaluation import FORMATS, check_format
-    from divseg.workflow.engine import Options
     from divseg.workflow.evaluate import evaluate_folder
+    from divseg.workflow.options import Options
 
     if save is not None:
         check_format(save)

@@ -20,7 +20,8 @@ from divseg.results.open_run import open_run
 from divseg.results.reader import read_table
 from divseg.results.rows import failure_rows
 from divseg.results.writer import file_sha256
-from divseg.workflow.engine import Job, Options, Outcomes, Result
+from divseg.workflow.engine import Job, Outcomes, Result
+from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute, default_out

@@ -16,7 +16,8 @@ from divseg.io import check_inputs
 from divseg.io.sources import Source
 from divseg.results import RunStore
 from divseg.results.rows import failure_rows
-from divseg.workflow.engine import Job, Options, Outcomes, Result
+from divseg.workflow.engine import Job, Outcomes, Result
+from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute
@@ -45,6 +46,8 @@ class DenoiseSettings:
     """Test-time augmentation: draw from turned and flipped images in turn."""
     seed: int = 0
     """Seed of the samples."""
+    precision: str = "exact"
+    """Arithmetic of sampling: exact or bf16."""
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -55,6 +58,8 @@ class DenoiseSettings:
             raise ConfigError(f"interval={self.interval} must lie between 0 and 1")
         if self.tta and (self.mode or self.interval is not None):
             raise ConfigError("intervals and mode are made tile by tile, turned images are not: leave tta off")
+        if self.precision not in ("exact", "bf16"):
+            raise ConfigError(f"precision={self.precision!r} must be exact or bf16")
         if self.interval is not None and self.samples < 2:
             raise ConfigError("an interval needs at least 2 samples")
 
@@ -176,6 +181,7 @@ def denoise_folder(
             "device": device,
             "tile": tile,
         },
+        device=str(device),
     )
     return carry_out(
         job,
@@ -195,7 +201,7 @@ def denoise_image(context: UnitContext) -> None:
     context.step("denoise")
     image = context.load()
     size = image.pixel_size
-    shared: dict[str, Any] = {"seed": settings.seed, "tile": tools.tile}
+    shared: dict[str, Any] = {"seed": settings.seed, "tile": tools.tile, "precision": settings.precision}
     if settings.interval is None and not settings.mode:
         moments = model.moments(image, n=settings.samples, tta=settings.tta, **shared)
         mean, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from divseg.device import count_gpus
-from divseg.errors import ConfigError, DivsegWarning, InputError
+from divseg.errors import DivsegWarning, InputError
 from divseg.io import config_hash
 from divseg.packages import versions
 from divseg.results import RunStore
 from divseg.results.writer import forget
-from divseg.workflow.executors import Done, Executor, Lost, Progress, make_executor
+from divseg.workflow.executors import Done, Executor, Lost, Progress
 from divseg.workflow.lock import exclusive, run_lock
+from divseg.workflow.options import Options
 from divseg.workflow.progress import LogReporter, Reporter, logged, terminable
 from divseg.workflow.stage import RunContext, RunStage, Stage, Unit, keys_of_all, stages_to_redo
 from divseg.workflow.unit_work import Outcome, UnitWork, describe_failure
@@ -60,6 +60,8 @@ class Job:
         Returns the lines that end the work, given the store and the tables.
     invocation : mapping
         Arguments of the command, from which it can be started again.
+    device : str
+        Where the stages of the units compute, ``"auto"`` for a GPU if there is one.
     """
 
     command: str
@@ -73,6 +75,7 @@ class Job:
     summarize: Callable[[pd.DataFrame], pd.DataFrame] = lambda scores: scores
     lines: Callable[[RunStore, Mapping[str, pd.DataFrame]], list[str]] = lambda *_: []
     invocation: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
     @property
     def plan(self) -> str:
@@ -89,51 +92,6 @@ class Job:
             A stage that does not exist.
         """
         return stages_to_redo(names, [*self.before, *self.stages(None), *self.after])
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the work is shared out; the results do not depend on it.
-
-    Attributes
-    ----------
-    executor : str
-        ``"serial"``, ``"processes"`` or ``"dask"`` with options, see :func:`divseg.workflow.executors.make_executor`.
-    jobs : int
-        Units that are worked on at the same time.
-    shard : (int, int), optional
-        Work on part I of N alone, I from 1, and leave tables and report to ``divseg finalize``.
-    redo : tuple of str
-        Stages that are done again.
-    finalize : bool
-        Only write tables and report of what is done.
-    """
-
-    executor: str = "serial"
-    jobs: int = 1
-    shard: tuple[int, int] | None = None
-    redo: tuple[str, ...] = ()
-    finalize: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        jobs: int = 1,
-        executor: str | None = None,
-        shard: tuple[int, int] | None = None,
-        redo: Sequence[str] = (),
-        finalize: bool = False,
-    ) -> Options:
-        """Check the options; several jobs ask for processes if no executor is named.
-
-        Raises
-        ------
-        ConfigError
-            A shard that is not one of I of N.
-        """
-        if shard is not None and not 1 <= shard[0] <= shard[1]:
-            raise ConfigError(f"shard {shard[0]}/{shard[1]}: give I/N with I from 1 to N")
-        return cls(executor or ("processes" if jobs > 1 else "serial"), jobs, shard, tuple(redo), finalize)
 
 
 @dataclass(frozen=True)
@@ -193,8 +151,7 @@ def perform(job: Job, out: Path, options: Options | None = None, reporter: Repor
         After Ctrl-C or SIGTERM, when the tables of what is finished are written.
     """
     options = options or Options()
-    gpus = count_gpus() if options.executor == "processes" else 0
-    executor = make_executor(options.executor, options.jobs, gpus)
+    executor = options.make_executor(len(job.units), job.device)
     redo = job.stages_to_redo(options.redo)
     store = RunStore(out, job.command)
     with run_lock(store.folder, job.plan, options.shard), logged(store.log, reporter or LogReporter()) as tell:

@@ -18,7 +18,8 @@ from divseg.metrics.scores import check_thresholds
 from divseg.results import RunStore
 from divseg.results.rows import SHOWN, pixel_columns
 from divseg.results.writer import file_sha256
-from divseg.workflow.engine import Job, Options, Result
+from divseg.workflow.engine import Job, Result
+from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute

@@ -11,9 +11,10 @@ from divseg.config import RunConfig
 from divseg.errors import InputError
 from divseg.workflow.calibrate import calibrate_run
 from divseg.workflow.denoise import DenoiseSettings, denoise_folder
-from divseg.workflow.engine import Options, Result
+from divseg.workflow.engine import Result
 from divseg.workflow.evaluate import evaluate_folder
 from divseg.workflow.fuse import fuse_folder
+from divseg.workflow.options import Options
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import run
 from divseg.workflow.segment import segment_folder

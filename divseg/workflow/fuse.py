@@ -18,9 +18,10 @@ from divseg.metrics import Calibration, evaluate, summarize, to_markdown
 from divseg.results import RunStore
 from divseg.results.rows import SHOWN
 from divseg.workflow.check import load_calibration
-from divseg.workflow.engine import Job, Options, Result
+from divseg.workflow.engine import Job, Result
 from divseg.workflow.image_stages import read_kept_stack, write_consensus
 from divseg.workflow.mask_weights import MaskWeights, Weights
+from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute, default_out

@@ -96,7 +96,13 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
         Stage(
             "denoise",
             denoise,
-            {"samples": s.samples, "seed": s.seed, "keep_samples": s.keep_samples, "data": config.data.model_dump()},
+            {
+                "samples": s.samples,
+                "seed": s.seed,
+                "precision": s.precision,
+                "keep_samples": s.keep_samples,
+                "data": config.data.model_dump(),
+            },
             needs=("model",),
             reads=("image",),
         ),

@@ -12,8 +12,8 @@ from typing import Any
 
 from divseg.errors import DivsegError
 from divseg.results import Marker, RunStore
-from divseg.workflow.engine import Job, Options, Result, perform
-from divseg.workflow.executors import make_executor
+from divseg.workflow.engine import Job, Result, perform
+from divseg.workflow.options import Options
 from divseg.workflow.progress import LogReporter, Reporter
 from divseg.workflow.stage import RunContext, RunStage, Unit, keys_of_all
 from divseg.workflow.unit_work import UnitWork, describe_failure, unchanged_sources
@@ -108,7 +108,7 @@ def describe_plan(
     DivsegError
         Wherever the job itself would refuse to begin.
     """
-    make_executor(options.executor, options.jobs)
+    executor = options.make_executor(len(job.units), job.device)
     redo = job.stages_to_redo(options.redo)
     store = RunStore.existing(folder, job.command)
     failures = [dict(row) for row in job.failures]
@@ -128,7 +128,7 @@ def describe_plan(
         total = 1 if name in once else len(units)
         lines.append(f"{name}: {total - count} done, {count} to do")
     if any(to_do.values()):
-        lines += _estimate(job, store, units, to_do, options.jobs, trial, training)
+        lines += _estimate(job, store, units, to_do, executor.workers, trial, training)
     return Result(None, len(units), len(failures), "\n".join([*lines, "dry run: nothing was written"]))
 
 

@@ -17,8 +17,9 @@ from divseg.results import RunStore
 from divseg.results.rows import failure_rows, score_summary, summary_lines
 from divseg.workflow.check import check_settings
 from divseg.workflow.choose_segmenter import asked_candidates, choice_stage
-from divseg.workflow.engine import Job, Options, Outcomes, Result, perform
+from divseg.workflow.engine import Job, Outcomes, Result, perform
 from divseg.workflow.image_stages import RunTools, image_stages
+from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.stage import RunContext, RunStage, Stage
@@ -39,7 +40,7 @@ def run(
     truth: str | os.PathLike[str] | None = None,
     model: str | os.PathLike[str] | None = None,
     config: RunConfig | str | os.PathLike[str] | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     executor: str | None = None,
     shard: tuple[int, int] | None = None,
     redo: Sequence[str] = (),
@@ -65,8 +66,9 @@ def run(
         Model folder to use instead of training.
     config : RunConfig or path of a TOML file, optional
         Settings.
-    jobs : int
-        Images that are worked on at the same time, each by a process of its own.
+    jobs : int, optional
+        Images that are worked on at the same time, each by a process of its own; by default one on a CPU, whose cores
+        one image keeps busy, and four for each GPU if cores and images suffice.
     executor : str, optional
         ``"serial"``, ``"processes"``, or ``"dask"`` with options (:func:`divseg.workflow.executors.make_executor`);
         processes if `jobs` is above 1. Results do not depend on it.
@@ -203,7 +205,8 @@ def _job(
         }
 
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
-        return summary_lines(tables, store.report if report else None, len(units) + found.n_unusable)
+        shown = summary_lines(tables, store.report if report else None, len(units) + found.n_unusable)
+        return [*shown, *_time_of_choice(store)]
 
     return Job(
         command="run",
@@ -224,7 +227,17 @@ def _job(
             "model": absolute(model),
             "settings": config.model_dump(mode="json"),
         },
+        device=config.sampling.device,
     )
+
+
+def _time_of_choice(store: RunStore) -> list[str]:
+    """Tell how long the choice of the segmenter took, if there was one."""
+    seconds = store.read_run()["timings"]
+    if "segmenter_s" not in seconds:
+        return []
+    took, parts = seconds["segmenter_s"], [seconds.get(f"{name}_s", 0.0) for name in ("model", "segmenter", "images")]
+    return [f"choosing the segmenter: {took:.0f} s, {took / max(sum(parts), 1e-9):.0%} of the time of all steps"]
 
 
 def _device(store: RunStore, units: Sequence[ImageUnit]) -> str | None:

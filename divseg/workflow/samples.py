@@ -32,12 +32,12 @@ class Samples:
     image : Image
         Noisy image.
     settings : Sampling
-        Number of samples, seed, tile.
+        Number of samples, seed, tile, precision.
     """
 
     def __init__(self, model: DivNoising, image: Image, settings: Sampling) -> None:
         self.model, self.settings = model, settings
-        self.posterior = model.posterior(image, tile=settings.tile)
+        self.posterior = model.posterior(image, tile=settings.tile, precision=settings.precision)
         self._hold = 4 * image.data.size * settings.samples <= SAMPLE_MEMORY
         self._held: list[torch.Tensor] | None = None
 
@@ -47,9 +47,8 @@ class Samples:
             yield from self._held
             return
         held = []
-        for batch in self.model.sample(
-            self.posterior, n=self.settings.samples, seed=self.settings.seed, tile=self.settings.tile
-        ):
+        s = self.settings
+        for batch in self.model.sample(self.posterior, n=s.samples, seed=s.seed, tile=s.tile, precision=s.precision):
             if self._hold:
                 held.append(batch)
             yield batch

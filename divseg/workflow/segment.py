@@ -19,7 +19,8 @@ from divseg.results import RunStore
 from divseg.results.rows import failure_rows
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.choose_segmenter import asked_candidates
-from divseg.workflow.engine import Job, Options, Result
+from divseg.workflow.engine import Job, Result
+from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute
@@ -104,6 +105,7 @@ def segment_folder(
         facts=lambda *_: {"config": {"segmentation": {"segmenter": name}}, "segmenter": name, "input": str(source)},
         lines=lines,
         invocation={"source": absolute(source), "spec": name, "axes": axes, "channel": channel},
+        device="auto" if name.startswith("stardist") else "cpu",
     )
     return carry_out(job, out, options, reporter, found.lines(), dry_run=dry_run, check=_pixels)
 

@@ -13,7 +13,8 @@ from divseg.io.sources import Source
 from divseg.results import RunStore
 from divseg.results.rows import failure_rows
 from divseg.workflow.check import check_training
-from divseg.workflow.engine import Job, Options, Outcomes, Result, perform
+from divseg.workflow.engine import Job, Outcomes, Result, perform
+from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import TRIAL_STEPS, absolute

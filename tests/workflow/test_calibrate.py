@@ -19,8 +19,8 @@ from divseg.metrics.calibrator import fit_outcomes, outcome
 from divseg.results import Marker, RunStore
 from divseg.results.open_run import open_run
 from divseg.workflow.calibrate import calibrate_run
-from divseg.workflow.engine import Options
 from divseg.workflow.finalize import finalize
+from divseg.workflow.options import Options
 from divseg.workflow.progress import LogReporter
 from divseg.workflow.run import run
 

@@ -15,7 +15,8 @@ import pytest
 
 from divseg.errors import ConfigError, DivsegError, DivsegWarning, InputError, OutputError
 from divseg.results import Marker, RunStore
-from divseg.workflow.engine import Job, Options, perform
+from divseg.workflow.engine import Job, perform
+from divseg.workflow.options import Options
 from divseg.workflow.plan import describe_plan
 from divseg.workflow.progress import Terminated
 from divseg.workflow.stage import RunStage, Stage, stages_to_redo

@@ -14,9 +14,9 @@ from divseg.errors import InputError, OutputError
 from divseg.io import write_labels
 from divseg.metrics.folders import find_pairs
 from divseg.results import RunStore
-from divseg.workflow.engine import Options
 from divseg.workflow.evaluate import PairUnit, evaluate_folder
 from divseg.workflow.finalize import finalize
+from divseg.workflow.options import Options
 
 TRUTH = np.kron(np.arange(6).reshape(2, 3), np.ones((4, 4), int)).astype(np.uint16)
 

@@ -14,8 +14,8 @@ from divseg.io.image import PixelSize
 from divseg.io.refs import read_header
 from divseg.results import RunStore
 from divseg.workflow.calibrate import calibrate_run
-from divseg.workflow.engine import Options
 from divseg.workflow.fuse import fuse_folder
+from divseg.workflow.options import Options
 
 
 class Heard:

@@ -92,6 +92,7 @@ def same_results(one, other, *kinds):
         ({"compare": ("medoid",)}, {"score"}),
         ({"baseline_sigmas": (2.0,)}, {"baselines"}),
         ({"segmenter": "li,smooth=1,min_size=20"}, {"segment", "fuse", "baselines", "score"}),
+        ({"precision": "bf16"}, {"denoise", "segment", "fuse", "baselines", "score"}),
         ({"samples": 6}, {"denoise", "segment", "fuse", "baselines", "score"}),
     ],
 )

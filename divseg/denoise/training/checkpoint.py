@@ -16,7 +16,7 @@ from divseg.io.atomic import PART, output_error
 CHECKPOINT, LOG = "checkpoint.pt", "training.jsonl"
 SET_ASIDE = "checkpoint-old.pt"
 """Name that ``resume="auto"`` gives to a checkpoint that it cannot use."""
-_FORMAT = 2
+_FORMAT = 3
 
 Resume: TypeAlias = bool | Literal["auto"]
 """Whether training goes on from a checkpoint: never, always, or if there is one of the same run."""
