@@ -34,7 +34,7 @@ def in_batches(
     Raises
     ------
     InputError
-        Pixels that are not finite real numbers.
+        Pixels that are not real numbers.
     """
     for first, stack in stacks:
         step = size or max(max_pixels // int(np.prod(stack.shape[1:])), 1)
@@ -49,14 +49,6 @@ def _batch(stack: Any, form: ImageForm, device: torch.device, first: int) -> Ten
     if tensor.dtype in (torch.bfloat16, torch.float16):
         tensor = tensor.float()
     tensor = tensor.to(device)
-    if tensor.is_floating_point():
-        bad = (~torch.isfinite(tensor)).flatten(1).sum(1)
-        if bool(bad.any()):
-            worst = int(bad.argmax())
-            raise InputError(
-                f"{image_name(first + worst)} has {int(bad[worst])} pixels that are NaN or infinite; "
-                "replace them before segmenting"
-            )
     return tensor.movedim(-1, 1) if form.channels > 1 else tensor[:, None]
 
 
