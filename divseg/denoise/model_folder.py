@@ -7,20 +7,19 @@ import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from divseg.denoise.networks.base import LatentNet
-from divseg.denoise.networks.registry import build_network, config_from_dict
-from divseg.denoise.noise import NoiseModel
-from divseg.denoise.normalization import Normalization
 from divseg.denoise.training.checkpoint import CHECKPOINT, LOG, SET_ASIDE, remove_checkpoint
 from divseg.errors import DivsegError, ModelError, OutputError
 from divseg.io import config_hash, write_bytes, write_text
 from divseg.io.atomic import PART
 from divseg.io.json_lines import read_json_lines, write_json_lines
-from divseg.versions import versions
+from divseg.packages import versions
+
+if TYPE_CHECKING:
+    from divseg.denoise.networks.base import LatentNet
+    from divseg.denoise.noise import NoiseModel
+    from divseg.denoise.normalization import Normalization
 
 FORMAT = 2
 CONFIG, WEIGHTS, CARD = "config.json", "weights.pt", "README.md"
@@ -100,6 +99,8 @@ def save_model(parts: ModelParts, folder: str | Path) -> Path:
     OutputError
         If the folder holds something that is not a divseg model, or cannot be written.
     """
+    import torch
+
     folder = check_model_folder(folder)
     buffer = io.BytesIO()
     torch.save({k: v.cpu().contiguous() for k, v in parts.network.state_dict().items()}, buffer)
@@ -121,8 +122,8 @@ def save_model(parts: ModelParts, folder: str | Path) -> Path:
     return folder
 
 
-def load_parts(folder: str | Path) -> ModelParts:
-    """Read a model folder back.
+def check_model(folder: str | Path) -> tuple[dict[str, Any], bytes]:
+    """Return the settings and the weights of a model folder, whole and of this version; torch is not needed for it.
 
     Raises
     ------
@@ -140,29 +141,52 @@ def load_parts(folder: str | Path) -> ModelParts:
         version = config["format"]
         if version != FORMAT:
             raise ModelError(f"model format {version!r}, this version reads {FORMAT}; update divseg or train again")
+        digest = config["weights_sha256"]
+        weights = (folder / WEIGHTS).read_bytes()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, error) from error
+    if hashlib.sha256(weights).hexdigest() != digest:
+        raise ModelError(
+            f"{folder / WEIGHTS} is damaged (its checksum is not the one in {CONFIG}); train again or restore it"
+        )
+    return config, weights
+
+
+def load_parts(folder: str | Path) -> ModelParts:
+    """Read a model folder back.
+
+    Raises
+    ------
+    ModelError
+        If the folder or a file in it is missing, damaged, or from another version.
+    """
+    import torch
+
+    from divseg.denoise.networks.registry import build_network, config_from_dict
+    from divseg.denoise.noise import NoiseModel
+    from divseg.denoise.normalization import Normalization
+
+    folder = Path(folder)
+    config, weights = check_model(folder)
+    try:
         network = build_network(config_from_dict(config["network"]))
         noise = NoiseModel.from_dict(config["noise"])
         normalization = Normalization.from_config(config["mean"], config["std"])
         training = dict(config["training"])
-        digest = config["weights_sha256"]
     except DivsegError as error:
         raise ModelError(f"{folder / CONFIG}: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{folder / CONFIG} is damaged ({type(error).__name__}: {error}); train again or restore the file"
-        ) from error
+        raise _damaged(folder, error) from error
     try:
-        weights = (folder / WEIGHTS).read_bytes()
-        if hashlib.sha256(weights).hexdigest() != digest:
-            raise ModelError(
-                f"{folder / WEIGHTS} is damaged (its checksum is not the one in {CONFIG}); train again or restore it"
-            )
         network.load_state_dict(torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True))
-    except ModelError:
-        raise
     except Exception as error:  # torch raises many kinds for a file it cannot read
         raise ModelError(f"{folder / WEIGHTS} does not fit {CONFIG} ({error}); train again or restore it") from error
     return ModelParts(network, noise, normalization, training, _history(folder / LOG))
+
+
+def _damaged(folder: Path, error: Exception) -> ModelError:
+    what = f"{type(error).__name__}: {error}"
+    return ModelError(f"{folder / CONFIG} is damaged ({what}); train again or restore the file")
 
 
 def _history(path: Path) -> list[dict[str, float]]:

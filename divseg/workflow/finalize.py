@@ -9,9 +9,12 @@ from typing import Any
 
 from divseg.config import RunConfig
 from divseg.errors import InputError
+from divseg.workflow.calibrate import calibrate_run
 from divseg.workflow.denoise import DenoiseSettings, denoise_folder
-from divseg.workflow.engine import Options, Result
+from divseg.workflow.engine import Result
+from divseg.workflow.evaluate import evaluate_folder
 from divseg.workflow.fuse import fuse_folder
+from divseg.workflow.options import Options
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import run
 from divseg.workflow.segment import segment_folder
@@ -56,6 +59,10 @@ def finalize(folder: str | os.PathLike[str], *, reporter: Reporter | None = None
             return segment_folder(**arguments, options=options, **shared)
         case "fuse":
             return fuse_folder(**arguments, options=options, **shared)
+        case "evaluate":
+            return evaluate_folder(**arguments, options=options, **shared)
+        case "calibrate":
+            return calibrate_run(**arguments, options=options, **shared)
         case other:
             raise InputError(f"{folder} holds the results of divseg {other}, which has no shards")
 

@@ -95,6 +95,11 @@ class VAEConfig(ABC):
         """
 
     @property
+    @abstractmethod
+    def decoder_features(self) -> int:
+        """Channels of the decoder's widest feature map at full resolution, which decide how many samples fit."""
+
+    @property
     def stride(self) -> int:
         """Pixels that a position of the coarsest latent grid covers along each axis."""
         return self.strides[-1]

@@ -76,6 +76,11 @@ class FlatConfig(VAEConfig):
             reach = -(-reach // 2) + self.convs
         return (reach,)
 
+    @property
+    def decoder_features(self) -> int:
+        """Channels of the decoder's widest feature map at full resolution."""
+        return self.filters
+
 
 class _Level(nn.Module):
     """Two or three convolutions with ReLU, named as in the reference implementation."""

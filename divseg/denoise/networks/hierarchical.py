@@ -115,6 +115,11 @@ class HierarchicalConfig(VAEConfig):
             out.append(reach if top else reach + reach % 2)
         return tuple(out)
 
+    @property
+    def decoder_features(self) -> int:
+        """Channels of the decoder's widest feature map at full resolution."""
+        return self.width if self.finest == 1 else self.filters
+
 
 class _Layers:
     """Layers in two or three dimensions."""

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.denoise.noise.base import EXTRA, FORMAT, SUFFIXES, NoiseModel
+from divseg.denoise.noise.base import EXTRA, FORMAT, NoiseModel
 from divseg.denoise.noise.fit_data import FitData
 from divseg.denoise.noise.histogram import OUTLIERS, Histogram
 from divseg.denoise.noise.mixture import GaussianMixture
+from divseg.denoise.noise_file_names import SUFFIXES
 from divseg.errors import ConfigError, ModelError
 
 PN2V_MIN_SIGMA = 50.0
