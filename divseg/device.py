@@ -34,6 +34,15 @@ def gpu_failed(error: BaseException) -> bool:
     return isinstance(error, kinds) or str(error).startswith("CUDA error")
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out, on a GPU or on the host."""
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    words = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in words or "out of memory" in words)
+
+
 def choose_device(device: str | torch.device = "auto") -> torch.device:
     """Return the torch device that a word such as ``auto`` or ``cuda:1`` stands for.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from divseg.errors import InputError
@@ -50,6 +51,29 @@ def _batch(stack: Any, form: ImageForm, device: torch.device, first: int) -> Ten
         tensor = tensor.float()
     tensor = tensor.to(device)
     return tensor.movedim(-1, 1) if form.channels > 1 else tensor[:, None]
+
+
+def check_finite(first: int, batch: Tensor, finite: NDArray[np.bool_]) -> None:
+    """Raise an error that names the first image that is not finite.
+
+    Parameters
+    ----------
+    first : int
+        Number of the batch's first image.
+    batch : tensor, shape (B, ...)
+    finite : bool array, shape (B,)
+        Whether all pixels of an image are finite.
+
+    Raises
+    ------
+    InputError
+        With the number of pixels that are not.
+    """
+    for i in np.flatnonzero(~finite):
+        bad = int((~torch.isfinite(batch[i])).sum())
+        raise InputError(
+            f"{image_name(first + int(i))} has {bad} pixels that are NaN or infinite; replace them before segmenting"
+        )
 
 
 def _from_numpy(array: np.ndarray[Any, Any], first: int) -> Tensor:

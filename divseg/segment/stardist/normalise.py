@@ -39,13 +39,14 @@ class Limits:
     @property
     def finite(self) -> NDArray[np.bool_]:
         """Whether all pixels of an image are finite, shape (B,)."""
-        return (np.isfinite(self.least) & np.isfinite(self.greatest)).all(1)
+        finite: NDArray[np.bool_] = (np.isfinite(self.least) & np.isfinite(self.greatest)).all(1)
+        return finite
 
     @property
     def flat(self) -> NDArray[np.bool_]:
-        """Whether an image that is not constant has equal limits in a channel: there is no range to scale by."""
-        varies = (self.least < self.greatest) | (self.least.min(1) < self.greatest.max(1))[:, None]
-        return ((self.high <= self.low) & varies).any(1)
+        """Whether an image that is not constant has a channel of equal limits, no range to scale by, shape (B,)."""
+        varies: NDArray[np.bool_] = self.least.min(1) < self.greatest.max(1)
+        return (self.high <= self.low).any(1) & varies
 
 
 def find_limits(batch: Tensor, percentiles: tuple[float, float], joint: bool) -> Limits:
@@ -61,12 +62,16 @@ def find_limits(batch: Tensor, percentiles: tuple[float, float], joint: bool) ->
         Whether all channels share one pair.
     """
     flat = batch.reshape(len(batch), 1 if joint else batch.shape[1], -1)
+    whole = not flat.is_floating_point()  # NumPy's percentiles of integers are float64
+    if whole:
+        flat = flat.to(torch.float32 if flat.dtype.itemsize <= 2 else torch.float64)
     if flat.device.type in NUMPY_ON:
         # a C-ordered copy: a strided view would be copied once per percentile
         pixels = np.ascontiguousarray(flat.numpy())
         least, greatest = pixels.min(-1), pixels.max(-1)
         if not (np.isfinite(least) & np.isfinite(greatest)).all():
             return Limits(least.astype(np.float32), greatest.astype(np.float32), least, greatest)
+        pixels = pixels.astype(np.float64) if whole else pixels
         low, high = np.percentile(pixels, percentiles, axis=-1).astype(np.float32)
         return Limits(low, high, least, greatest)
     last = flat.shape[-1] - 1
@@ -74,6 +79,9 @@ def find_limits(batch: Tensor, percentiles: tuple[float, float], joint: bool) ->
     places = [0, last, *(min(int(p) + step, last) for p in positions for step in (0, 1))]
     # a NaN is sorted to the end
     least, greatest, *ends = flat.sort(dim=-1).values[..., places].movedim(-1, 0).cpu().numpy()
+    if not (np.isfinite(least) & np.isfinite(greatest)).all():
+        return Limits(least.astype(np.float32), greatest.astype(np.float32), least, greatest)
+    ends = [end.astype(np.float64) for end in ends] if whole else ends
     low, high = (_between(ends[2 * k], ends[2 * k + 1], p - int(p)) for k, p in enumerate(positions))
     return Limits(low, high, least, greatest)
 
@@ -86,9 +94,7 @@ def normalise(batch: Tensor, limits: Limits) -> Tensor:
 
 
 def _between(a: NDArray[np.generic], b: NDArray[np.generic], fraction: float) -> NDArray[np.float32]:
-    """Interpolate as NumPy's percentiles do: float64 for integers, otherwise the difference in the type of the data."""
-    if a.dtype.kind != "f":
-        a, b = a.astype(np.float64), b.astype(np.float64)
+    """Interpolate as NumPy's percentiles do: the difference in the type of the data, and from the nearer end."""
     difference = np.subtract(b, a).astype(np.float64)
     value = a + difference * fraction if fraction < 0.5 else b - difference * (1 - fraction)
     return np.asarray(value, np.float32)

@@ -25,6 +25,7 @@ integers. The rows are exact for one polygon, and nearly for two: not where edge
 pairs of random polygons, with radii of 2 to 50 pixels, smooth to spiky, the worst differed by .05.
 """
 
+_LARGEST = 1024  # radius in pixels; pairs with larger ones, which no cell makes, are all clipped
 _HINT = 8  # pixels; candidates that are so near one another mostly fall to the same one
 _FEW = 24  # rows that are looked at first
 
@@ -93,10 +94,13 @@ def _keep(
         n = order[place]
         y, x = points[n, 0] - low_y, points[n, 1] - low_x
         this = count  # where it is remembered if it is kept
-        _measure(dist[n], points[n], rays, corners, box[this], size[this])
+        if radius[n] > _LARGEST:
+            box[this], size[this, 0] = 0, -1
+        else:
+            _measure(dist[n], points[n], rays, corners, box[this], size[this])
         at = int(y / _HINT), int(x / _HINT)
         by = hints[at]
-        hinted = by >= 0 and _within(points, radius, kept[by], n)
+        hinted = by >= 0 and size[by, 0] >= 0 and size[this, 0] >= 0 and _within(points, radius, kept[by], n)
         if hinted and _surely_above(by, this, box, size, start, rows, corners, few, overlap):
             continue
         length = box[this, 1] - box[this, 0]
@@ -104,7 +108,8 @@ def _keep(
             larger = np.empty((4, 2 * rows.shape[1]), np.float32)
             larger[:, : rows.shape[1]] = rows
             rows = larger
-        _fill_rows(corners, box[this, 0], 1, rows[:, start[this] : start[this] + length])
+        if length > 0:
+            _fill_rows(corners, box[this, 0], 1, rows[:, start[this] : start[this] + length])
         if not hinted or _compare(by, this, box, size, start, rows, overlap) < 1:
             by = -1
         left_open = 0
@@ -164,7 +169,7 @@ def _clip(pair: NDArray[np.float32], centres: NDArray[np.float32], overlap: floa
 
 @njit(cache=True, nogil=True)
 def _measure(dist, point, rays, corners, box, size):  # type: ignore[no-untyped-def]
-    """Fill in the corners, truncated to integers as StarDist does, their box, the area, its possible error, and the way sideways."""
+    """Fill in the corners, truncated to integers as StarDist does, their box, and area, its error and way sideways."""
     for k in range(len(dist)):
         corners[0, k] = int(point[0] + dist[k] * rays[0, k])
         corners[1, k] = int(point[1] + dist[k] * rays[1, k])
@@ -256,6 +261,8 @@ def _surely_above(i, j, box, size, start, rows, corners, few, overlap):  # type:
 @njit(cache=True, nogil=True)
 def _compare(i, j, box, size, start, rows, overlap):  # type: ignore[no-untyped-def]
     """Return 1 if the overlap of two polygons is surely above the threshold, -1 if surely not, otherwise 0."""
+    if size[i, 0] < 0 or size[j, 0] < 0:
+        return 0
     top, bottom = max(box[i, 0], box[j, 0]), min(box[i, 1], box[j, 1])
     if top >= bottom or box[i, 2] >= box[j, 3] or box[j, 2] >= box[i, 3]:
         return -1
