@@ -7,14 +7,55 @@ or value, and what to do about it. The command line prints that line and exits w
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+)
+"""What may be raised by code that reads a file of which nothing is known; too deep a nesting is a RuntimeError."""
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Return a text that a terminal shows as it is: names of files may hold escape codes.
+
+    Parameters
+    ----------
+    text : str
+        Any text. Control characters, marks that change the direction of writing, and bytes of a file name that
+        are not UTF-8 (lone surrogates) become escapes such as ``\x1b``.
+    lines : bool
+        Keep the ends of lines.
+    """
+    return "".join(c if not _hidden(c) or (lines and c == "\n") else _escaped(c) for c in text)
+
+
+def _hidden(c: str) -> bool:
+    return unicodedata.category(c) in ("Cc", "Cs") or c in _DIRECTIONS
+
+
+def _escaped(c: str) -> str:
+    return repr(c)[1:-1] if ord(c) < 256 else f"\\u{ord(c):04x}"
+
 
 class DivsegError(Exception):
-    """Base of all errors that divseg raises on purpose."""
+    """Base of all errors that divseg raises on purpose; the message is fit for a terminal."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(DivsegError, ValueError):
@@ -42,7 +83,10 @@ class ExtraRequired(DivsegError, ImportError):
 
 
 class DivsegWarning(UserWarning):
-    """Something the user should know, though the work goes on."""
+    """Something the user should know, though the work goes on; the message is fit for a terminal."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 @dataclass(frozen=True)

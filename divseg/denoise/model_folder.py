@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from divseg.denoise.networks.base import LatentNet
+from divseg.denoise.networks.base import LatentNet, VAEConfig
 from divseg.denoise.networks.registry import build_network, config_from_dict
 from divseg.denoise.noise import NoiseModel
 from divseg.denoise.normalization import Normalization
 from divseg.denoise.training.checkpoint import CHECKPOINT, LOG, SET_ASIDE, remove_checkpoint
-from divseg.errors import DivsegError, ModelError, OutputError
+from divseg.errors import DAMAGE, DivsegError, ModelError, OutputError, one_line
 from divseg.io import config_hash, write_bytes, write_text
 from divseg.io.atomic import PART
+from divseg.io.json_file import read_json_object
 from divseg.io.json_lines import read_json_lines, write_json_lines
 from divseg.versions import versions
 
@@ -87,9 +89,9 @@ def read_training(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / CONFIG
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["training"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} cannot be read ({type(error).__name__}: {error}); train again") from error
+        return dict(read_json_object(path)["training"])
+    except DAMAGE as error:
+        raise ModelError(f"{path} cannot be read ({type(error).__name__}: {one_line(error)}); train again") from error
 
 
 def save_model(parts: ModelParts, folder: str | Path) -> Path:
@@ -136,20 +138,24 @@ def load_parts(folder: str | Path) -> ModelParts:
         if not (folder / name).is_file():
             raise ModelError(f"{folder} is not a complete model folder: {name} is missing; train again or copy it")
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = read_json_object(folder / CONFIG)
         version = config["format"]
         if version != FORMAT:
             raise ModelError(f"model format {version!r}, this version reads {FORMAT}; update divseg or train again")
-        network = build_network(config_from_dict(config["network"]))
+        network_config = config_from_dict(config["network"])
+        _check_size(network_config, folder / WEIGHTS)
+        network = build_network(network_config)
         noise = NoiseModel.from_dict(config["noise"])
         normalization = Normalization.from_config(config["mean"], config["std"])
+        if len(normalization.mean) != network_config.channels:
+            raise ModelError(f"{len(normalization.mean)} means for {network_config.channels} channels")
         training = dict(config["training"])
         digest = config["weights_sha256"]
     except DivsegError as error:
         raise ModelError(f"{folder / CONFIG}: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         raise ModelError(
-            f"{folder / CONFIG} is damaged ({type(error).__name__}: {error}); train again or restore the file"
+            f"{folder / CONFIG} is damaged ({type(error).__name__}: {one_line(error)}); train again or restore the file"
         ) from error
     try:
         weights = (folder / WEIGHTS).read_bytes()
@@ -161,8 +167,27 @@ def load_parts(folder: str | Path) -> ModelParts:
     except ModelError:
         raise
     except Exception as error:  # torch raises many kinds for a file it cannot read
-        raise ModelError(f"{folder / WEIGHTS} does not fit {CONFIG} ({error}); train again or restore it") from error
+        raise ModelError(
+            f"{folder / WEIGHTS} does not fit {CONFIG} ({_reason(error)}); train again or restore it"
+        ) from error
     return ModelParts(network, noise, normalization, training, _history(folder / LOG))
+
+
+def _check_size(config: VAEConfig, weights: Path) -> None:
+    """Raise ModelError if the weights of a network are more than their file can hold; nothing is allocated."""
+    with torch.device("meta"):
+        n_bytes = sum(value.numel() * value.element_size() for value in build_network(config).state_dict().values())
+    if n_bytes > weights.stat().st_size:
+        raise ModelError(
+            f"the network has {n_bytes} bytes of weights, but {WEIGHTS} only {weights.stat().st_size}; "
+            "train again or restore the files"
+        )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds Python objects, which are not opened: they could run code"
+    return one_line(error)
 
 
 def _history(path: Path) -> list[dict[str, float]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,14 +15,16 @@ import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
-from divseg.errors import DivsegWarning, InputError, did_you_mean
+from divseg.errors import DivsegWarning, InputError, did_you_mean, one_line
 from divseg.io import PixelSize, read, read_labels
 from divseg.io.image import native
+from divseg.io.json_file import read_json
 from divseg.io.pixel_size import make_pixel_size
 from divseg.results.layout import RunLayout
 from divseg.results.marker import FORMAT
 from divseg.results.reader import TRAINING_LOG, column, read_table, read_training_log, text
 from divseg.results.rows import SHOWN
+from divseg.results.run_record import check_record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -357,11 +358,13 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     if not layout.run_json.is_file():
         raise InputError(f"{folder}: this is not a run folder (it has no run.json); give what was --out of a run")
     try:
-        record = json.loads(layout.run_json.read_text(encoding="utf-8"))
+        record = check_record(read_json(layout.run_json))
     except (OSError, ValueError) as error:
-        raise InputError(f"{layout.run_json}: it cannot be read ({error}); restore it or run again") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        version = record.get("divseg") if isinstance(record, dict) else None
+        raise InputError(
+            f"{layout.run_json}: it cannot be read ({one_line(error)}); restore it or run again"
+        ) from error
+    if record.get("format") != FORMAT:
+        version = record.get("divseg")
         writer = f"divseg {version}" if version else "another version of divseg"
         raise InputError(
             f"{folder}: this run folder was written by {writer} in a format that cannot be read; "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from divseg.config import RunConfig
-from divseg.errors import InputError
+from divseg.errors import InputError, one_line
+from divseg.io.json_file import read_json
+from divseg.results.run_record import check_record
 from divseg.workflow.denoise import DenoiseSettings, denoise_folder
 from divseg.workflow.engine import Options, Result
 from divseg.workflow.fuse import fuse_folder
@@ -63,9 +64,9 @@ def finalize(folder: str | os.PathLike[str], *, reporter: Reporter | None = None
 def _record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(folder) / "run.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = check_record(read_json(path))
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder} is not a run folder: its run.json cannot be read ({error})") from error
-    if not isinstance(record, dict) or "command" not in record:
+        raise InputError(f"{folder} is not a run folder: its run.json cannot be read ({one_line(error)})") from error
+    if "command" not in record:
         raise InputError(f"{folder} is not a run folder of this version: its run.json names no command")
     return record

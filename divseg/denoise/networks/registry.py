@@ -63,6 +63,6 @@ def config_from_dict(data: dict[str, Any]) -> VAEConfig:
         If the kind is unknown.
     """
     kind = data.get("kind")
-    if kind not in CONFIGS:
+    if not isinstance(kind, str) or kind not in CONFIGS:
         raise ModelError(f"unknown kind of network {kind!r} (this version reads {', '.join(CONFIGS)}); update divseg")
     return CONFIGS[kind](**{key: value for key, value in data.items() if key != "kind"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import reprlib
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from divseg.errors import ConfigError, ModelError
+from divseg.errors import DAMAGE, ConfigError, ModelError, one_line
 from divseg.io import write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class NoiseModel(nn.Module):
             If a limit is not a finite number, or the floor is not below the ceiling.
         """
         for name, value in (("floor", floor), ("ceiling", ceiling)):
-            if value is not None and not math.isfinite(value):
+            if value is not None and (isinstance(value, str) or not math.isfinite(value)):
                 raise ConfigError(f"noise {name}={value!r} must be a finite number or absent")
         if floor is not None and ceiling is not None and not floor < ceiling:
             raise ConfigError(f"noise floor={floor:g} must be below ceiling={ceiling:g}")
@@ -152,8 +153,9 @@ class NoiseModel(nn.Module):
             return _KINDS[kind]._from_values(rest).with_limits(floor, ceiling)
         except ModelError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"damaged noise model {str(data)[:200]}: {error}") from error
+        except DAMAGE as error:
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise ModelError(f"damaged noise model {reprlib.repr(data)} ({reason})") from error
 
     def save(self, path: str | Path) -> Path:
         """Write the model to a file; the ending of its name says how.
