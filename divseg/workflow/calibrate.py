@@ -53,7 +53,7 @@ def calibrate_run(folder: str | Path, truth: str | Path, out: str | Path, *, iou
 def run_outcomes(run: Run, truth: str | Path, *, iou: float = 0.5) -> list[Outcome]:
     """Compare every image of a run that has truth with it, for calibration; see :func:`calibrate_run`."""
     objects, images = run.objects, run.images_table
-    found = check_inputs(run.folder / "labels", truth=truth)
+    found = check_inputs([file for name in run.names if (file := run.layout.labels(name)).is_file()], truth=truth)
     by_image = dict(tuple(objects.groupby(objects["image"].astype(str))))
     spreads = {
         str(row["image"]): (float(row["count_q05"]), float(row["count_q95"])) for row in images.to_dict("records")
