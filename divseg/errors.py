@@ -7,13 +7,13 @@ or value, and what to do about it. The command line prints that line and exits w
 from __future__ import annotations
 
 import difflib
-import unicodedata
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 DAMAGE = (
     OSError,
@@ -40,11 +40,7 @@ def printable(text: str, *, lines: bool = False) -> str:
     lines : bool
         Keep the ends of lines.
     """
-    return "".join(c if not _hidden(c) or (lines and c == "\n") else _escaped(c) for c in text)
-
-
-def _hidden(c: str) -> bool:
-    return unicodedata.category(c) in ("Cc", "Cs") or c in _DIRECTIONS
+    return _HIDDEN.sub(lambda match: "\n" if lines and match[0] == "\n" else _escaped(match[0]), text)
 
 
 def _escaped(c: str) -> str:

@@ -13,7 +13,7 @@ import typer
 
 from divseg.cli.app import OK, SOME_FAILED
 from divseg.config import PRESETS, describe_setting
-from divseg.errors import ConfigError
+from divseg.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from divseg.workflow.engine import Result
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 Config = Annotated[
     Path | None,
     typer.Option(help="TOML file with settings; options given here win over it.", show_default=False),
+]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code", help="Accept code of its own (segmenter python:...) from a file; whoever wrote it can do all."
+    ),
 ]
 Preset = Annotated[
     str | None,
@@ -134,5 +140,5 @@ def options(jobs: int, executor: str | None, shard: str | None, redo: list[str] 
 def end(result: Result) -> int:
     """Print what came of the work; return the exit code."""
     if result.text:
-        print(result.text)
+        print(printable(result.text, lines=True))
     return SOME_FAILED if result.n_failed else OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -106,13 +107,13 @@ def open_tiff(path: str | Path) -> Any:
     """
     # Micro-Manager's formats are read from several files at once, each of which would give the planes of all
     alone: dict[str, Any] = {"is_mmstack": False, "is_ndtiff": False}
-    tif = tifffile.TiffFile(path, **alone)
-    if tif.is_ome:
-        root = parse_ome(tif.ome_metadata or "")
-        if root is None or not check_ome(path, root):
-            tif.close()
-            return tifffile.TiffFile(path, is_ome=False, **alone)
-    return tif
+    with contextlib.ExitStack() as stack:
+        tif = stack.enter_context(tifffile.TiffFile(path, **alone))
+        root = parse_ome(tif.ome_metadata or "") if tif.is_ome else None
+        if not tif.is_ome or (root is not None and check_ome(path, root)):
+            stack.pop_all()  # stays open
+            return tif
+    return tifffile.TiffFile(path, is_ome=False, **alone)
 
 
 def image_stacks(tif: Any) -> tuple[list[Stack], list[str]]:

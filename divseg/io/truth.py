@@ -103,10 +103,11 @@ class Pairing:
 def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
     """Find the mask of each image by its name.
 
-    The mask of image ``a`` is the file ``a``, ``a_mask``, ``a_masks``, ``a_label``, ``a_labels``, ``a_gt``, ``a_seg`` or
-    ``a_cp_masks``. Of a file with several planes, either each plane has such a file of its own (``a_t03``), or the masks of
-    all planes are the planes of one file (``a``). Of masks with equal names in several folders, an image has the one
-    in the folder that is named as its own. Frames ``t003`` of the Cell Tracking Challenge have ``man_seg003``.
+    The mask of image ``a`` is the file ``a``, ``a_mask``, ``a_masks``, ``a_label``, ``a_labels``, ``a_gt``, ``a_seg``
+    or ``a_cp_masks``. Of a file with several planes, either each plane has such a file of its own (``a_t03``), or the
+    masks of all planes are the planes of one file (``a``). Of masks with equal names in several folders, an image
+    has the one in the folder that is named as its own. Frames ``t003`` of the Cell Tracking Challenge have
+    ``man_seg003``.
 
     Parameters
     ----------

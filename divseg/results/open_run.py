@@ -15,7 +15,7 @@ import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
-from divseg.errors import DivsegWarning, InputError, did_you_mean, one_line
+from divseg.errors import DivsegWarning, InputError, did_you_mean, one_line, printable
 from divseg.io import PixelSize, read, read_labels
 from divseg.io.image import native
 from divseg.io.json_file import read_json
@@ -41,7 +41,8 @@ T = TypeVar("T")
 class NotInRun(InputError, KeyError):
     """A name that a run does not hold."""
 
-    __str__ = Exception.__str__  # that of KeyError would put the message in quotes
+    def __str__(self) -> str:
+        return printable(Exception.__str__(self))  # that of KeyError would put the message in quotes
 
 
 class Files(Mapping[str, T], Generic[T]):
