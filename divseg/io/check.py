@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from divseg.errors import FileProblem, InputError, Problem, some
-from divseg.io.reading import Note, merge_notes, same_names, scan
+from divseg.io.reading import merge_notes, same_names, scan
 from divseg.io.refs import ImageList, ImageRef
 from divseg.io.sources import InputFiles, LeftOut, Source, find_files
 from divseg.io.truth import SUFFIXES, LabelRef, pair_truth, truth_files, without_masks
 
+_NAMED = 100  # files that are named for each reason; run.json has all
 _LONGEST = 200
 """Bytes of a name: file systems have 255, and temporary files have longer names than results."""
 
@@ -60,7 +61,10 @@ class InputReport:
         if self.truth_given:
             lines.append(f"ground truth: {len(self.truth)} of {len(refs)} images have a mask")
         lines += [f"note: {line}" for line in self.warnings]
-        lines += [f"not taken: {line}" for line in merge_notes([Note(str(f.file), f.reason) for f in self.left_out])]
+        reasons: dict[str, list[str]] = {}
+        for left in self.left_out:
+            reasons.setdefault(left.reason, []).append(str(left.file))
+        lines += [f"not taken: {some(files, _NAMED)}: {reason}" for reason, files in reasons.items()]
         return lines + [f"problem: {problem}" for problem in self.problems]
 
 

@@ -234,4 +234,4 @@ def load_index(path: Path, index: Index, series: int = 0, *, labels: bool = Fals
     """
     if path.suffix.lower() == ".png":
         return load_png(path, index, labels=labels)
-    return load_tiff(path, index, series)
+    return load_tiff(path, index, series, labels=labels)

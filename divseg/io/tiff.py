@@ -68,8 +68,11 @@ def tiff_headers(path: str | Path) -> list[Header]:
     return headers
 
 
-def load_tiff(path: str | Path, index: Index, series: int = 0) -> NDArray[np.generic]:
-    """Read a part of a TIFF, see :func:`divseg.io.refs.load_index`; only this part if it is not compressed."""
+def load_tiff(path: str | Path, index: Index, series: int = 0, *, labels: bool = False) -> NDArray[np.generic]:
+    """Read a part of a TIFF, see :func:`divseg.io.refs.load_index`; only this part if it is not compressed.
+
+    Masks of 1 bit are taken as they are stored, 1 for the objects: programs write them so whichever they call white.
+    """
     try:
         stat = Path(path).stat()
         stack = _parsed(str(path), stat.st_mtime_ns, stat.st_size)[series]
@@ -83,7 +86,7 @@ def load_tiff(path: str | Path, index: Index, series: int = 0) -> NDArray[np.gen
         else:
             with _lock:
                 data = _from_pages(stack, position)
-        return _as_shown(native(data), stack)
+        return native(data) if labels and stack.bits == 1 else _as_shown(native(data), stack)
     except DivsegError:
         raise
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,9 @@ from divseg.errors import FileProblem
 from divseg.io.axes import UNKNOWN
 from divseg.io.ifd import COPY_AGAIN, TRUNCATED
 from divseg.io.ome import check_ome, parse_ome
+
+# What tifffile has to say of a file is said here in our words; its own hold names of files as they are
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _PREVIEWS = ("label", "macro", "thumbnail", "overview", "preview")
 _PHOTOMETRIC = 262

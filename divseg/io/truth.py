@@ -18,7 +18,7 @@ from divseg.errors import FileProblem, InputError, Problem
 from divseg.io.labels import label_shape, load_labels, squeezed
 from divseg.io.masks import join_planes, separate_objects
 from divseg.io.refs import ImageRef
-from divseg.io.sources import MASK_ENDINGS, Source, find_files, images_in, stem
+from divseg.io.sources import MASK_ENDINGS, Source, find_files, images_in, is_mask_array, stem
 
 SUFFIXES = ("", *MASK_ENDINGS)
 """What the name of a mask may have after the name of its image; nothing is best."""
@@ -149,7 +149,8 @@ def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
                 )
             except FileProblem as problem:
                 pairing.problems.append(problem.problem)
-    pairing.unused = [file for file in files if file not in used]
+    images = {ref.path.resolve() for ref in refs}
+    pairing.unused = [f for f in files if f not in used and f.resolve() not in images and not is_mask_array(f)]
     return pairing
 
 
