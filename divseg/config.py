@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from divseg.errors import ConfigError, did_you_mean, one_line
+from divseg.errors import ConfigError, brief, did_you_mean, one_line
 
 GAUSSIAN_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
@@ -231,7 +230,7 @@ class RunConfig(_Section):
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][1])
-            raise ConfigError(f"setting {name}={_shown(first['input'])}: {first['msg'].lower()}") from None
+            raise ConfigError(f"setting {name}={brief(first['input'], 200)}: {first['msg'].lower()}") from None
 
     @classmethod
     def _by_section(cls, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -244,7 +243,7 @@ class RunConfig(_Section):
                 if not isinstance(value, Mapping):
                     example = next(iter(SECTIONS[name].model_fields))
                     raise ConfigError(
-                        f"{name}={_shown(value)}: this is a section; write [{name}] and below it {example} = ..."
+                        f"{name}={brief(value)}: this is a section; write [{name}] and below it {example} = ..."
                     )
                 for inner in value:
                     if SECTION_OF.get(inner) != name:
@@ -256,7 +255,7 @@ class RunConfig(_Section):
                 raise _unknown(name)
         if preset is not None:
             if not isinstance(preset, str) or preset not in PRESETS:
-                raise ConfigError(f"unknown preset {_shown(preset)} (presets: {', '.join(PRESETS)})")
+                raise ConfigError(f"unknown preset {brief(preset)} (presets: {', '.join(PRESETS)})")
             budget = sections["training"].get("train_steps") or sections["training"].get("train_minutes")
             for name, value in (_without_budget(PRESETS[preset]) if budget is not None else PRESETS[preset]).items():
                 sections[SECTION_OF[name]].setdefault(name, value)
@@ -282,14 +281,9 @@ def refuse_code(segmenter: Any) -> None:
     """
     if isinstance(segmenter, str) and "python:" in segmenter.lower():
         raise ConfigError(
-            f"the file names code of its own, segmenter {segmenter!r}; if you trust it, give --allow-code, or name it "
+            f"the file names code of its own, segmenter {brief(segmenter, 200)}; if you trust it, give --allow-code, or name it "
             "yourself with --segmenter"
         )
-
-
-def _shown(value: Any) -> str:
-    """Return a value in a few words, whatever a file holds."""
-    return repr(value) if isinstance(value, str) and len(value) < 200 else reprlib.repr(value)
 
 
 def describe_setting(name: str) -> tuple[Any, Any, str]:
@@ -309,11 +303,13 @@ def describe_setting(name: str) -> tuple[Any, Any, str]:
 def _unknown(name: str, section: str | None = None) -> ConfigError:
     if section is None:
         known = ", ".join(["preset", *SECTION_OF])
-        return ConfigError(f"unknown setting {name!r}{did_you_mean(name, SECTION_OF)} (settings: {known})")
+        return ConfigError(f"unknown setting {brief(name)}{did_you_mean(name, SECTION_OF)} (settings: {known})")
     if name in SECTION_OF:
-        return ConfigError(f"setting {name!r} belongs to section [{SECTION_OF[name]}], not to [{section}]")
+        return ConfigError(f"setting {brief(name)} belongs to section [{SECTION_OF[name]}], not to [{section}]")
     known = ", ".join(SECTIONS[section].model_fields)
-    return ConfigError(f"unknown setting {name!r} in [{section}]{did_you_mean(name, SECTION_OF)} (settings: {known})")
+    return ConfigError(
+        f"unknown setting {brief(name)} in [{section}]{did_you_mean(name, SECTION_OF)} (settings: {known})"
+    )
 
 
 def _without_budget(settings: Mapping[str, Any]) -> dict[str, Any]:

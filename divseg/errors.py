@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +126,14 @@ class CodecRequired(FileProblem, ExtraRequired):
 def one_line(error: BaseException, max_length: int = 300) -> str:
     """Return the message of an error in one line, cut at `max_length` characters; its type if it has no message."""
     return " ".join(str(error).split())[:max_length] or type(error).__name__
+
+
+def brief(value: Any, most: int = 60) -> str:
+    """Return a value of unknown type and size in a few characters, for messages."""
+    if isinstance(value, int) and not -(10**40) < value < 10**40:
+        return "a number of more than 40 digits"
+    text = repr(value) if isinstance(value, str) else reprlib.repr(value)
+    return text if len(text) <= most else text[: most - 4] + "..." + text[-1:]
 
 
 def some(names: Sequence[str], n: int = 5) -> str:

@@ -17,7 +17,7 @@ from divseg.denoise.networks.registry import build_network, config_from_dict
 from divseg.denoise.noise import NoiseModel
 from divseg.denoise.normalization import Normalization
 from divseg.denoise.training.checkpoint import CHECKPOINT, LOG, SET_ASIDE, remove_checkpoint
-from divseg.errors import DAMAGE, DivsegError, ModelError, OutputError, one_line
+from divseg.errors import DAMAGE, DivsegError, ModelError, OutputError, brief, one_line
 from divseg.io import config_hash, write_bytes, write_text
 from divseg.io.atomic import PART
 from divseg.io.json_file import read_json_object
@@ -141,7 +141,9 @@ def load_parts(folder: str | Path) -> ModelParts:
         config = read_json_object(folder / CONFIG)
         version = config["format"]
         if version != FORMAT:
-            raise ModelError(f"model format {version!r}, this version reads {FORMAT}; update divseg or train again")
+            raise ModelError(
+                f"model format {brief(version)}, this version reads {FORMAT}; update divseg or train again"
+            )
         network_config = config_from_dict(config["network"])
         _check_size(network_config, folder / WEIGHTS)
         network = build_network(network_config)

@@ -145,12 +145,18 @@ def write_csv(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_FORMULA = re.compile(r"'*[=+\-@\t]")
 
 
 def as_text(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula; :func:`from_text` gives back what it was."""
-    if not isinstance(value, str) or not _FORMULA.match(value):
+    """Return a cell that no spreadsheet takes for a formula; :func:`from_text` gives back what it was.
+
+    A carriage return becomes ``\\r``: it would end the row.
+    """
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", "\\r")
+    if not _FORMULA.match(value):
         return value
     try:
         float(value)

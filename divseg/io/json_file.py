@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from divseg.errors import brief
 from divseg.io.limits import limit_bytes
 
 
@@ -44,21 +45,16 @@ def parse_json(text: str | bytes) -> Any:
 def whole(value: Any, low: int = 0, high: int = 2**31) -> int:
     """Return a whole number within limits; ValueError for any other value, true and false among them."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
-        raise ValueError(f"{_short(value)} is not a whole number")
+        raise ValueError(f"{brief(value)} is not a whole number")
     if not low <= value <= high:
-        raise ValueError(f"{_short(value)} is not between {low} and {high}")
+        raise ValueError(f"{brief(value)} is not between {low} and {high}")
     return int(value)
 
 
 def real(value: Any) -> float:
     """Return a finite number as float; ValueError for any other value, true and false among them."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{_short(value)} is not a number")
+        raise ValueError(f"{brief(value)} is not a number")
     if not -1e308 < value < 1e308:
-        raise ValueError(f"{_short(value)} is not a finite number")
+        raise ValueError(f"{brief(value)} is not a finite number")
     return float(value)
-
-
-def _short(value: Any) -> str:
-    text = repr(value) if not isinstance(value, int) or abs(value) < 10**50 else "a number of more than 50 digits"
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -35,6 +35,7 @@ _OTHER = (
     ".jpg",
     ".jpeg",
 )
+_CODES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _BY_PRODUCTS = ("_flows", "_cp_flows", "_cp_outlines", "_outlines")
 """Ends of the names of other images that Cellpose leaves beside the images."""
 
@@ -109,11 +110,11 @@ def stem(path: str | os.PathLike[str]) -> str:
     """Return the name of a file without ``.tif``, ``.png``, ``.ome.tif`` and the like.
 
     Letters with accents are one character each (NFC), whichever way the file system writes them; a byte that is not
-    UTF-8 becomes a percent sign and its two hexadecimal digits.
+    UTF-8 and a control character, tab and newline excepted, become a percent sign and two hexadecimal digits.
     """
     name = Path(path).stem
     name = name[:-4] if name.lower().endswith(".ome") and len(name) > 4 else name
-    name = "".join(f"%{ord(c) & 255:02X}" if "\ud800" <= c <= "\udfff" else c for c in name)
+    name = _CODES.sub(lambda code: f"%{ord(code[0]) & 255:02X}", name)
     return unicodedata.normalize("NFC", name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
-import tifffile
 from numpy.typing import NDArray
 
 from divseg.errors import DivsegWarning, InputError, did_you_mean, one_line, printable
 from divseg.io import PixelSize, read, read_labels
-from divseg.io.image import native
 from divseg.io.json_file import read_json
 from divseg.io.pixel_size import make_pixel_size
+from divseg.io.tiff import load_tiff, tiff_headers
 from divseg.results.layout import RunLayout
 from divseg.results.marker import FORMAT
 from divseg.results.reader import TRAINING_LOG, column, read_table, read_training_log, text
@@ -386,14 +386,17 @@ def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:
     ------
     NotInRun
         If the run wrote none.
+    FileProblem
+        If the file is damaged.
     """
     if not path.is_file():
         raise NotInRun(f"{path.stem}: the run wrote no samples of it")
-    with tifffile.TiffFile(path) as file:
-        pages = len(file.series[0].pages)
-        stack = file.asarray(series=0, key=range(pages if limit is None else min(limit, pages)))
-    return np.asarray(native(stack).reshape(-1, *stack.shape[-2:]))
+    shape = tiff_headers(path)[0].shape
+    if len(shape) < 3:
+        return np.asarray(load_tiff(path, (None,) * len(shape)), np.float32)[None]
+    first = slice(0, math.prod(shape[:-2]) if limit is None else limit)
+    return np.asarray(load_tiff(path, (first, *(None,) * (len(shape) - 1))), np.float32)
 
 
 def _read_image(path: Path) -> NDArray[np.float32]:
-    return np.asarray(native(tifffile.imread(path)))
+    return np.asarray(load_tiff(path, (None,) * len(tiff_headers(path)[0].shape)), np.float32)

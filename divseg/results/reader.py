@@ -129,8 +129,8 @@ def read_training_log(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise InputError(f"{file}: line {damaged[0]} is damaged; delete the line")
     try:
         table = pd.DataFrame(rows, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{file}: the training log is damaged ({error}); train again") from error
+    except DAMAGE as error:
+        raise InputError(f"{file}: the training log is damaged ({one_line(error)}); train again") from error
     missing = sorted({"step", "loss", "kl", "active"} - set(table.columns))
     if rows and missing:
         raise InputError(f"{file}: the training log lacks {', '.join(missing)}; train again")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import reprlib
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from divseg.errors import DAMAGE, ConfigError, ModelError, one_line
+from divseg.errors import DAMAGE, ConfigError, ModelError, brief, one_line
 from divseg.io import write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class NoiseModel(nn.Module):
         """
         for name, value in (("floor", floor), ("ceiling", ceiling)):
             if value is not None and (isinstance(value, str) or not math.isfinite(value)):
-                raise ConfigError(f"noise {name}={value!r} must be a finite number or absent")
+                raise ConfigError(f"noise {name}={brief(value)} must be a finite number or absent")
         if floor is not None and ceiling is not None and not floor < ceiling:
             raise ConfigError(f"noise floor={floor:g} must be below ceiling={ceiling:g}")
         self.floor = None if floor is None else float(floor)
@@ -149,13 +148,13 @@ class NoiseModel(nn.Module):
             rest = dict(data)
             kind, floor, ceiling = rest.pop("kind"), rest.pop("floor", None), rest.pop("ceiling", None)
             if kind not in _KINDS:
-                raise ModelError(f"unknown noise model kind {kind!r}: this version knows {', '.join(_KINDS)}")
+                raise ModelError(f"unknown noise model kind {brief(kind)}: this version knows {', '.join(_KINDS)}")
             return _KINDS[kind]._from_values(rest).with_limits(floor, ceiling)
         except ModelError:
             raise
         except DAMAGE as error:
             reason = f"{type(error).__name__}: {one_line(error)}"
-            raise ModelError(f"damaged noise model {reprlib.repr(data)} ({reason})") from error
+            raise ModelError(f"damaged noise model {brief(data, 200)} ({reason})") from error
 
     def save(self, path: str | Path) -> Path:
         """Write the model to a file; the ending of its name says how.

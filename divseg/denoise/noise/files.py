@@ -15,7 +15,7 @@ from divseg.denoise.noise.base import EXTRA, FORMAT, SUFFIXES, NoiseModel
 from divseg.denoise.noise.fit_data import FitData
 from divseg.denoise.noise.histogram import OUTLIERS, Histogram
 from divseg.denoise.noise.mixture import GaussianMixture
-from divseg.errors import DAMAGE, DivsegError, FileProblem, ModelError, one_line
+from divseg.errors import DAMAGE, DivsegError, FileProblem, ModelError, brief, one_line
 from divseg.io.arrays import read_arrays
 from divseg.io.json_file import parse_json, read_json
 
@@ -62,7 +62,7 @@ def _from_json(data: Any) -> NoiseModel:
     if not isinstance(data, dict) or "noise" not in data:
         raise ModelError("the file does not hold a noise model")
     if data.get("format") != FORMAT:
-        raise ModelError(f"noise model format {data.get('format')!r}, this version reads {FORMAT}; update divseg")
+        raise ModelError(f"noise model format {brief(data.get('format'))}, this version reads {FORMAT}; update divseg")
     return _with_fit_data(NoiseModel.from_dict(data["noise"]), data)
 
 

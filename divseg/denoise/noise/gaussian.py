@@ -11,7 +11,8 @@ from torch import Generator, Tensor, nn
 
 from divseg.denoise.noise.base import NoiseModel, log_normal
 from divseg.denoise.noise.mixture import GaussianMixture
-from divseg.errors import ConfigError
+from divseg.errors import ConfigError, brief
+from divseg.io.json_file import real
 
 
 class _Normal(NoiseModel):
@@ -203,11 +204,11 @@ class PoissonGaussian(_Normal, kind="poisson-gaussian"):
     @classmethod
     def _from_values(cls, data: dict[str, Any]) -> Self:
         """Rebuild the model with exactly the stored values: a and b have been through a subtraction."""
-        log_ends, prior = data.pop("log_ends"), data.pop("prior", None)
+        log_ends, prior = _logs(data.pop("log_ends")), data.pop("prior", None)
         model = cls(**data)
         if prior is not None:
             model.with_prior(float(prior["strength"]))
-            model._prior.copy_(model._prior.new_tensor(prior["log_ends"]))
+            model._prior.copy_(model._prior.new_tensor(_logs(prior["log_ends"])))
         model.log_ends.data.copy_(model.log_ends.new_tensor(log_ends))
         return model
 
@@ -227,6 +228,14 @@ class PoissonGaussian(_Normal, kind="poisson-gaussian"):
         line = f"variance = {self.a:.4g} * signal {self.b:+.4g}"
         lower_bound = "" if self.min_variance is None else f", at least {self.min_variance:.4g}"
         return f"Poisson-Gaussian noise ({how}), {line}{lower_bound}{self._limit_words()}"
+
+
+def _logs(values: Any) -> list[float]:
+    """Return the logarithms of two variances that a 32-bit float can hold."""
+    logs = [real(value) for value in values]
+    if len(logs) != 2 or max(map(abs, logs)) > 80:
+        raise ConfigError(f"log_ends={brief(values)} must be two logarithms of variances")
+    return logs
 
 
 def _one_gaussian(
