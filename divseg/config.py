@@ -74,6 +74,9 @@ class Sampling(_Section):
     """auto, cpu, cuda, cuda:N or mps."""
     tile: int | None = Field(default=None, ge=16)
     """Side of the network's tiles in pixels; results do not depend on it."""
+    precision: Literal["exact", "bf16"] = "exact"
+    """Arithmetic of sampling: exact (float32, the same in any tiles and nearly so on any device) or bf16 (convolutions
+    in bfloat16, faster on recent GPUs)."""
     keep_samples: int = Field(default=2, ge=0)
     """Samples of each image that are written to the run folder."""
 
@@ -103,7 +106,7 @@ class Fusion(_Section):
     existence: float | None = Field(default=None, ge=0, le=1)
     """Keep the objects that are found in at least this fraction of the samples; overrides the objective."""
     calibration: str | None = None
-    """File written by divseg calibrate: confidences become probabilities."""
+    """Folder written by divseg calibrate, or the calibration.json in it: confidences become probabilities."""
 
 
 class Evaluation(_Section):
@@ -281,8 +284,8 @@ def refuse_code(segmenter: Any) -> None:
     """
     if isinstance(segmenter, str) and "python:" in segmenter.lower():
         raise ConfigError(
-            f"the file names code of its own, segmenter {brief(segmenter, 200)}; if you trust it, give --allow-code, or name it "
-            "yourself with --segmenter"
+            f"the file names code of its own, segmenter {brief(segmenter, 200)}; if you trust it, give --allow-code, or "
+            "name it yourself with --segmenter"
         )
 
 

@@ -141,6 +141,11 @@ def some(names: Sequence[str], n: int = 5) -> str:
     return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
 
 
+def counted(n: int, thing: str) -> str:
+    """Return a number of things in words: ``"1 image"``, ``"3 images"``."""
+    return f"{n} {thing}" + ("s" if n != 1 else "")
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return ``"; did you mean 'otsu'?"`` for the choice most like a name in any case, or ``""`` if none is."""
     by_lower = {choice.lower(): choice for choice in choices}

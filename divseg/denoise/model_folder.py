@@ -8,21 +8,20 @@ import json
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from divseg.denoise.networks.base import LatentNet, VAEConfig
-from divseg.denoise.networks.registry import build_network, config_from_dict
-from divseg.denoise.noise import NoiseModel
-from divseg.denoise.normalization import Normalization
 from divseg.denoise.training.checkpoint import CHECKPOINT, LOG, SET_ASIDE, remove_checkpoint
 from divseg.errors import DAMAGE, DivsegError, ModelError, OutputError, brief, one_line
 from divseg.io import config_hash, write_bytes, write_text
 from divseg.io.atomic import PART
 from divseg.io.json_file import read_json_object
 from divseg.io.json_lines import read_json_lines, write_json_lines
-from divseg.versions import versions
+from divseg.packages import versions
+
+if TYPE_CHECKING:
+    from divseg.denoise.networks.base import LatentNet
+    from divseg.denoise.noise import NoiseModel
+    from divseg.denoise.normalization import Normalization
 
 FORMAT = 2
 CONFIG, WEIGHTS, CARD = "config.json", "weights.pt", "README.md"
@@ -102,6 +101,8 @@ def save_model(parts: ModelParts, folder: str | Path) -> Path:
     OutputError
         If the folder holds something that is not a divseg model, or cannot be written.
     """
+    import torch
+
     folder = check_model_folder(folder)
     buffer = io.BytesIO()
     torch.save({k: v.cpu().contiguous() for k, v in parts.network.state_dict().items()}, buffer)
@@ -123,8 +124,8 @@ def save_model(parts: ModelParts, folder: str | Path) -> Path:
     return folder
 
 
-def load_parts(folder: str | Path) -> ModelParts:
-    """Read a model folder back.
+def check_model(folder: str | Path) -> tuple[dict[str, Any], bytes]:
+    """Return the settings and the weights of a model folder, whole and of this version; torch is not needed for it.
 
     Raises
     ------
@@ -144,30 +145,56 @@ def load_parts(folder: str | Path) -> ModelParts:
             raise ModelError(
                 f"model format {brief(version)}, this version reads {FORMAT}; update divseg or train again"
             )
+        digest = config["weights_sha256"]
+        weights = (folder / WEIGHTS).read_bytes()
+    except ModelError:
+        raise
+    except DAMAGE as error:
+        raise _damaged(folder, error) from error
+    if hashlib.sha256(weights).hexdigest() != digest:
+        raise ModelError(
+            f"{folder / WEIGHTS} is damaged (its checksum is not the one in {CONFIG}); train again or restore it"
+        )
+    return config, weights
+
+
+def load_parts(folder: str | Path) -> ModelParts:
+    """Read a model folder back.
+
+    Raises
+    ------
+    ModelError
+        If the folder or a file in it is missing, damaged, or from another version.
+    """
+    import torch
+
+    from divseg.denoise.networks.registry import build_network, config_from_dict
+    from divseg.denoise.noise import NoiseModel
+    from divseg.denoise.normalization import Normalization
+
+    folder = Path(folder)
+    config, weights = check_model(folder)
+    try:
         network_config = config_from_dict(config["network"])
-        _check_size(network_config, folder / WEIGHTS)
+        with torch.device("meta"):  # nothing is allocated before it is known that the weights are there
+            there = build_network(network_config).state_dict().values()
+        if (n_bytes := sum(value.numel() * value.element_size() for value in there)) > len(weights):
+            raise ModelError(
+                f"the network has {n_bytes} bytes of weights, but {WEIGHTS} only {len(weights)}; "
+                "train again or restore the files"
+            )
         network = build_network(network_config)
         noise = NoiseModel.from_dict(config["noise"])
         normalization = Normalization.from_config(config["mean"], config["std"])
         if len(normalization.mean) != network_config.channels:
             raise ModelError(f"{len(normalization.mean)} means for {network_config.channels} channels")
         training = dict(config["training"])
-        digest = config["weights_sha256"]
     except DivsegError as error:
         raise ModelError(f"{folder / CONFIG}: {error}") from error
     except DAMAGE as error:
-        raise ModelError(
-            f"{folder / CONFIG} is damaged ({type(error).__name__}: {one_line(error)}); train again or restore the file"
-        ) from error
+        raise _damaged(folder, error) from error
     try:
-        weights = (folder / WEIGHTS).read_bytes()
-        if hashlib.sha256(weights).hexdigest() != digest:
-            raise ModelError(
-                f"{folder / WEIGHTS} is damaged (its checksum is not the one in {CONFIG}); train again or restore it"
-            )
         network.load_state_dict(torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True))
-    except ModelError:
-        raise
     except Exception as error:  # torch raises many kinds for a file it cannot read
         raise ModelError(
             f"{folder / WEIGHTS} does not fit {CONFIG} ({_reason(error)}); train again or restore it"
@@ -175,15 +202,9 @@ def load_parts(folder: str | Path) -> ModelParts:
     return ModelParts(network, noise, normalization, training, _history(folder / LOG))
 
 
-def _check_size(config: VAEConfig, weights: Path) -> None:
-    """Raise ModelError if the weights of a network are more than their file can hold; nothing is allocated."""
-    with torch.device("meta"):
-        n_bytes = sum(value.numel() * value.element_size() for value in build_network(config).state_dict().values())
-    if n_bytes > weights.stat().st_size:
-        raise ModelError(
-            f"the network has {n_bytes} bytes of weights, but {WEIGHTS} only {weights.stat().st_size}; "
-            "train again or restore the files"
-        )
+def _damaged(folder: Path, error: Exception) -> ModelError:
+    what = f"{type(error).__name__}: {one_line(error)}"
+    return ModelError(f"{folder / CONFIG} is damaged ({what}); train again or restore the file")
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from divseg.denoise.noise import NoiseModel
 from divseg.denoise.normalization import Normalization
+from divseg.denoise.precision import sum_dtype
 from divseg.denoise.sampling.sampler import Sampler
 
 BLOCK_PIXELS = 2**22
@@ -85,12 +86,12 @@ def out_of_distribution(
     posterior, shape = sampler.posterior, sample.shape
     noisy = posterior.pixels.reshape(tuple(shape))
     rows = max(1, BLOCK_PIXELS // max(1, math.prod(shape) // shape[1]))
-    total = torch.zeros((), dtype=torch.float64)
+    total = torch.zeros((), dtype=sum_dtype(sample.device), device=sample.device)
     with torch.inference_mode():
         for start in range(0, shape[1], rows):
             x = torch.from_numpy(noisy[:, start : start + rows].astype(np.float32))[None].to(sample.device)
             part = noise.log_prob(x, sample[None, :, start : start + rows])
-            total -= part.double().sum().cpu()
+            total -= part.sum(dtype=total.dtype)
     count = math.prod(shape)
     stride = sampler.network.config.stride
     padded = count * math.prod(math.ceil(side / stride) * stride / side for side in posterior.sides)

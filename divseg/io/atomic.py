@@ -149,9 +149,9 @@ _FORMULA = re.compile(r"'*[=+\-@\t]")
 
 
 def as_text(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula; :func:`from_text` gives back what it was.
+    r"""Return a cell that no spreadsheet takes for a formula; :func:`from_text` gives back what it was.
 
-    A carriage return becomes ``\\r``: it would end the row.
+    A carriage return becomes ``\r``: it would end the row.
     """
     if not isinstance(value, str):
         return value

@@ -16,6 +16,8 @@ from divseg.errors import DAMAGE, InputError, one_line
 from divseg.io.json_file import read_json, real, whole
 
 FORMAT = "divseg calibration 1"
+CALIBRATION = "calibration.json"
+"""Name of the calibration in the folder of ``divseg calibrate``."""
 
 NEEDED = ("label", "existence", "mean_iou", "area_q05", "area_q95")
 """Columns of an object table that calibration reads."""
@@ -188,7 +190,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
-        """Read a file that :meth:`save` wrote.
+        """Read a file that :meth:`save` wrote, or the one in a folder of ``divseg calibrate``.
 
         Raises
         ------
@@ -196,6 +198,7 @@ class Calibration:
             If it cannot be read or is not a calibration.
         """
         path = Path(path)
+        path = path / CALIBRATION if path.is_dir() else path
         try:
             record = read_json(path)
         except OSError as error:

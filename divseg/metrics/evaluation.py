@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from divseg.errors import InputError
 from divseg.io import read_labels, write_csv, write_json, write_text
 from divseg.io.masks import separate_objects
-from divseg.metrics.folders import Pair, find_pairs
+from divseg.metrics.folders import Pair, find_pairs, missing_predictions
 from divseg.metrics.scores import SHOWN, THRESHOLDS, Scores, score_labels
 from divseg.metrics.tables import compare, summarize, to_markdown
 
@@ -228,12 +228,17 @@ def evaluate(
     if not all(paths):
         raise InputError("one of pred and truth is a path and the other is not; give two paths or two label images")
     folders = [Path(os.path.expanduser(os.fspath(folder))) for folder in (pred, truth)]
-    rows = [_row(pair, partial, options) for pair in find_pairs(*folders)]
+    pairs, missing = find_pairs(*folders)
+    if missing:
+        raise missing_predictions(missing, folders[0])
+    rows = [score_pair(pair, partial=partial, **options) for pair in pairs]
     return ScoreTable(folders[0].resolve().name, pd.DataFrame(rows))
 
 
-def _row(pair: Pair, partial: bool | None, options: dict[str, Any]) -> dict[str, Any]:
-    labels, reference = (separate_objects(read_labels(path), path) for path in (pair.pred, pair.truth))
+def score_pair(pair: Pair, *, partial: bool | None = None, **options: Any) -> dict[str, Any]:
+    """Score a file against its truth: a row of :class:`ScoreTable`; arguments and errors as for :func:`evaluate`."""
+    labels = separate_objects(read_labels(pair.pred), pair.pred, lone=False)
+    reference = separate_objects(read_labels(pair.truth), pair.truth)
     if pair.plane is not None:
         if labels.ndim != 3 or pair.plane >= len(labels):
             raise InputError(

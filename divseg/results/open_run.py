@@ -6,7 +6,7 @@ import html
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from divseg.errors import DivsegWarning, InputError, did_you_mean, one_line, printable
+from divseg.errors import DivsegWarning, InputError, counted, did_you_mean, one_line, printable
 from divseg.io import PixelSize, read, read_labels
 from divseg.io.json_file import read_json
 from divseg.io.pixel_size import make_pixel_size
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
     from divseg.consensus import LabelStack
     from divseg.denoise import DivNoising
+    from divseg.metrics import Calibration
 
-COMMANDS = ("run", "denoise", "segment", "fuse")
+COMMANDS = ("run", "train", "denoise", "segment", "fuse", "evaluate", "calibrate")
 """Commands whose folders can be opened."""
 
 T = TypeVar("T")
@@ -87,7 +88,8 @@ class Files(Mapping[str, T], Generic[T]):
     def __repr__(self) -> str:
         """Tell how many there are and how the first are called."""
         names = list(self)
-        return f"<{self._kind} of {len(names)} images: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}>"
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        return f"<{self._kind} of {counted(len(names), 'image')}: {shown}>"
 
 
 class Run:
@@ -239,10 +241,17 @@ class Run:
 
     @cached_property
     def model(self) -> DivNoising:
-        """The model of the run."""
+        """The model of the run, or that of ``divseg train``."""
         from divseg.denoise import DivNoising
 
         return DivNoising.load(self.layout.model)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration that ``divseg calibrate`` made."""
+        from divseg.metrics import Calibration
+
+        return Calibration.load(self.layout.calibration)
 
     def _files(self, kind: str, path: Callable[[str], Path], load: Callable[[Path], T]) -> Files[T]:
         return Files(kind, self.names, path, lambda name: load(path(name)))
@@ -307,9 +316,9 @@ class Run:
         return ax
 
     def _facts(self) -> list[str]:
-        counts = [f"{len(self.names)} images", f"{len(self.objects)} objects", f"{len(self.failures)} failures"]
-        n_warnings = len(self.warnings)
-        return counts + ([f"{n_warnings} images with warnings"] if n_warnings else [])
+        things: dict[str, Sized] = {"image": self.names, "object": self.objects, "failure": self.failures}
+        counts = [counted(len(rows), thing) for thing, rows in things.items()]
+        return counts + ([f"{counted(len(self.warnings), 'image')} with warnings"] if self.warnings else [])
 
     def __repr__(self) -> str:
         """Tell what the folder holds."""
@@ -324,7 +333,7 @@ class Run:
 
 
 def open_run(folder: str | os.PathLike[str]) -> Run:
-    """Open the results of ``divseg run``, ``denoise``, ``segment`` or ``fuse``.
+    """Open the results of ``divseg run``, or of another command that writes to a folder.
 
     Parameters
     ----------
@@ -335,7 +344,8 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     -------
     Run
         Tables as data frames (``objects``, ``images_table``, ``scores``, ``summary``, ``failures``), images as mappings
-        from names to arrays (``images``, ``denoised``, ``std``, ``samples``, ``labels``), the ``model``, and ``plot``.
+        from names to arrays (``images``, ``denoised``, ``std``, ``samples``, ``labels``), the ``model``, the
+        ``calibration``, and ``plot``.
 
     Raises
     ------
@@ -376,7 +386,7 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
             f"{folder}: this folder holds the results of divseg {record.get('command')}; "
             f"give one of divseg {', '.join(COMMANDS)}"
         )
-    return Run(layout, record)
+    return Run(RunLayout(layout.folder, record["command"]), record)
 
 
 def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:

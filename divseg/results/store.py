@@ -43,8 +43,7 @@ class RunStore(RunLayout):
     """
 
     def __init__(self, folder: str | os.PathLike[str], command: str = "run") -> None:
-        super().__init__(Path(folder).expanduser())
-        self.command = command
+        super().__init__(Path(folder).expanduser(), command)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -62,8 +61,7 @@ class RunStore(RunLayout):
             As for :class:`RunStore`.
         """
         store = cls.__new__(cls)
-        RunLayout.__init__(store, Path(folder).expanduser())
-        store.command = command
+        RunLayout.__init__(store, Path(folder).expanduser(), command)
         if store.folder.exists() and not store.folder.is_dir():
             raise OutputError(f"{store.folder}: the output is an existing file; give a folder with --out")
         return store if store.folder.is_dir() and store.check() else None

@@ -201,7 +201,10 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
         units, stacks = context.units, []
         for i in np.unique(np.linspace(0, len(units) - 1, min(IMAGES, len(units))).round().astype(int)):
             try:
-                batches = model.sample(_middle(plane(units[i].load())), n=SAMPLES, seed=config.sampling.seed)
+                middle = _middle(plane(units[i].load()))
+                batches = model.sample(
+                    middle, n=SAMPLES, seed=config.sampling.seed, precision=config.sampling.precision
+                )
                 stacks.append(np.concatenate([batch.cpu().numpy() for batch in batches]))
             except (DivsegError, OSError):
                 continue
@@ -220,7 +223,12 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
         context.reporter.say(f"segmenter: {outcome['segmenter']}, chosen before")
         return True
 
-    settings = {"specs": list(specs), "seed": config.sampling.seed, "images": list(names)}
+    settings = {
+        "specs": list(specs),
+        "seed": config.sampling.seed,
+        "precision": config.sampling.precision,
+        "images": list(names),
+    }
     return RunStage("segmenter", choose, settings, needs=("model",), recall=recall)
 
 

@@ -16,9 +16,10 @@ from divseg.io import check_inputs
 from divseg.io.sources import Source
 from divseg.results import RunStore
 from divseg.results.rows import failure_rows, left_out_rows
-from divseg.workflow.engine import Job, Options, Outcomes, Result, perform
-from divseg.workflow.plan import describe_plan
-from divseg.workflow.progress import LogReporter, Reporter
+from divseg.workflow.engine import Job, Outcomes, Result
+from divseg.workflow.options import Options
+from divseg.workflow.plan import carry_out
+from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute
 from divseg.workflow.stage import Stage, UnitContext
 from divseg.workflow.units import ImageUnit
@@ -45,6 +46,8 @@ class DenoiseSettings:
     """Test-time augmentation: draw from turned and flipped images in turn."""
     seed: int = 0
     """Seed of the samples."""
+    precision: str = "exact"
+    """Arithmetic of sampling: exact or bf16."""
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -55,6 +58,8 @@ class DenoiseSettings:
             raise ConfigError(f"interval={self.interval} must lie between 0 and 1")
         if self.tta and (self.mode or self.interval is not None):
             raise ConfigError("intervals and mode are made tile by tile, turned images are not: leave tta off")
+        if self.precision not in ("exact", "bf16"):
+            raise ConfigError(f"precision={self.precision!r} must be exact or bf16")
         if self.interval is not None and self.samples < 2:
             raise ConfigError("an interval needs at least 2 samples")
 
@@ -134,7 +139,7 @@ def denoise_folder(
     from divseg.denoise.model_folder import fingerprint_model
     from divseg.denoise.validation import checked_image
 
-    settings, reporter = settings or DenoiseSettings(), reporter or LogReporter()
+    settings = settings or DenoiseSettings()
     model = Path(model)
     loaded = DivNoising.load(model, device=device)
     found = check_inputs(source, axes=axes, channel=channel, out=Path(out))
@@ -177,19 +182,17 @@ def denoise_folder(
             "device": device,
             "tile": tile,
         },
+        device=str(device),
     )
-    if dry_run:
-        return describe_plan(
-            job,
-            Path(out),
-            options or Options(),
-            found.lines(),
-            check=lambda unit: checked_image(loaded.network.config, unit.load()),
-        )
-    for line in found.lines():
-        reporter.say(line)
-    reporter.say(f"model: {model} ({loaded.noise.describe()})")
-    return perform(job, Path(out), options, reporter)
+    return carry_out(
+        job,
+        out,
+        options,
+        reporter,
+        [*found.lines(), f"model: {model} ({loaded.noise.describe()})"],
+        dry_run=dry_run,
+        check=lambda unit: checked_image(loaded.network.config, unit.load()),
+    )
 
 
 def denoise_image(context: UnitContext) -> None:
@@ -199,7 +202,7 @@ def denoise_image(context: UnitContext) -> None:
     context.step("denoise")
     image = context.load()
     size = image.pixel_size
-    shared: dict[str, Any] = {"seed": settings.seed, "tile": tools.tile}
+    shared: dict[str, Any] = {"seed": settings.seed, "tile": tools.tile, "precision": settings.precision}
     if settings.interval is None and not settings.mode:
         moments = model.moments(image, n=settings.samples, tta=settings.tta, **shared)
         mean, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()

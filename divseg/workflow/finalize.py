@@ -11,9 +11,12 @@ from divseg.config import RunConfig, refuse_code
 from divseg.errors import DivsegError, InputError, one_line
 from divseg.io.json_file import read_json
 from divseg.results.run_record import check_record
+from divseg.workflow.calibrate import calibrate_run
 from divseg.workflow.denoise import DenoiseSettings, denoise_folder
-from divseg.workflow.engine import Options, Result
+from divseg.workflow.engine import Result
+from divseg.workflow.evaluate import evaluate_folder
 from divseg.workflow.fuse import fuse_folder
+from divseg.workflow.options import Options
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import run
 from divseg.workflow.segment import segment_folder
@@ -88,6 +91,10 @@ def _finalize(
             return segment_folder(**arguments, options=options, **shared)
         case "fuse":
             return fuse_folder(**arguments, options=options, **shared)
+        case "evaluate":
+            return evaluate_folder(**arguments, options=options, **shared)
+        case "calibrate":
+            return calibrate_run(**arguments, options=options, **shared)
         case other:
             raise InputError(f"{folder} holds the results of divseg {other}, which has no shards")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,13 +90,19 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
         Whether images are scored.
     """
     s, f, e = config.sampling, config.fusion, config.evaluation
-    calibration = None if f.calibration is None else Path(f.calibration).read_text(encoding="utf-8")
+    calibration = None if f.calibration is None else asdict(Calibration.load(f.calibration))
     choice = {"objective": f.objective, "existence": f.existence, "fuse_with": f.fuse_with}
     stages = [
         Stage(
             "denoise",
             denoise,
-            {"samples": s.samples, "seed": s.seed, "keep_samples": s.keep_samples, "data": config.data.model_dump()},
+            {
+                "samples": s.samples,
+                "seed": s.seed,
+                "precision": s.precision,
+                "keep_samples": s.keep_samples,
+                "data": config.data.model_dump(),
+            },
             needs=("model",),
             reads=("image",),
         ),
@@ -140,6 +146,7 @@ def denoise(context: UnitContext) -> None:
     moments, first = samples.moments()
     mmse, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
     context.memory["mmse"] = mmse
+    context.write.info["device"] = str(context.tools.model.device)
     write, size = context.write, image.pixel_size
     write.denoised(mmse, size)
     write.map("std", std, size)

@@ -7,15 +7,16 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from divseg.config import Sampling
-from divseg.denoise.sampling.estimates import RunningMoments
 from divseg.io import Image
 
 if TYPE_CHECKING:
+    import torch
+
     from divseg.denoise import DivNoising
+    from divseg.denoise.sampling.estimates import RunningMoments
 
 SAMPLE_MEMORY = 2**28
 """Bytes of samples that are held; more than that are drawn a second time."""
@@ -31,12 +32,12 @@ class Samples:
     image : Image
         Noisy image.
     settings : Sampling
-        Number of samples, seed, tile.
+        Number of samples, seed, tile, precision.
     """
 
     def __init__(self, model: DivNoising, image: Image, settings: Sampling) -> None:
         self.model, self.settings = model, settings
-        self.posterior = model.posterior(image, tile=settings.tile)
+        self.posterior = model.posterior(image, tile=settings.tile, precision=settings.precision)
         self._hold = 4 * image.data.size * settings.samples <= SAMPLE_MEMORY
         self._held: list[torch.Tensor] | None = None
 
@@ -46,9 +47,8 @@ class Samples:
             yield from self._held
             return
         held = []
-        for batch in self.model.sample(
-            self.posterior, n=self.settings.samples, seed=self.settings.seed, tile=self.settings.tile
-        ):
+        s = self.settings
+        for batch in self.model.sample(self.posterior, n=s.samples, seed=s.seed, tile=s.tile, precision=s.precision):
             if self._hold:
                 held.append(batch)
             yield batch
@@ -57,12 +57,16 @@ class Samples:
 
     def means(self, size: int) -> Iterator[torch.Tensor]:
         """Yield means of groups of `size` samples, as batches (1, Y, X)."""
+        import torch
+
         singles = (sample for batch in self.batches() for sample in batch)
         while group := list(islice(singles, size)):
             yield torch.stack(group).mean(0, keepdim=True)
 
     def moments(self) -> tuple[RunningMoments, NDArray[np.float32]]:
         """Return mean and standard deviation of all samples, and the first few samples."""
+        from divseg.denoise.sampling.estimates import RunningMoments
+
         running = RunningMoments()
         first: list[NDArray[np.float32]] = []
         for batch in self.batches():

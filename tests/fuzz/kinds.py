@@ -177,6 +177,7 @@ def read_stardist(folder, file):
 
 def _run(root):
     from divseg.workflow.run import run
+    from divseg.workflow.segment import segment_folder
 
     rng = np.random.default_rng(3)
     (root / "images").mkdir()
@@ -205,12 +206,22 @@ def _run(root):
         "model/training.jsonl": mutate.change_lines,
     }
     kinds = {f"run {name}": Kind(folder, name, change, read_run) for name, change in changes.items()}
+    segment_folder(root / "images", root / "segmented", "otsu")
+    kinds["finalize run.json"] = Kind(root / "segmented", "run.json", mutate.change_json, read_parts)
     model = {
         "config.json": mutate.change_json,
         "weights.pt": mutate.change_bytes,
         "training.jsonl": mutate.change_lines,
     }
     return kinds | {f"model {n}": Kind(folder / "model", n, change, read_model) for n, change in model.items()}
+
+
+def read_parts(folder, file):
+    """Make tables of a folder from what its run.json says, and look at it."""
+    from divseg.workflow.finalize import finalize
+
+    finalize(folder)
+    read_run(folder, file)
 
 
 def read_model(folder, file):
@@ -230,7 +241,6 @@ def read_run(folder, file):
     from divseg.report import facts
     from divseg.results import RunStore
     from divseg.results.open_run import open_run
-    from divseg.workflow.finalize import finalize
 
     run = open_run(folder)
     looks = [
@@ -247,7 +257,6 @@ def read_run(folder, file):
         lambda: (run.scores, run.summary, run.alternatives, run.failures),
         lambda: RunStore.existing(folder).collect(["a", "b"], ["denoise", "segment", "fuse"]),
         lambda: RunStore.existing(folder).read_stages(),
-        lambda: finalize(folder) if file.name == "run.json" else None,
     ]
     for look in looks:
         with contextlib.suppress(DivsegError):

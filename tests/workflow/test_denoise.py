@@ -11,7 +11,7 @@ from divseg.denoise import FlatConfig, TrainSettings
 from divseg.errors import ConfigError, ModelError, OutputError
 from divseg.io import read
 from divseg.workflow.denoise import DenoiseSettings, denoise_folder, sample_numbers
-from divseg.workflow.engine import Options
+from divseg.workflow.options import Options
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,17 @@ def test_what_is_asked_for_is_what_the_model_gives(plate, folder, tmp_path):
     record = json.loads((result.out / "run.json").read_text())
     assert record["command"] == "denoise"
     assert record["config"]["keep"] == [4, 1]
+
+
+def test_the_arithmetic_is_what_is_asked_for(plate, folder, tmp_path):
+    model, image = divseg.DivNoising.load(folder, device="cpu"), read(plate)[0]
+    expected = {word: model.mmse(image, n=2, precision=word) for word in ("exact", "bf16")}
+    assert np.abs(expected["exact"] - expected["bf16"]).mean() > 1e-3
+    for word in ("bf16", "exact"):  # another arithmetic is another result: the images are denoised again
+        how = DenoiseSettings(samples=2, precision=word)
+        result = denoise_folder(plate, folder, tmp_path / "out", how, device="cpu")
+        found = tifffile.imread(result.out / "denoised" / "cell0.tif")
+        np.testing.assert_allclose(found, expected[word], rtol=1e-6)
 
 
 def test_finished_images_are_skipped_and_bad_ones_stop_nothing(plate, folder, tmp_path):
@@ -106,6 +117,7 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(plate, folder, tmp_path):
         ({"interval": 0.9, "tta": True}, "leave tta off"),
         ({"mode": True, "tta": True}, "leave tta off"),
         ({"interval": 0.9, "samples": 1}, "at least 2"),
+        ({"precision": "fp32"}, "must be exact or bf16"),
     ],
 )
 def test_impossible_settings(options, match):

@@ -95,6 +95,11 @@ class VAEConfig(ABC):
         """
 
     @property
+    @abstractmethod
+    def decoder_numbers(self) -> float:
+        """Numbers a pixel of the decoder's widest feature map, which decide how many samples fit into memory."""
+
+    @property
     def stride(self) -> int:
         """Pixels that a position of the coarsest latent grid covers along each axis."""
         return self.strides[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from divseg.denoise.networks.base import (
     initialize_convolutions,
     setting,
 )
+from divseg.denoise.networks.last_layers import upsampled_convolution
 from divseg.specs import Number
 
 
@@ -75,6 +76,12 @@ class FlatConfig(VAEConfig):
         for _ in range(self.depth):
             reach = -(-reach // 2) + self.convs
         return (reach,)
+
+    @property
+    def decoder_numbers(self) -> float:
+        """Numbers a pixel of the decoder's widest feature map: where the last level begins, at half the resolution."""
+        widest = 2 * self.filters if self.depth > 1 else max(self.latents, self.filters)
+        return widest / 2**self.dims
 
 
 class _Level(nn.Module):
@@ -134,15 +141,16 @@ class Decoder(nn.Module):
     def __init__(self, config: FlatConfig) -> None:
         super().__init__()
         widths = [config.latents, *(config.filters * 2**i for i in reversed(range(config.depth)))]
-        self.up_convs = nn.ModuleList(_Up(a, b, config) for a, b in pairwise(widths))
+        ups = nn.ModuleList(_Up(a, b, config) for a, b in pairwise(widths))
+        self.up_convs = cast(Sequence[_Up], ups)
         self.convrecon = CONVOLUTION[config.dims](widths[-1], config.channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Decode latents into normalized images; the last convolution is float32 under autocast too."""
-        for up in self.up_convs:
+        """Decode latents into normalized images; the last layers are float32 under autocast too."""
+        *first, last = self.up_convs
+        for up in first:
             z = up(z)
-        with torch.autocast(z.device.type, enabled=False):
-            return self.convrecon(z.to(self.convrecon.weight.dtype))
+        return upsampled_convolution(last.features(z), last.convtranspose, self.convrecon)
 
 
 class FlatNet(LatentNet):

@@ -33,6 +33,7 @@ from divseg.denoise.networks.base import (
     initialize_convolutions,
     setting,
 )
+from divseg.denoise.networks.last_layers import Transposed, upsampled_convolution
 from divseg.errors import ConfigError
 from divseg.specs import Number, Numbers
 
@@ -114,6 +115,12 @@ class HierarchicalConfig(VAEConfig):
             reach += 3 if top else 4
             out.append(reach if top else reach + reach % 2)
         return tuple(out)
+
+    @property
+    def decoder_numbers(self) -> float:
+        """Numbers a pixel of the decoder's widest feature map, at half the resolution."""
+        widest = self.width if self.finest < 3 else 2 * self.filters
+        return max(widest, self.filters) / 2**self.dims
 
 
 class _Layers:
@@ -206,7 +213,8 @@ class HierarchicalNet(LatentNet):
         self.from_latent = layers.up(config.width, config.width)
         rising = [config.width, *reversed(widths[:-1])]
         self.decoder_blocks = nn.ModuleList(layers.double(a, b) for a, b in pairwise(rising))
-        self.decoder_upsample = nn.ModuleList(layers.up(b, b) for b in rising[1:])
+        rises = nn.ModuleList(layers.up(b, b) for b in rising[1:])
+        self.decoder_upsample = cast(Sequence[Transposed], rises)
         self.to_image = layers.conv(rising[-1], config.channels)
 
     def initialize(self, logvar: float = -4.0, gain: float = 0.1) -> None:
@@ -256,10 +264,8 @@ class HierarchicalNet(LatentNet):
         return features, means, logvars
 
     def decode(self, features: Tensor) -> Tensor:
-        """Return normalized images from the features of the finest grid; the last convolution is float32."""
-        x = self.from_latent(torch.relu(features))
-        for block, up in zip(self.decoder_blocks, self.decoder_upsample, strict=True):
-            x = up(block(x))
-        with torch.autocast(x.device.type, enabled=False):
-            s: Tensor = self.to_image(x.to(self.to_image.weight.dtype))
-        return s
+        """Return normalized images from the features of the finest grid; the last layers are float32."""
+        x, up = torch.relu(features), self.from_latent
+        for block, following in zip(self.decoder_blocks, self.decoder_upsample, strict=True):
+            x, up = block(up(x)), following
+        return upsampled_convolution(x, up, self.to_image)

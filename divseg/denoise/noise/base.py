@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
+from divseg.denoise.noise_file_names import SUFFIXES
 from divseg.errors import DAMAGE, ConfigError, ModelError, brief, one_line
 from divseg.io import write_bytes, write_text
 
@@ -25,9 +26,6 @@ FORMAT = 1
 
 EXTRA = "divseg"
 """Key under which an .npz file holds, as JSON, what other programs do not read: limits and fit data."""
-
-SUFFIXES = (".json", ".npz", ".npy")
-"""Endings of the names of noise model files."""
 
 _KINDS: dict[str, type[NoiseModel]] = {}
 _LOG_2PI = math.log(2.0 * math.pi)

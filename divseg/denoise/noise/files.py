@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.denoise.noise.base import EXTRA, FORMAT, SUFFIXES, NoiseModel
+from divseg.denoise.noise.base import EXTRA, FORMAT, NoiseModel
 from divseg.denoise.noise.fit_data import FitData
 from divseg.denoise.noise.histogram import OUTLIERS, Histogram
 from divseg.denoise.noise.mixture import GaussianMixture
+from divseg.denoise.noise_file_names import SUFFIXES
 from divseg.errors import DAMAGE, DivsegError, FileProblem, ModelError, brief, one_line
 from divseg.io.arrays import read_arrays
 from divseg.io.json_file import parse_json, read_json

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
-from collections.abc import Sequence
-from itertools import product
+import logging
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from divseg.denoise.sampling.philox import philox_words
+from divseg.denoise.sampling.normals_numba import numba_normals
+from divseg.denoise.sampling.normals_torch import torch_normals
+from divseg.denoise.sampling.philox import Window, check_samples, philox_key
 
-BLOCKS = {2: (32, 32), 3: (16, 16, 16)}
-"""Sides, in latent positions, of the blocks that are drawn at once, by the number of spatial axes."""
-
-CACHE_BYTES = 2**27
-"""The last blocks are cached up to this size, because the halos of neighbouring tiles need them again."""
+Generator: TypeAlias = Callable[[tuple[int, int], Sequence[int], Sequence[Window], torch.device], list[Tensor]]
+"""Draws the noise of some samples in a window of each latent grid: (key, samples, windows, device) to a list of Tensor,
+each (len(samples), *sides, channels). All generators make the same words of :mod:`divseg.denoise.sampling.philox` and
+the same numbers of :mod:`divseg.denoise.sampling.box_muller`."""
 
 
 def image_key(fingerprint: str) -> int:
@@ -25,83 +25,91 @@ def image_key(fingerprint: str) -> int:
     return int.from_bytes(bytes.fromhex(fingerprint)[:8], "little")
 
 
-def _normals(words: Tensor, count: int) -> Tensor:
-    """Turn 64-bit words into twice as many standard normal numbers.
+def generator_for(device: torch.device) -> Generator:
+    """Return the fastest generator of a device: compiled by Numba on a CPU, by Triton with CUDA, else plain torch."""
+    if device.type == "cpu":
+        return numba_normals
+    return _cuda_generator(device) if device.type == "cuda" else torch_normals
 
-    Box and Muller, "A note on the generation of random normal deviates", Ann. Math. Statist. 29 (1958). The
-    upper half of a word gives the radius, the lower half the angle; the farthest normal is at 6.7.
-    """
-    radius = ((words >> 32) & 0xFFFFFFFF).float().add_(0.5).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
-    angle = (words & 0xFFFFFFFF).float().mul_(2.0 * math.pi * 2.0**-32)
-    return torch.cat([radius * angle.cos(), radius * angle.sin()])[:count]
+
+@cache
+def _cuda_generator(device: torch.device) -> Generator:
+    """Return the generator in Triton if it works on the device, which is tried once; plain torch if not."""
+    window = Window(0, 4, (0, 0), (2, 2))
+    try:
+        from divseg.denoise.sampling.normals_triton import triton_normals
+
+        triton_normals((0, 0), [0], [window], device)
+        return triton_normals
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception as error:  # a missing package, compiler or driver function, or whatever a compiler says
+        reason = (str(error).splitlines() or [""])[0]
+        logging.getLogger("divseg").warning(
+            "latent noise is drawn without Triton on %s, which is slower and gives the same samples: %s: %s",
+            device,
+            type(error).__name__,
+            reason,
+        )
+        return torch_normals
 
 
 class LatentNoise:
     """Standard normal noise of the latents of one image, by sample and position.
 
-    The latent grid is cut into blocks. The numbers of a block come from a counter-based generator (Philox)
-    whose key is made of (seed, image key, sample, level) and whose counter starts at the block's position. A window
-    therefore holds the same numbers whatever its borders are, in whatever order windows and samples are
-    drawn, and on whatever device (there up to the rounding of logarithm and cosine).
+    Every number has its own address (seed, image, sample, grid, channel, position), from which a counter-based
+    generator makes it (:mod:`divseg.denoise.sampling.philox`). A window therefore holds the same numbers whatever
+    its borders are, in whatever batches and order windows and samples are drawn, and on whatever device: to the
+    bit, except for the last bit of square roots in plain torch on a CPU and on Apple's GPUs.
 
     Parameters
     ----------
     seed, key : int
         The user's seed and the image's key (:func:`image_key`), 64 bits each.
-    channels : int
-        Latent channels.
-    dims : int
-        Spatial axes, 2 or 3.
+    channels : sequence of int
+        Latent channels of each grid, finest first.
     device : torch.device
         Device of the numbers.
-    level : int
-        Number of the latent grid, finest first: each has its own numbers.
+    generator : callable, optional
+        Draws the numbers; by default the fastest of the device (:func:`generator_for`).
+
+    Raises
+    ------
+    InputError
+        If the seed is negative or needs more than 64 bits.
     """
 
-    def __init__(self, seed: int, key: int, channels: int, dims: int, device: torch.device, level: int = 0) -> None:
-        self.seed, self.key, self.channels, self.device, self.level = seed, key, channels, device, level
-        self.block = BLOCKS[dims]
-        self._shape = (channels, *self.block)
-        self._count = math.prod(self._shape)
-        self._blocks: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
-        self._capacity = max(1, CACHE_BYTES // (4 * self._count))
+    def __init__(
+        self, seed: int, key: int, channels: Sequence[int], device: torch.device, generator: Generator | None = None
+    ) -> None:
+        self.key, self.channels, self.device = philox_key(seed, key), tuple(channels), device
+        self._generate = generator or generator_for(device)
 
-    def _draw(self, sample: int, position: tuple[int, ...]) -> Tensor:
-        block = self._blocks.pop((sample, *position), None)
-        if block is None:
-            entropy = [self.seed, self.key, sample, self.level] if self.level else [self.seed, self.key, sample]
-            key = np.random.SeedSequence(entropy).generate_state(2, np.uint64).astype(np.uint64)
-            words = philox_words(key, position[::-1], -(-self._count // 2), self.device)
-            block = _normals(words, self._count).reshape(self._shape)
-        self._blocks[(sample, *position)] = block
-        if len(self._blocks) > self._capacity:
-            self._blocks.popitem(last=False)
-        return block
-
-    def window(self, sample: int, start: Sequence[int], stop: Sequence[int]) -> Tensor:
-        """Draw the noise of one sample in a window of the latent grid.
+    def windows(self, samples: Sequence[int], spans: Sequence[Sequence[tuple[int, int]]]) -> list[Tensor]:
+        """Draw the noise of some samples in a window of each latent grid, all at once.
 
         Parameters
         ----------
-        sample : int
-            Number of the sample.
-        start, stop : sequence of int
-            First and one past the last latent position along each spatial axis, in the coordinates of the
-            whole image, >= 0.
+        samples : sequence of int
+            Numbers of the samples, from 0 to 2**32 - 1.
+        spans : sequence of tuples
+            For each grid, finest first: first and one past the last position along each spatial axis, in the
+            coordinates of the whole image.
 
         Returns
         -------
-        Tensor, shape (channels, *(stop - start)), float32
+        list of Tensor, each (len(samples), channels, *sides), float32
+            With the channels last in memory.
+
+        Raises
+        ------
+        InputError
+            If a number is beyond the limits of an address (:class:`divseg.denoise.sampling.philox.Window`).
         """
-        out = torch.empty((self.channels, *(b - a for a, b in zip(start, stop, strict=True))), device=self.device)
-        for position in product(
-            *(range(a // side, -(-b // side)) for a, b, side in zip(start, stop, self.block, strict=True))
-        ):
-            inner: list[slice] = [slice(None)]
-            outer: list[slice] = [slice(None)]
-            for at, a, b, side in zip(position, start, stop, self.block, strict=True):
-                first, last = max(a, at * side), min(b, (at + 1) * side)
-                inner.append(slice(first - at * side, last - at * side))
-                outer.append(slice(first - a, last - a))
-            out[tuple(outer)] = self._draw(sample, position)[tuple(inner)]
-        return out
+        chosen = tuple(samples)
+        check_samples(chosen)
+        windows = [
+            Window(level, channels, tuple(a for a, _ in box), tuple(b for _, b in box))
+            for level, (channels, box) in enumerate(zip(self.channels, spans, strict=True))
+        ]
+        return [drawn.movedim(-1, 1) for drawn in self._generate(self.key, chosen, windows, self.device)]

@@ -1,73 +1,142 @@
-"""Philox, a counter-based random number generator: NumPy's on a CPU, the same numbers on any torch device."""
+"""Philox, a counter-based random number generator, with counters that are addresses in the latent grids of an image.
+
+Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 4.3: Philox4x32-10 turns a counter of
+four 32-bit words and a key of two into four random words, so that every number can be made alone.
+
+The key is a hash of the user's seed and the image's key. The words of the counter are, for a position of a latent grid,
+
+    0   X, 32 bits
+    1   Y, 32 bits
+    2   from the lowest bit: Z (20 bits; 0 in two dimensions), group of four channels (9), level of the grid (3)
+    3   number of the sample, 32 bits
+
+and the four words that come out make the normal numbers of the group's four channels. No two addresses share a counter.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import math
+from dataclasses import dataclass
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-_LOW = 0xFFFFFFFF
-_MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
-_WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
-_ROUNDS = 10
+from divseg.errors import InputError
+
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
+"""What is added to the words of the key after every round."""
+ROUNDS = 10
+GROUP = 4
+"""Channels that a counter serves."""
+GROUP_SHIFT, LEVEL_SHIFT = 20, 29
+"""First bits of group and level in word 2."""
+
+_WORD = 0xFFFFFFFF
+_Words = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-def philox_words(key: NDArray[np.uint64], position: Sequence[int], count: int, device: torch.device) -> Tensor:
-    """Return random 64-bit words that belong to a position.
+def philox_key(seed: int, image: int) -> tuple[int, int]:
+    """Return the generator's key: two 32-bit words, hashed from the user's seed and the image's key.
 
-    Philox4x64-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 4.3.
+    Raises
+    ------
+    InputError
+        If the seed is negative or needs more than 64 bits.
+    """
+    if not 0 <= seed < 2**64:
+        raise InputError(f"seed={seed} must be from 0 to 2**64 - 1")
+    digest = hashlib.blake2b(seed.to_bytes(8, "little") + image.to_bytes(8, "little"), digest_size=8).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of a latent grid.
+
+    Attributes
+    ----------
+    level : int
+        Number of the grid, finest first, at most 7.
+    channels : int
+        Latent channels, at most 2048.
+    start, stop : tuple of 2 or 3 int
+        First and one past the last position along each axis, in the coordinates of the whole image: up to 2**32
+        along Y and X, 2**20 along Z.
+
+    Raises
+    ------
+    InputError
+        Beyond these limits.
+    """
+
+    level: int
+    channels: int
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        ends = (2**20, 2**32, 2**32)[-len(self.start) :]
+        if not (0 <= self.level < 8 and 0 < self.channels <= 2048):
+            raise InputError(
+                f"latent grid {self.level} with {self.channels} channels: latent noise has room for 8 grids of 2048 "
+                "channels; use a smaller network"
+            )
+        if any(not 0 <= a <= b <= end for a, b, end in zip(self.start, self.stop, ends, strict=True)):
+            raise InputError(
+                f"window {self.start} to {self.stop} of the latent grid: latent noise has room for positions from 0 to "
+                f"{ends}; crop the image"
+            )
+
+    @property
+    def box(self) -> tuple[tuple[int, int], ...]:
+        """First and one past the last position along Z, Y and X; 0 and 1 along an axis that is not there."""
+        spans = tuple(zip(self.start, self.stop, strict=True))
+        return ((0, 1),) * (3 - len(spans)) + spans
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Positions along each axis."""
+        return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
+
+    @property
+    def groups(self) -> int:
+        """Groups of four channels; the last may be used in part."""
+        return -(-self.channels // GROUP)
+
+    @property
+    def counters(self) -> int:
+        """Counters of a sample: one for each position and group."""
+        return math.prod(self.sides) * self.groups
+
+
+def check_samples(samples: tuple[int, ...]) -> None:
+    """Raise InputError if a number of a sample does not fit into a word."""
+    if any(not 0 <= k < 2**32 for k in samples):
+        raise InputError(f"numbers of samples must be from 0 to 2**32 - 1, got {min(samples)} to {max(samples)}")
+
+
+def philox(counter: _Words, key: tuple[int, int]) -> _Words:
+    """Return the random words of some counters, in about a hundred elementwise operations.
 
     Parameters
     ----------
-    key : array of 2 uint64
-        Key of the generator.
-    position : sequence of up to 3 int, >= 0
-        Upper words of the counter; the lowest counts the words.
-    count : int
-        Words wanted.
-    device : torch.device
-        On a CPU NumPy's generator is used, elsewhere the same arithmetic is done there.
+    counter : tuple of 4 Tensor, int64
+        The words, from 0 to 2**32 - 1, of shapes that broadcast.
+    key : tuple of 2 int
+        32 bits each.
 
     Returns
     -------
-    Tensor, shape (count,), int64
-        The bits of the unsigned words.
+    tuple of 4 Tensor, int64
+        Words from 0 to 2**32 - 1.
     """
-    if device.type == "cpu":
-        counter = np.zeros(4, np.uint64)
-        counter[1 : 1 + len(position)] = position
-        words = np.random.Philox(key=key, counter=counter).random_raw(count)
-        return torch.from_numpy(words.view(np.int64))
-    return philox_on_device(key, position, count, device)
-
-
-def philox_on_device(key: NDArray[np.uint64], position: Sequence[int], count: int, device: torch.device) -> Tensor:
-    """Return what :func:`philox_words` returns, computed with torch's integers on the device."""
-    counter = torch.arange(1, -(-count // 4) + 1, device=device)  # NumPy counts up before it draws
-    upper = [torch.full_like(counter, int(p)) for p in position] + [torch.zeros_like(counter)] * (3 - len(position))
-    words = [counter, *upper]
-    k0, k1 = (int(k) for k in key)
-    for _ in range(_ROUNDS):
-        high0, low0 = _multiply(words[0], _MULTIPLIERS[0])
-        high1, low1 = _multiply(words[2], _MULTIPLIERS[1])
-        words = [high1 ^ words[1] ^ _signed(k0), low1, high0 ^ words[3] ^ _signed(k1), low0]
-        k0, k1 = k0 + _WEYL[0], k1 + _WEYL[1]
-    return torch.stack(words, dim=1).reshape(-1)[:count]
-
-
-def _signed(value: int) -> int:
-    """Return the signed 64-bit number with the same bits."""
-    value &= 2**64 - 1
-    return value - 2**64 if value >= 2**63 else value
-
-
-def _multiply(x: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-    """Upper and lower 64 bits of an unsigned product, by halves of 32 bits."""
-    f0, f1 = factor & _LOW, factor >> 32
-    x0, x1 = x & _LOW, (x >> 32) & _LOW
-    middle = x0 * f1 + (((x0 * f0) >> 32) & _LOW)
-    other = x1 * f0 + (middle & _LOW)
-    return x1 * f1 + ((middle >> 32) & _LOW) + ((other >> 32) & _LOW), x * _signed(factor)
+    c0, c1, c2, c3 = counter
+    for i in range(ROUNDS):
+        k0, k1 = ((k + i * w) & _WORD for k, w in zip(key, WEYL, strict=True))
+        # the product wraps around into the sign, the bits stay those of the unsigned one; words 1 and 3 may
+        # carry its upper half along, because they only meet others by xor, before a mask
+        p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
+        c0, c2 = ((p1 >> 32) ^ c1).bitwise_xor_(k0), ((p0 >> 32) ^ c3).bitwise_xor_(k1)
+        c0, c1, c2, c3 = c0.bitwise_and_(_WORD), p1, c2.bitwise_and_(_WORD), p0
+    return c0, c1.bitwise_and_(_WORD), c2, c3.bitwise_and_(_WORD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,16 +12,20 @@ import torch
 from torch import Tensor
 
 from divseg.denoise.networks.base import LatentNet, VAEConfig
-from divseg.denoise.sampling.latent_noise import LatentNoise
-from divseg.denoise.sampling.tiles import Posterior, Spans, decode, decode_tile, divergence, latent_fields, tile_spans
+from divseg.denoise.sampling.latent_noise import Generator, LatentNoise
+from divseg.denoise.sampling.tiles import Posterior, Spans, decode, decode_tile, divergence, noise_of, tile_spans
 from divseg.errors import InputError
 
 CPU_BATCH, GPU_BATCH = 4, 128
-"""Largest batches that are tried."""
+"""Largest batches."""
 GAIN = 1.05
-"""A larger batch must be faster by this factor, sample for sample, to be taken."""
+"""On a CPU a larger batch must be faster by this factor, sample for sample, to be taken."""
 MIN_TILES = 48
-"""Decoded tiles from which on measuring pays; below, one sample at a time on a CPU, 8 on a GPU."""
+"""On a CPU, decoded tiles from which on measuring pays; below, it is one sample at a time."""
+FEATURE_MAPS = 4
+"""Feature maps of the widest kind that are in a GPU's memory at once: input, output, workspace, and the rest."""
+UNKNOWN_MEMORY = 2**31
+"""Bytes that a device may be filled with if it does not say how many are free."""
 
 _Kind = tuple[str, torch.dtype, VAEConfig, tuple[int, ...], int]
 _measured: dict[_Kind, int] = {}
@@ -44,6 +49,14 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("can't allocate memory" in words or "out of memory" in words)
 
 
+def free_bytes(device: torch.device) -> int:
+    """Return the bytes of a device's memory that tensors can still take."""
+    if device.type != "cuda":
+        return UNKNOWN_MEMORY
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + cached
+
+
 @dataclass
 class Sampler:
     """Draws samples of one image, in batches of the size that is fastest and fits into memory.
@@ -61,9 +74,11 @@ class Sampler:
     tile : int
         Side of the tiles in pixels, a multiple of the stride.
     batch : int, optional
-        Samples at once; measured on the device by default.
+        Samples at once; by default measured on a CPU, and as many as fit into half of the free memory elsewhere.
     dtype : torch.dtype
         Number format of the convolutions.
+    generator : callable, optional
+        Generator of the latent noise; by default the fastest of the device.
     """
 
     network: LatentNet
@@ -72,12 +87,13 @@ class Sampler:
     tile: int
     batch: int | None = None
     dtype: torch.dtype = torch.float32
-    noise: list[LatentNoise] = field(init=False)
+    generator: Generator | None = None
+    noise: LatentNoise = field(init=False)
 
     def __post_init__(self) -> None:
         if self.batch is not None and self.batch < 1:
             raise InputError(f"batch_size={self.batch} must be at least 1")
-        self.noise = latent_fields(self.network, self.posterior, self.seed)
+        self.noise = noise_of(self.network, self.posterior, self.seed, self.generator)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -91,7 +107,7 @@ class Sampler:
 
     def draw(self, samples: Sequence[int]) -> Tensor:
         """Draw the samples of these numbers over the whole image: (len(samples), C, *sides), normalized."""
-        size = self._size(len(samples))
+        size = self.batch_size(len(samples))
         parts = []
         at = 0
         while at < len(samples):
@@ -105,7 +121,7 @@ class Sampler:
 
     def draw_tile(self, samples: Sequence[int], spans: Spans) -> Tensor:
         """Draw the samples of these numbers in one tile, given by its spans on the latent grid."""
-        size = self._size(len(samples))
+        size = self.batch_size(len(samples))
         parts = []
         at = 0
         while at < len(samples):
@@ -120,7 +136,7 @@ class Sampler:
     def batches(self, start: int, stop: int) -> Iterator[Tensor]:
         """Yield samples `start` to `stop - 1` in batches of shape (B, C, *sides), normalized."""
         while start < stop:
-            size = min(self._size(stop - start), stop - start)
+            size = min(self.batch_size(stop - start), stop - start)
             yield self.draw(range(start, start + size))
             start += size
 
@@ -128,14 +144,24 @@ class Sampler:
         """Kullback-Leibler divergence of the latents' posterior to their prior, along one sample, in nats."""
         return divergence(self.network, self.posterior, self.noise, sample, self.tile)
 
-    def _size(self, wanted: int) -> int:
-        """Return the number of samples to draw at once, measured if it was not given."""
+    def batch_size(self, wanted: int) -> int:
+        """Return the number of samples to draw at once, chosen for the device if it was not given."""
         if self.batch is None:
-            self.batch = self._measure(wanted)
+            on_cpu = self.posterior.device.type == "cpu"
+            self.batch = self._fastest(wanted) if on_cpu else self._fitting(free_bytes(self.posterior.device))
         return self.batch
 
-    def _measure(self, wanted: int) -> int:
-        on_cpu = self.posterior.device.type == "cpu"
+    def _fitting(self, free: int) -> int:
+        """Return the number of samples whose feature maps of a tile, and images, fill half of the free bytes."""
+        config = self.network.config
+        halo = max(halo * stride for halo, stride in zip(config.decoder_halos, config.strides, strict=True))
+        tile = math.prod(min(self.tile + 2 * halo, side * config.stride) for side in self.posterior.grid)
+        images = 2 * config.channels * (tile + math.prod(self.posterior.sides))
+        numbers = FEATURE_MAPS * config.decoder_numbers * tile + images
+        return max(1, min(GPU_BATCH, int(free // 2 / (4 * numbers))))
+
+    def _fastest(self, wanted: int) -> int:
+        """Return the number of samples at once that is fastest, if there is enough to draw for measuring to pay."""
         step = self.network.config.stride
         spans = next(tile_spans(self.posterior.grid, self.tile // step))
         shape = tuple(b - a for a, b in spans)
@@ -144,10 +170,10 @@ class Sampler:
             return _measured[kind]
         tiles = sum(1 for _ in tile_spans(self.posterior.grid, self.tile // step))
         if wanted * tiles < MIN_TILES:
-            return 1 if on_cpu else min(8, wanted)
+            return 1
         best, fastest = 1, self._seconds(spans, 1)
         size = 2
-        while size <= (CPU_BATCH if on_cpu else GPU_BATCH):
+        while size <= CPU_BATCH:
             try:
                 seconds = self._seconds(spans, size) / size
             except (RuntimeError, MemoryError) as error:
@@ -163,12 +189,9 @@ class Sampler:
     def _seconds(self, spans: Spans, size: int) -> float:
         """Seconds to decode a tile of `size` samples: the better of two, after one to warm up."""
         times = []
-        device = self.posterior.device
         for _ in range(3):
             began = time.perf_counter()
             decode_tile(self.network, self.posterior, self.noise, range(size), spans, self.dtype)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
             times.append(time.perf_counter() - began)
         return min(times[1:])
 

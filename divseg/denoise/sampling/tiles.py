@@ -13,8 +13,8 @@ from torch import Tensor
 
 from divseg.denoise.networks.base import LAYOUT, LatentNet, Trim, crop, kl_to_prior
 from divseg.denoise.normalization import Normalization
-from divseg.denoise.precision import autocast
-from divseg.denoise.sampling.latent_noise import LatentNoise
+from divseg.denoise.precision import inference, sum_dtype
+from divseg.denoise.sampling.latent_noise import Generator, LatentNoise
 from divseg.errors import InputError
 
 CPU_TILE = {2: 256, 3: 96}
@@ -152,7 +152,7 @@ def encode(
         torch.empty((channels, *grid), device=device)
         for channels, grid in zip(config.encoder_channels, config.grids(sides), strict=True)
     )
-    with torch.inference_mode(), autocast(device, dtype):
+    with inference(device, dtype):
         for spans in tile_spans(sides, tile):
             wide = widen(spans, halo, sides)
             part = normalization.normalize(pixels[(slice(None), *_slices(wide))])
@@ -164,13 +164,9 @@ def encode(
     return Posterior(levels, image, key)
 
 
-def latent_fields(network: LatentNet, posterior: Posterior, seed: int) -> list[LatentNoise]:
-    """Return the latent noise of an image's samples, for each grid, finest first."""
-    config = network.config
-    return [
-        LatentNoise(seed, posterior.key, channels, config.dims, posterior.device, level)
-        for level, channels in enumerate(config.latent_channels)
-    ]
+def noise_of(network: LatentNet, posterior: Posterior, seed: int, generator: Generator | None = None) -> LatentNoise:
+    """Return the latent noise of an image's samples; see :class:`LatentNoise`."""
+    return LatentNoise(seed, posterior.key, network.config.latent_channels, posterior.device, generator)
 
 
 @dataclass(frozen=True)
@@ -198,22 +194,21 @@ class _Windows:
 
 
 def _draw_latents(
-    network: LatentNet, posterior: Posterior, noise: Sequence[LatentNoise], samples: Sequence[int], windows: _Windows
+    network: LatentNet, posterior: Posterior, noise: LatentNoise, samples: Sequence[int], windows: _Windows
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     layout = LAYOUT[network.config.dims]
-    encoder_features, eps = [], []
-    for level, field, wide in zip(posterior.levels, noise, windows.wide, strict=True):
-        start, stop = zip(*wide, strict=True)
-        drawn = torch.stack([field.window(k, start, stop) for k in samples])
-        eps.append(drawn.contiguous(memory_format=layout))
-        encoder_features.append(level[(slice(None), *_slices(wide))][None].contiguous(memory_format=layout))
+    eps = [drawn.contiguous(memory_format=layout) for drawn in noise.windows(samples, windows.wide)]
+    encoder_features = [
+        crop(level, _slices(wide))[None].contiguous(memory_format=layout)
+        for level, wide in zip(posterior.levels, windows.wide, strict=True)
+    ]
     return network.latents(encoder_features, eps, windows.trims)
 
 
 def decode_tile(
     network: LatentNet,
     posterior: Posterior,
-    noise: Sequence[LatentNoise],
+    noise: LatentNoise,
     samples: Sequence[int],
     spans: Spans,
     dtype: torch.dtype = torch.float32,
@@ -227,7 +222,7 @@ def decode_tile(
     """
     config = network.config
     windows = _Windows.around(network, posterior, spans)
-    with torch.inference_mode(), autocast(posterior.device, dtype):
+    with inference(posterior.device, dtype):
         features = _draw_latents(network, posterior, noise, samples, windows)[0]
         s = network.decode(features).float()
     inner = crop(s, within(windows.tiles[0], windows.wide[0], config.strides[0]))
@@ -239,7 +234,7 @@ def decode(
     network: LatentNet,
     posterior: Posterior,
     samples: Sequence[int],
-    seed: int | Sequence[LatentNoise],
+    noise: LatentNoise,
     tile: int,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
@@ -253,8 +248,8 @@ def decode(
         The encoded image.
     samples : sequence of int
         Numbers of the samples.
-    seed : int or sequence of LatentNoise
-        The user's seed, or the latent noise that goes with it.
+    noise : LatentNoise
+        Latent noise of the image.
     tile : int
         Side of the tiles in pixels, a multiple of the stride.
     dtype : torch.dtype
@@ -265,7 +260,6 @@ def decode(
     Tensor, shape (len(samples), C, *sides), float32
         Normalized clean images, on the network's device.
     """
-    noise = latent_fields(network, posterior, seed) if isinstance(seed, int) else seed
     step = network.config.stride
     out = torch.empty((len(samples), network.config.channels, *posterior.sides), device=posterior.device)
     for spans in tile_spans(posterior.grid, tile // step):
@@ -274,16 +268,17 @@ def decode(
     return out
 
 
-def divergence(network: LatentNet, posterior: Posterior, noise: Sequence[LatentNoise], sample: int, tile: int) -> float:
+def divergence(network: LatentNet, posterior: Posterior, noise: LatentNoise, sample: int, tile: int) -> float:
     """Kullback-Leibler divergence of the latents' posterior to their prior, along one sample, in nats.
 
     Summed over all positions of all grids of the padded image, in tiles of `tile` pixels.
     """
-    total = 0.0
-    with torch.inference_mode():
+    device = posterior.device
+    with inference(device, torch.float32):
+        total = torch.zeros((), dtype=sum_dtype(device), device=device)
         for spans in tile_spans(posterior.grid, tile // network.config.stride):
             windows = _Windows.around(network, posterior, spans)
             _, means, logvars = _draw_latents(network, posterior, noise, [sample], windows)
             for mean, logvar, own, wide in zip(means, logvars, windows.tiles, windows.wide, strict=True):
-                total += float(crop(kl_to_prior(mean, logvar), within(own, wide)).sum(dtype=torch.float64))
-    return total
+                total += crop(kl_to_prior(mean, logvar), within(own, wide)).sum(dtype=total.dtype)
+    return float(total)

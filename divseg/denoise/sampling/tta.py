@@ -65,7 +65,7 @@ class TTASampler:
 
     def batches(self, start: int, stop: int) -> Iterator[Tensor]:
         """Yield samples `start` to `stop - 1` in batches of shape (B, C, *sides), normalized."""
-        size = max(1, self._sampler(0).batch or 1)
+        size = self._sampler(0).batch_size(stop - start)
         while start < stop:
             numbers = range(start, min(stop, start + size))
             yield self.draw(numbers)

@@ -3,9 +3,12 @@ import pytest
 import torch
 
 from divseg.denoise.networks.flat import FlatConfig, FlatNet
+from divseg.denoise.networks.hierarchical import HierarchicalConfig
+from divseg.denoise.networks.registry import build_network
 from divseg.denoise.sampling import sampler as sampler_module
+from divseg.denoise.sampling.normals_torch import torch_normals
 from divseg.denoise.sampling.sampler import Sampler, out_of_memory
-from divseg.denoise.sampling.tiles import encode
+from divseg.denoise.sampling.tiles import Posterior, encode
 from divseg.errors import InputError
 
 
@@ -60,18 +63,49 @@ def test_the_batch_is_measured_once_for_each_kind(monkeypatch):
     network = Cramped(10**9).eval()
     timed = []
     monkeypatch.setattr(Sampler, "_seconds", lambda self, spans, size: timed.append(size) or {1: 4, 2: 5, 4: 9.9}[size])
-    assert Sampler(network, posterior(network), 0, 32)._size(100) == 2  # 2 at once beat 1; 4 are hardly better
-    assert Sampler(network, posterior(network), 1, 32)._size(7) == 2
+    assert Sampler(network, posterior(network), 0, 32).batch_size(100) == 2  # 2 at once beat 1; 4 are hardly better
+    assert Sampler(network, posterior(network), 1, 32).batch_size(7) == 2
     assert timed == [1, 2, 4]
 
 
 def test_few_tiles_are_not_worth_measuring(monkeypatch):
     monkeypatch.setattr(sampler_module, "_measured", {})
     network = Cramped(10**9).eval()
-    assert Sampler(network, posterior(network), 0, 128)._size(10) == 1
+    assert Sampler(network, posterior(network), 0, 128).batch_size(10) == 1
     assert sampler_module._measured == {}
-    Sampler(network, posterior(network, (32, 32)), 0, 128)._size(100)
+    Sampler(network, posterior(network, (32, 32)), 0, 128).batch_size(100)
     assert len(sampler_module._measured) == 1
+
+
+@pytest.mark.parametrize("config", [FlatConfig(), HierarchicalConfig(), HierarchicalConfig(2, (4, 4), 16, 24)])
+def test_on_a_gpu_the_batch_fills_half_of_the_free_memory(config):
+    network = build_network(config).eval()
+    step = config.stride
+    levels = tuple(
+        torch.empty((channels, 512 * step // stride, 512 * step // stride), device="meta")
+        for channels, stride in zip(config.encoder_channels, config.strides, strict=True)
+    )
+    large = Posterior(levels, np.empty((512 * step, 512 * step), np.float32), 0)
+    sampler = Sampler(network, large, 0, 512, generator=torch_normals)
+    few, many = sampler._fitting(2**31), sampler._fitting(2**33)
+    assert 1 < few < many <= 4 * (few + 1)
+    assert sampler._fitting(0) == 1
+    assert sampler._fitting(2**50) == sampler_module.GPU_BATCH
+    whole = Sampler(network, large, 0, 512 * step, generator=torch_normals)
+    assert whole._fitting(2**33) < many  # larger tiles, fewer samples
+    numbers = (4 * config.decoder_numbers + 4) * (512 * step) ** 2
+    assert whole._fitting(2**35) == 2**34 // (4 * numbers)
+    halo = max(halo * stride for halo, stride in zip(config.decoder_halos, config.strides, strict=True))
+    numbers = (4 * config.decoder_numbers + 2) * (512 + 2 * halo) ** 2 + 2 * (512 * step) ** 2
+    assert many == 2**32 // (4 * numbers)
+
+
+def test_a_gpu_needs_no_trials(monkeypatch):
+    network = Cramped(10**9).eval()
+    sampler = Sampler(network, posterior(network), 0, 128)
+    monkeypatch.setattr(Posterior, "device", torch.device("mps"))
+    monkeypatch.setattr(Sampler, "_seconds", lambda *_: pytest.fail("a trial"))
+    assert sampler.batch_size(1000) == sampler._fitting(sampler_module.UNKNOWN_MEMORY)
 
 
 def test_chosen_samples_in_any_order():
