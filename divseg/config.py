@@ -284,8 +284,8 @@ def refuse_code(segmenter: Any) -> None:
     """
     if isinstance(segmenter, str) and "python:" in segmenter.lower():
         raise ConfigError(
-            f"the file names code of its own, segmenter {brief(segmenter, 200)}; if you trust it, give --allow-code, or "
-            "name it yourself with --segmenter"
+            f"the file names code of its own, segmenter {brief(segmenter, 200)}; if you trust it, give --allow-code, "
+            "or name it yourself with --segmenter"
         )
 
 

@@ -102,7 +102,11 @@ def find_files(source: Source, *, masks: bool = False) -> InputFiles:
     for part in parts:
         if not isinstance(part, str | os.PathLike):
             raise InputError(f"{part!r} is neither a path nor a glob; give a folder, files or a glob")
-        _add(os.path.expanduser(os.fspath(part)), result, masks)
+        text = os.path.expanduser(os.fspath(part))
+        try:
+            _add(text, result, masks)
+        except OSError as error:
+            raise InputError(f"{text[:200]}: it cannot be looked at ({error.strerror}); correct the path") from error
     return result
 
 
