@@ -172,7 +172,7 @@ def read_stardist(folder, file):
     """Load a StarDist model."""
     from divseg.segment import segmenter
 
-    segmenter(f"stardist:{folder}")
+    segmenter(f"stardist:{folder}")._network()
 
 
 def _run(root):

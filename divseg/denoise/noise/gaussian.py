@@ -14,6 +14,9 @@ from divseg.denoise.noise.mixture import GaussianMixture
 from divseg.errors import ConfigError, brief
 from divseg.io.json_file import real
 
+_MOST = 1e30
+"""Bound of all variances and signals: their sums and squares fit a 32-bit float."""
+
 
 class _Normal(NoiseModel):
     """Shared arithmetic: everything follows from the variance at s."""
@@ -41,7 +44,7 @@ class Gaussian(_Normal, kind="gaussian"):
 
     def __init__(self, std: float) -> None:
         super().__init__()
-        if not (math.isfinite(std) and std > 0):
+        if not 0 < std < math.sqrt(_MOST):
             raise ConfigError(f"gaussian noise std={std!r} must be a finite number above 0")
         self._std: Tensor
         self.register_buffer("_std", torch.tensor(float(std)))
@@ -108,16 +111,16 @@ class PoissonGaussian(_Normal, kind="poisson-gaussian"):
         min_variance: float | None = None,
     ) -> None:
         super().__init__()
-        if min_variance is not None and not (math.isfinite(min_variance) and min_variance > 0):
+        if min_variance is not None and not 0 < min_variance < _MOST:
             raise ConfigError(f"poisson-gaussian noise min_variance={min_variance!r} must be a finite number above 0")
         self.min_variance = None if min_variance is None else float(min_variance)
-        if not all(map(math.isfinite, (a, b, low, high))) or not low < high:
+        if not all(-_MOST < value < _MOST for value in (a, b, low, high)) or not low < high:
             raise ConfigError(
                 f"poisson-gaussian noise a={a!r}, b={b!r}, low={low!r}, high={high!r}: "
                 "finite numbers with low < high are needed"
             )
         ends = (a * low + b, a * high + b)
-        if min(ends) <= 0:
+        if not 0 < min(ends) <= max(ends) < _MOST:
             raise ConfigError(
                 f"poisson-gaussian noise a={a:g}, b={b:g} has variance {min(ends):g} <= 0 within the "
                 f"signals {low:g} to {high:g} of the images; check a and b (variance = a * signal + b)"
