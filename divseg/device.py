@@ -28,10 +28,17 @@ def count_gpus() -> int:
 def gpu_failed(error: BaseException) -> bool:
     """Tell whether an error has left a GPU unusable for this process; memory that ran out has not."""
     torch = sys.modules.get("torch")
-    if torch is None or not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError):
+    if torch is None or not isinstance(error, RuntimeError) or out_of_memory(error):
         return False
     kinds = getattr(torch, "AcceleratorError", ())  # of torch 2.7 and later
     return isinstance(error, kinds) or str(error).startswith("CUDA error")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out, on a GPU or on the host."""
+    words = str(error)
+    said = "can't allocate memory" in words or "out of memory" in words
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and said)
 
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:

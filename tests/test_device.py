@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from divseg.device import choose_device, count_gpus, gpu_failed
+from divseg.device import choose_device, count_gpus, gpu_failed, out_of_memory
 from divseg.errors import ConfigError
 
 
@@ -30,4 +30,12 @@ def test_a_gpu_of_a_number_that_is_not_there(monkeypatch):
 def test_memory_that_ran_out_leaves_a_gpu_usable():
     assert gpu_failed(RuntimeError("CUDA error: device-side assert triggered"))
     assert not gpu_failed(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not gpu_failed(RuntimeError("CUDA error: out of memory"))
     assert not gpu_failed(ValueError("CUDA error"))
+
+
+def test_errors_that_say_that_memory_ran_out():
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
+    assert out_of_memory(MemoryError())
+    assert not out_of_memory(RuntimeError("sizes do not match"))

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from divseg.errors import ConfigError, InputError
+from divseg.errors import ConfigError, InputError, counted
 from divseg.io import LabelRef, check_inputs, read_labels
 from divseg.metrics import Calibration
-from divseg.metrics.calibrator import Outcome, fit_outcomes, outcome
+from divseg.metrics.calibrator import MIN_IMAGES, Outcome, fit_outcomes, outcome
 from divseg.metrics.matching import check_threshold
 from divseg.results import Marker, RunLayout, RunStore
 from divseg.results.open_run import open_run
@@ -117,8 +117,11 @@ def calibrate_run(
         else:
             error = f"{objects} is missing; run again to make it anew"
             failures.append({"image": ref.name, "file": str(ref.path), "stage": "check", "error": error})
-    if not units and not failures:
-        raise InputError(f"{truth}: no truth for any image of {run.folder}; file names must agree")
+    if len(units) < MIN_IMAGES:
+        raise InputError(
+            f"{counted(len(units), 'image')} of {run.folder} with usable truth in {truth}: too few to calibrate on, "
+            f"which takes at least {MIN_IMAGES}; {'; '.join([*found.warnings, *map(str, found.problems)])}"
+        )
     settings = {
         "segmenter": run.setting("segmentation", "segmenter"),
         "samples": run.setting("sampling", "samples"),

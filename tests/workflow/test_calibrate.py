@@ -132,11 +132,7 @@ def test_one_damaged_truth_is_a_row_and_the_rest_is_calibrated(where, calibrated
     folder, made = calibrated
     masks = shutil.copytree(folder / "masks", tmp_path / "masks")
     damaged = masks / "field3.tif"
-    with tifffile.TiffFile(damaged) as file:
-        place = 8 if where == "header" else file.pages[0].dataoffsets[0]
-    data = bytearray(damaged.read_bytes())
-    data[place : place + 32] = bytes(32)
-    damaged.write_bytes(data)
+    damage(damaged, where)
     out = tmp_path / "out"
     for dry_run in (True, False):
         result = calibrate_run(folder / "run", masks, out, dry_run=dry_run)
@@ -155,10 +151,11 @@ def test_what_was_compared_is_not_compared_again(calibrated, tmp_path, caplog):
     folder, made = calibrated
     source, out = shutil.copytree(folder / "run", tmp_path / "run"), tmp_path / "out"
     calibrate_run(source, folder / "masks", out)
-    (out / "calibration.json").unlink()
-    assert "compare: 12 done, 0 to do\ncalibrate: 0 done, 1 to do" in calibrate_run(
-        source, folder / "masks", out, dry_run=True
-    ).text.replace("\r", "")
+    (out / "calibration.json").write_text("{}")
+    assert (
+        "compare: 12 done, 0 to do\ncalibrate: 0 done, 1 to do"
+        in calibrate_run(source, folder / "masks", out, dry_run=True).text
+    )
     with caplog.at_level("INFO", logger="divseg"):
         assert calibrate_run(source, folder / "masks", out).open().calibration == made
     assert "12 of 12 images were finished before" in caplog.text
@@ -167,9 +164,12 @@ def test_what_was_compared_is_not_compared_again(calibrated, tmp_path, caplog):
     assert (out / "calibration.json").stat().st_mtime_ns == written
     table = pd.read_csv(source / "objects" / "field1.csv")
     table.assign(existence=0.5).to_csv(source / "objects" / "field1.csv", index=False)
+    counts = pd.read_csv(source / "images.csv")
+    counts.loc[counts["image"] == "field2", "count_q05"] -= 1
+    counts.to_csv(source / "images.csv", index=False)
     caplog.clear()
     assert calibrate_run(source, folder / "masks", out).open().calibration != made
-    assert "11 of 12 images were finished before" in caplog.text
+    assert "10 of 12 images were finished before" in caplog.text
 
 
 def test_shards_and_the_default_folder(calibrated, tmp_path):
@@ -200,13 +200,36 @@ def test_what_cannot_be_calibrated_is_told(calibrated, tmp_path):
     (tmp_path / "masks").mkdir()
     write_labels(tmp_path / "masks" / "field3.tif", np.ones((40, 40), int))
     write_labels(tmp_path / "masks" / "other.tif", np.ones((40, 40), int))
-    notes = Notes()
-    with pytest.raises(InputError, match="in 1 images are too few"):
-        calibrate_run(folder / "run", tmp_path / "masks", tmp_path / "c", reporter=notes)
+    for dry_run in (False, True):
+        with pytest.raises(InputError, match=r"1 image of .*: too few .* without a mask, .*: field0, field1"):
+            calibrate_run(folder / "run", tmp_path / "masks", tmp_path / "c", dry_run=dry_run)
+    assert not (tmp_path / "c").exists()
+
+
+def test_too_few_are_left(calibrated, tmp_path):
+    folder, _ = calibrated
+    masks, out, notes = tmp_path / "masks", tmp_path / "c", Notes()
+    masks.mkdir()
+    for i in range(5):
+        shutil.copy(folder / "masks" / f"field{i}.tif", masks)
+    shutil.copy(folder / "masks" / "field5.tif", masks / "other.tif")
+    damage(masks / "field3.tif", "pixels")
+    with pytest.raises(InputError, match="in 4 images are too few"):
+        calibrate_run(folder / "run", masks, out, reporter=notes)
     assert "note: masks without an image: other.tif" in notes.lines
-    assert "images without a mask, which get no scores: field0, field1" in "\n".join(notes.lines)
-    assert not (tmp_path / "c" / "calibration.json").exists()
-    assert pd.read_csv(tmp_path / "c" / "images.csv")["image"].tolist() == ["field3"]
+    assert "images without a mask, which get no scores: field5, field6" in "\n".join(notes.lines)
+    assert not (out / "calibration.json").exists()
+    assert len(pd.read_csv(out / "images.csv")) == 4
+    assert pd.read_csv(out / "failures.csv")["image"].tolist() == ["field3"]
+
+
+def damage(path, where):
+    """Overwrite a part of a TIFF with zeros."""
+    with tifffile.TiffFile(path) as file:
+        place = 8 if where == "header" else file.pages[0].dataoffsets[0]
+    data = bytearray(path.read_bytes())
+    data[place : place + 32] = bytes(32)
+    path.write_bytes(data)
 
 
 class Notes(LogReporter):

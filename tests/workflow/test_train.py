@@ -19,6 +19,7 @@ from divseg.denoise.training.trainer import Trainer
 from divseg.errors import ConfigError, InputError, OutputError
 from divseg.results import RunStore
 from divseg.results.open_run import open_run
+from divseg.workflow.finalize import finalize
 from divseg.workflow.progress import LogReporter, Terminated
 from divseg.workflow.train import train_folder
 
@@ -97,12 +98,28 @@ def test_the_same_again_does_nothing_and_other_settings_train_anew(images, train
     train_folder(images, out, CONFIG, redo=("model",))
     assert len(runs) == 1
     assert (out / "weights.pt").read_bytes() == weights
+    plain = train_folder(images, out, CONFIG.replace(train_steps=10))
+    assert (len(runs), plain.open().model.training["steps"]) == (2, 10)
+    train_folder(images, out, CONFIG)
     other = CONFIG.replace(seed=1)
     with pytest.raises(Killed):
         train_folder(images, out, other, reporter=Stopper(kill))
     assert DivNoising.load(out, device="cpu").training["seed"] == 0, "the old model is there until the new one is whole"
     assert train_folder(images, out, other).open().model.training["seed"] == 1
     assert (out / "weights.pt").read_bytes() != weights
+
+
+def test_other_pixels_train_anew(images, tmp_path):
+    folder = shutil.copytree(images, tmp_path / "images")
+    first = train_folder(folder, tmp_path / "out", CONFIG).open().model.training
+    noisy = tifffile.imread(folder / "cell1.tif")
+    tifffile.imwrite(folder / "cell1.tif", noisy[::-1])
+    assert train_folder(folder, tmp_path / "out", CONFIG).open().model.training["loss"] != first["loss"]
+
+
+def test_there_are_no_shards_to_finalize(trained):
+    with pytest.raises(InputError, match="holds the results of divseg train, which has no shards"):
+        finalize(trained.out)
 
 
 def test_it_is_cut_off_and_goes_on(images, tmp_path):
