@@ -170,3 +170,41 @@ def test_every_file_is_accounted_for(folder, tmp_path):
         assert any(line == f"left out: {file}: {error}" for line in lines), file
     for file, reason in left.items():
         assert any(file in line and line.endswith(reason) for line in lines if line.startswith("not taken: ")), file
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """A folder with two images of 80 x 80 pixels and one of 20 x 21."""
+    root = tmp_path / "in"
+    root.mkdir()
+    for name, shape in (("a", (80, 80)), ("b", (80, 80)), ("tiny", (20, 21))):
+        tifffile.imwrite(root / f"{name}.tif", noisy(len(name), shape))
+    return root
+
+
+def test_an_image_smaller_than_a_crop_is_done_but_not_trained_on(plain, tmp_path):
+    result = run(plain, tmp_path / "out", segmenter="otsu", report=False, **SETTINGS)
+    assert (result.n_images, result.n_failed) == (3, 0)
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["training"]["images"] == 2
+    assert "smaller than a crop of 64 pixels, and not trained on: tiny" in (tmp_path / "out" / "run.log").read_text()
+
+
+def test_an_unexpected_exception_is_a_row(plain, tmp_path, monkeypatch):
+    """Whatever goes wrong in reading one image, the others are done, and the dry run says the same."""
+    from divseg.io import refs
+
+    load_index = refs.load_index
+
+    def strange(path, *args, **options):
+        if path.name == "b.tif":
+            raise ZeroDivisionError("strange")
+        return load_index(path, *args, **options)
+
+    monkeypatch.setattr(refs, "load_index", strange)
+    arguments = {"segmenter": "otsu", "report": False, **SETTINGS}
+    dry = run(plain, tmp_path / "out", dry_run=True, **arguments)
+    assert "b.tif: ZeroDivisionError: strange" in dry.text
+    result = run(plain, tmp_path / "out", **arguments)
+    assert (result.n_images, result.n_failed) == (dry.n_images, dry.n_failed) == (2, 1)
+    assert "ZeroDivisionError: strange" in pd.read_csv(tmp_path / "out" / "failures.csv")["error"][0]
