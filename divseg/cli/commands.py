@@ -49,6 +49,7 @@ def run_command(
     truth: o.Truth = None,
     model: o.Model = None,
     config: o.Config = None,
+    allow_code: o.AllowCode = False,
     preset: o.Preset = None,
     jobs: o.Jobs = None,
     executor: o.ExecutorName = None,
@@ -77,6 +78,7 @@ def run_command(
             truth=truth,
             model=model,
             config=config,
+            allow_code=allow_code,
             **o.options(jobs, executor, shard, redo),
             dry_run=dry_run,
             report=report,
@@ -111,6 +113,7 @@ def train_command(
     settings: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
     config: o.Config = None,
+    allow_code: o.AllowCode = False,
     preset: o.Preset = None,
     redo: o.Redo = None,
     dry_run: o.DryRun = False,
@@ -127,7 +130,7 @@ def train_command(
 
     if preset is not None:
         settings = {"preset": preset, **settings}
-    chosen = RunConfig.from_toml(config, **settings) if config else RunConfig.make(**settings)
+    chosen = RunConfig.from_toml(config, allow_code=allow_code, **settings) if config else RunConfig.make(**settings)
     with Show(quiet) as show:
         result = train_folder(source, out, chosen, redo=tuple(redo or ()), dry_run=dry_run, reporter=show)
     return o.end(result)
@@ -142,6 +145,7 @@ command(evaluate_command)
 @command
 def finalize_command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that shards have worked on.")],
+    allow_code: o.AllowCode = False,
     quiet: o.Quiet = False,
 ) -> int:
     """Make tables and report after work in shards.
@@ -151,7 +155,7 @@ def finalize_command(
     from divseg.workflow.finalize import finalize
 
     with Show(quiet) as show:
-        result = finalize(folder, reporter=show)
+        result = finalize(folder, allow_code=allow_code, reporter=show)
     return o.end(result)
 
 

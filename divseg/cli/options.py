@@ -13,7 +13,7 @@ import typer
 
 from divseg.cli.app import OK, SOME_FAILED, USAGE
 from divseg.config import PRESETS, describe_setting
-from divseg.errors import ConfigError
+from divseg.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from divseg.workflow.engine import Result
@@ -22,6 +22,12 @@ from divseg.workflow.options import Options
 Config = Annotated[
     Path | None,
     typer.Option(help="TOML file with settings; options given here win over it.", show_default=False),
+]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code", help="Accept code of its own (segmenter python:...) from a file; whoever wrote it can do all."
+    ),
 ]
 Preset = Annotated[
     str | None,
@@ -148,7 +154,7 @@ def shared_out(jobs: int | None, executor: str | None, shard: str | None, redo: 
 def end(result: Result) -> int:
     """Print what came of the work; return the exit code: that of wrong use if nothing could be worked on."""
     if result.text:
-        print(result.text)
+        print(printable(result.text, lines=True))
     if not result.n_failed:
         return OK
     return SOME_FAILED if result.n_images else USAGE

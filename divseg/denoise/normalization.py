@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from divseg.io.json_file import real
+
 
 class NormalizationConfig(TypedDict):
     """What a model folder holds of a normalization: numbers for one channel, lists for several."""
@@ -29,10 +31,14 @@ class Normalization:
 
     @classmethod
     def from_config(cls, mean: float | Sequence[float], std: float | Sequence[float]) -> Normalization:
-        """Make one from single numbers (one channel), or from a number for each channel."""
+        """Make one from single numbers (one channel), or from a number for each channel; ValueError for others."""
         means = mean if isinstance(mean, Sequence) else [mean]
         stds = std if isinstance(std, Sequence) else [std]
-        return cls(tuple(map(float, means)), tuple(map(float, stds)))
+        if len(means) != len(stds) or not means:
+            raise ValueError(f"{len(means)} means and {len(stds)} standard deviations")
+        if min(scales := tuple(map(real, stds))) <= 0:
+            raise ValueError(f"the standard deviation {min(scales)} is not above 0")
+        return cls(tuple(map(real, means)), scales)
 
     def to_config(self) -> NormalizationConfig:
         """Return mean and std as single numbers for one channel, as lists for several."""

@@ -13,7 +13,7 @@ from divseg.io.sources import find_files, images_in, stem
 from divseg.io.truth import SUFFIXES
 
 _REFERENCE = re.compile(r"man_seg_?(\d+)(?:_(\d+))?", re.IGNORECASE)
-_RESULT = re.compile(r"mask(\d+)", re.IGNORECASE)
+_RESULT = re.compile(r"(?:mask|t)(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def _challenge_pairs(pred: Path, truth: Path) -> tuple[list[Pair], list[Path]]:
         if name := _RESULT.fullmatch(file.stem):
             results.setdefault(int(name[1]), []).append(file)
     if not results:
-        raise InputError(f"{pred}: no mask*.tif, but {truth} holds man_seg*.tif of the Cell Tracking Challenge")
+        raise InputError(
+            f"{pred}: no mask*.tif or t*.tif, but {truth} holds man_seg*.tif of the Cell Tracking Challenge"
+        )
     pairs: list[Pair] = []
     missing: list[Path] = []
     for file in images_in(truth):
@@ -113,7 +115,7 @@ def _challenge_pairs(pred: Path, truth: Path) -> tuple[list[Pair], list[Path]]:
 def _named_pairs(pred: Path, truth: Path) -> tuple[list[Pair], list[Path]]:
     def by_name(folder: Path) -> dict[str, Path]:
         named: dict[str, list[Path]] = {}
-        for file in find_files(folder).files:
+        for file in find_files(folder, masks=True).files:
             named.setdefault(_image_name(stem(file)), []).append(file)
         for files in named.values():
             _only_one(files)

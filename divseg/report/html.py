@@ -13,8 +13,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from divseg.errors import InputError
-from divseg.io import write_bytes
+from divseg.errors import InputError, printable
+from divseg.io import write_bytes, write_text
 from divseg.report import facts
 from divseg.report.figures import confidence_figure, count_figure, size_figure, training_figure
 from divseg.report.image_data import read_image_data
@@ -115,8 +115,7 @@ def write_report(folder: str | Path, *, max_images: int = 6) -> Path:
     with ThreadPoolExecutor(2) as threads:
         html = template.render(_parts(_Page(run, threads), shown))
     path = run.layout.report
-    # A lone surrogate (a file name that is not UTF-8) must not cost the report.
-    write_bytes(path, html.encode("utf-8", errors="replace"))
+    write_text(path, printable(html, lines=True))  # names of files may hold bytes that are not UTF-8, or controls
     return path
 
 
@@ -141,6 +140,7 @@ def _parts(page: _Page, shown: list[str]) -> dict[str, Any]:
             "Loss, KL and latents in use over the training",
         ),
         "failures": _failures(run),
+        "left_out": {"rows": run.record.get("left_out", [])[:MAX_ROWS], "total": len(run.record.get("left_out", []))},
         "warnings": facts.warnings(run)[:MAX_ROWS],
         "ranking": facts.segmenter_ranking(run),
         "settings": facts.flatten(run.config),

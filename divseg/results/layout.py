@@ -86,13 +86,13 @@ class RunLayout:
 
 
 def check_name(name: str) -> str:
-    """Return the name of an image.
+    """Return the name of an image; it may begin with those of folders, as in ``A01/field_0``.
 
     Raises
     ------
     InputError
         If it cannot be that of a file.
     """
-    if name in ("", ".", "..") or name != Path(name).name or "\\" in name or "\0" in name:
+    if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name:
         raise InputError(f"image name {name!r} cannot be that of a file; give it another name")
     return name

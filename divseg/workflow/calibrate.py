@@ -103,7 +103,8 @@ def calibrate_run(
         raise ConfigError(
             f"--out {target}: results go to a folder, with the calibration in it; give a name without .json"
         )
-    found = check_inputs(run.folder / "labels", truth=truth, out=target)
+    there = [file for name in run.names if (file := run.layout.labels(name)).is_file()]
+    found = check_inputs(there or run.folder / "labels", truth=truth, out=target)
     counts = {str(row["image"]): row for row in run.images_table.to_dict("records")}
     units, failures = [], failure_rows(found.problems)
     for ref in found.images.refs:

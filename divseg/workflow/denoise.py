@@ -15,7 +15,7 @@ from divseg.errors import ConfigError
 from divseg.io import check_inputs
 from divseg.io.sources import Source
 from divseg.results import RunStore
-from divseg.results.rows import failure_rows
+from divseg.results.rows import failure_rows, left_out_rows
 from divseg.workflow.engine import Job, Outcomes, Result
 from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
@@ -170,6 +170,7 @@ def denoise_folder(
         stages=lambda _: [stage],
         tools=lambda *_: DenoiseTools(model, settings, device, tile),
         failures=failure_rows(found.problems),
+        left_out=left_out_rows(found.left_out),
         facts=facts,
         lines=lines,
         invocation={

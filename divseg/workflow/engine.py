@@ -52,6 +52,8 @@ class Job:
         Returns what all units share, given store and outcomes.
     failures : sequence of dict
         Rows of failures.csv that are known beforehand.
+    left_out : sequence of dict
+        `file` and `reason` of files among the inputs that are not worked on.
     facts : callable, optional
         Returns what run.json holds beside counts, versions and timings, given store and outcomes.
     summarize : callable, optional
@@ -71,6 +73,7 @@ class Job:
     after: Sequence[RunStage] = ()
     tools: Callable[[RunStore, Outcomes], Any] = lambda *_: None
     failures: Sequence[dict[str, str]] = ()
+    left_out: Sequence[dict[str, str]] = ()
     facts: Callable[[RunStore, Outcomes], dict[str, Any]] = lambda *_: {}
     summarize: Callable[[pd.DataFrame], pd.DataFrame] = lambda scores: scores
     lines: Callable[[RunStore, Mapping[str, pd.DataFrame]], list[str]] = lambda *_: []
@@ -370,6 +373,7 @@ class _Engine:
             "interrupted": self.interrupted is not None,
             "timings": self._all_timings(),
             "inputs": [{**unit.record(), "fingerprint": self._fingerprint(unit)} for unit in self.job.units],
+            "left_out": list(self.job.left_out),
             **self.job.facts(self.store, self.context.outcomes),
         }
 

@@ -141,7 +141,7 @@ def _unusable(unit: Unit, store: RunStore | None, check: Callable[[Any], Any]) -
         check(unit)
         for source in unit.sources:
             unit.fingerprint(source)
-    except (DivsegError, OSError) as error:
+    except Exception as error:  # one file never stops a folder, whatever is wrong with it
         return describe_failure("check", error)["error"]
     return None
 

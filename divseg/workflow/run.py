@@ -14,7 +14,7 @@ from divseg.io import ImageList, InputReport, check_inputs
 from divseg.io.sources import Source
 from divseg.metrics import Calibration
 from divseg.results import RunStore
-from divseg.results.rows import failure_rows, score_summary, summary_lines
+from divseg.results.rows import failure_rows, left_out_rows, score_summary, summary_lines
 from divseg.workflow.check import check_settings
 from divseg.workflow.choose_segmenter import asked_candidates, choice_stage
 from divseg.workflow.engine import Job, Outcomes, Result, perform
@@ -47,6 +47,7 @@ def run(
     dry_run: bool = False,
     finalize: bool = False,
     report: bool = True,
+    allow_code: bool = False,
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> Result:
@@ -81,6 +82,8 @@ def run(
         Only check the input and print what would be done.
     finalize : bool
         Only make tables and report of what is done.
+    allow_code : bool
+        Accept a segmenter ``python:module:function`` that the TOML file names.
     report : bool
         Write ``report.html``; ``divseg report`` can do it later.
     reporter : Reporter, optional
@@ -111,7 +114,7 @@ def run(
     >>> result.n_images, result.open().labels["nuclei"].shape
     (1, (96, 96))
     """
-    settings_of_run = _config(config, settings)
+    settings_of_run = _config(config, settings, allow_code)
     chosen = check_settings(settings_of_run)  # a wrong setting is told before any work
     folder = default_out(source) if out is None else Path(out).expanduser()
     data = settings_of_run.data
@@ -142,10 +145,14 @@ def run(
     )
 
 
-def _config(config: RunConfig | str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> RunConfig:
+def _config(
+    config: RunConfig | str | os.PathLike[str] | None, settings: Mapping[str, Any], allow_code: bool
+) -> RunConfig:
     if isinstance(config, RunConfig):
         return config.replace(**settings)
-    return RunConfig.make(**settings) if config is None else RunConfig.from_toml(Path(config), **settings)
+    if config is None:
+        return RunConfig.make(**settings)
+    return RunConfig.from_toml(Path(config), allow_code=allow_code, **settings)
 
 
 def default_out(source: Source, suffix: str = "_divseg") -> Path:
@@ -215,6 +222,7 @@ def _job(
         before=before,
         tools=lambda store, outcomes: RunTools(store.model, config, name(outcomes)),
         failures=failure_rows(found.problems),
+        left_out=left_out_rows(found.left_out),
         facts=facts,
         summarize=score_summary,
         after=[report_stage([*(stage.name for stage in before), *(stage.name for stage in stages(None))])]

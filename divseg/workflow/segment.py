@@ -16,7 +16,7 @@ from divseg.errors import ConfigError
 from divseg.io import check_inputs, check_plane
 from divseg.io.sources import Source
 from divseg.results import RunStore
-from divseg.results.rows import failure_rows
+from divseg.results.rows import failure_rows, left_out_rows
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.choose_segmenter import asked_candidates
 from divseg.workflow.engine import Job, Result
@@ -102,6 +102,7 @@ def segment_folder(
         stages=lambda _: [stage],
         tools=lambda *_: SegmentTools(name),
         failures=failure_rows(found.problems),
+        left_out=left_out_rows(found.left_out),
         facts=lambda *_: {"config": {"segmentation": {"segmenter": name}}, "segmenter": name, "input": str(source)},
         lines=lines,
         invocation={"source": absolute(source), "spec": name, "axes": axes, "channel": channel},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divseg.config import RunConfig
-from divseg.errors import ConfigError, DivsegError, InputError, ModelError
+from divseg.errors import ConfigError, InputError, ModelError, some
 from divseg.io import Image, ImageList
 from divseg.results import RunStore
 from divseg.workflow.progress import Reporter
@@ -78,7 +79,7 @@ def training_stage(
 
     def train_on_images(context: RunContext) -> dict[str, Any]:
         prepare(context)
-        images, folder = ImageList(unit.ref for unit in context.units), context.store.model
+        images, folder = _large_enough(context), context.store.model
         train(images, config, context.reporter, checkpoints=folder).save(folder)
         finish(folder)
         return {"model": fingerprint_model(folder)}
@@ -86,6 +87,23 @@ def training_stage(
     t = config.training
     own = [noise_key(config.noise.noise), t.network, t.train_steps, t.train_minutes, config.sampling.seed]
     return RunStage("model", train_on_images, {"training": own, **(settings or {})}, needs, recall=_is_there)
+
+
+def _large_enough(context: RunContext) -> ImageList:
+    """Return the images to train on: without those smaller than a crop, which would make all crops as small.
+
+    They stay if they hold more than a tenth of all pixels, and are denoised and segmented in any case.
+    """
+    from divseg.denoise.training.settings import TrainSettings
+
+    refs = [unit.ref for unit in context.units]
+    side = TrainSettings().patch
+    large = [ref for ref in refs if len(ref.shape) > 2 or min(ref.shape) >= side]
+    if len(large) == len(refs) or sum(math.prod(r.shape) for r in large) < 0.9 * sum(math.prod(r.shape) for r in refs):
+        return ImageList(refs)
+    names = [ref.name for ref in refs if ref not in large]
+    context.reporter.say(f"note: smaller than a crop of {side} pixels, and not trained on: {some(names)}")
+    return ImageList(large)
 
 
 def _is_there(context: RunContext, outcome: Mapping[str, Any]) -> bool:
@@ -115,7 +133,7 @@ def drop_unusable(context: RunContext, config: RunConfig) -> None:
     for unit in list(context.units):
         try:
             check_image(unit.load(), side)
-        except (DivsegError, OSError) as error:
+        except Exception as error:  # one file never stops a folder, whatever is wrong with it
             context.fail(unit, "read", error)
             reason = reason or str(error)
     if not context.units:

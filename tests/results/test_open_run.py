@@ -158,7 +158,7 @@ def test_samples_are_read_up_to_a_limit(tmp_path, n):
     [
         (None, "not a run folder"),
         ("{", "cannot be read"),
-        ("[1]", "another version of divseg in a format"),
+        ("[1]", "holds a list, not an object"),
         ({"divseg": "0.0.9", "command": "run"}, r"written by divseg 0\.0\.9 in a format .* run again"),
         ({"format": 3, "command": "run"}, "another version of divseg"),
         ({"format": 2, "command": "sample"}, "results of divseg sample; give one of divseg run, "),

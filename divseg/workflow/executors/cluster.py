@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import hashlib
-import json
 import logging
 import pickle
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from divseg.errors import ConfigError, DivsegError, DivsegWarning, ExtraRequired
+from divseg.io.json_file import read_json_object
 from divseg.workflow.executors.contract import Done, Event, Listener, Lost, Spent, Work
 from divseg.workflow.executors.environment import environment, thread_limits
 
@@ -259,7 +259,7 @@ def _read_address(path: str) -> str:
     deadline = time.monotonic() + CONNECT_SECONDS
     while True:
         try:
-            return str(json.loads(Path(path).expanduser().read_text(encoding="utf-8"))["address"])
+            return str(read_json_object(Path(path).expanduser())["address"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             unfinished = isinstance(error, ValueError)  # by a scheduler that is just starting
             if not unfinished or time.monotonic() > deadline:
