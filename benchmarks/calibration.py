@@ -1,7 +1,8 @@
 """How far a calibrated confidence means what it says on images that it was not calibrated on.
 
     divseg run NOISY --out RUN --truth MASKS ...
-    python -m benchmarks.calibration --run RUN --masks MASKS [--name NAME]
+    divseg calibrate RUN MASKS --out CALIBRATION
+    python -m benchmarks.calibration CALIBRATION [--name NAME]
 
 The images of a run are split in halves, at random and by image, many times: one half calibrates, the other one is
 measured. Before calibration the confidence of an object is its existence (share of samples that hold it), and the
@@ -20,7 +21,7 @@ from benchmarks.record import write_result
 from divseg.metrics import reliability_curve, to_markdown
 from divseg.metrics.calibrator import Outcome, fit_outcomes, measure_calibration
 from divseg.results.open_run import open_run
-from divseg.workflow.calibrate import run_outcomes
+from divseg.workflow.calibrate import read_outcomes
 
 MEASURES = {
     "d_ece": "D-ECE (10 bins)",
@@ -45,12 +46,12 @@ def halves(outcomes: list[Outcome], splits: int, method: str) -> tuple[pd.DataFr
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", required=True, type=Path)
-    parser.add_argument("--masks", required=True, type=Path)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--name", default="calibration")
     a = parser.parse_args()
-    outcomes = run_outcomes(open_run(a.run), a.masks)
+    run = open_run(a.folder)
+    outcomes = read_outcomes(run.layout, run.names)
     table, seen = halves(outcomes, a.splits, "as the run")
     lines = ["| on the images left out | before | after | after, worst to best split |", "| --- | --- | --- | --- |"]
     for key, title in MEASURES.items():
@@ -68,9 +69,7 @@ def main() -> None:
     for name, curve in curves.items():
         curve["n"] = (curve["n"] / a.splits).round().astype(int)
         body.append(f"{name}:\n\n{to_markdown(curve)}\n")
-    command = (
-        f"python -m benchmarks.calibration --run {a.run.name} --masks {'/'.join(a.masks.parts[-2:])} --name {a.name}"
-    )
+    command = f"python -m benchmarks.calibration {a.folder.name} --name {a.name}"
     write_result(a.name, "Calibration of confidences and intervals", command, "\n".join(body))
 
 

@@ -33,7 +33,7 @@ from divseg.denoise.precision import training_dtype
 from divseg.denoise.training.data import TrainingData
 from divseg.denoise.training.likelihood import choose_likelihood
 from divseg.denoise.training.schedule import Budget
-from divseg.denoise.training.settings import TrainSettings
+from divseg.denoise.training.settings import TUNED_BATCH, TUNED_RATE, TrainSettings
 from divseg.denoise.training.trainer import Trainer
 
 SETS = {
@@ -107,11 +107,7 @@ def score(trainer: Trainer, pictures: list[Picture], samples: int, seed: int) ->
 
 def level_kl(trainer: Trainer) -> list[float]:
     """KL of each latent grid in nats per pixel on the validation crops, finest first."""
-    x, eps = trainer._validation_crops
-    with torch.no_grad():
-        terms = trainer._terms(x, eps)
-    share = (terms.per_latent / terms.pixels_per_latent).mean(0)
-    return [float(part.sum()) for part in share.split(list(trainer.network.config.latent_channels))]
+    return [float(v) for v in trainer._losses(trainer._validation_crops).grid_kl.mean(0)]
 
 
 @torch.inference_mode()
@@ -206,7 +202,7 @@ def explained(a: argparse.Namespace) -> str:
     scored = ", ".join(f"{SETS[job]} images of {job}" for job in a.sets)
     return (
         f"{a.minutes:g} minutes {clock} with {a.threads} thread(s) for each network, {a.seeds} seed(s), {trunk} trunk, "
-        f"{a.batch} crops of {a.patch}x{a.patch} a step, rate {TrainSettings.learning_rate:g}. Noise is known if it "
+        f"{a.batch} crops of {a.patch}x{a.patch} a step, rate {TUNED_RATE:g} for {TUNED_BATCH}. Noise is known if it "
         f"is simulated, estimated if it is real. PSNR in dB of the mean of {a.samples} samples and of one, over "
         f"{scored}. Gain: MMSE against the first network of the same seed, mean (and range over the seeds). "
         f"Seconds are by the clock, for {TIMED_BATCH} samples of {TIMED_SIDE}x{TIMED_SIDE} pixels at once, the fastest "
@@ -227,7 +223,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--networks", nargs="+", default=["flat,filters=16", "hierarchical"])
     parser.add_argument("--patch", type=int, default=TrainSettings.patch, help="side of the crops in pixels")
-    parser.add_argument("--batch", type=int, default=TrainSettings.batch, help="crops a step")
+    parser.add_argument("--batch", type=int, default=TUNED_BATCH, help="crops a step")
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument(
         "--precision", choices=["auto", "fp32", "bf16"], default="auto", help="of the trunk in training"

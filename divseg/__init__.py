@@ -5,9 +5,10 @@ The public names are loaded on first use, so that ``import divseg`` stays cheap 
 
 from __future__ import annotations
 
-import importlib
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from divseg.packages import public_names
 
 if TYPE_CHECKING:
     from divseg.consensus import Consensus as Consensus
@@ -50,26 +51,13 @@ _PUBLIC = {
     "calibrate": "divseg.metrics",
     "evaluate": "divseg.metrics",
     "fuse": "divseg.consensus",
+    "noise": "divseg.denoise.noise",
     "open_run": "divseg.results.open_run",
     "read": "divseg.io",
     "run": "divseg.workflow.run",
     "segmenter": "divseg.segment",
 }
-_MODULES = {"noise": "divseg.denoise.noise"}
 
-__all__ = [*sorted([*_PUBLIC, *_MODULES]), "__version__"]
+__all__ = [*sorted(_PUBLIC), "__version__"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        value = getattr(importlib.import_module(_PUBLIC[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(_MODULES[name])
-    else:
-        raise AttributeError(f"module 'divseg' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = public_names(__name__, _PUBLIC)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from divseg.errors import ConfigError, did_you_mean
+from divseg.errors import ConfigError, brief, did_you_mean, one_line
 
 GAUSSIAN_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
@@ -23,7 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -106,7 +106,7 @@ class Fusion(_Section):
     existence: float | None = Field(default=None, ge=0, le=1)
     """Keep the objects that are found in at least this fraction of the samples; overrides the objective."""
     calibration: str | None = None
-    """File written by divseg calibrate: confidences become probabilities."""
+    """Folder written by divseg calibrate, or the calibration.json in it: confidences become probabilities."""
 
 
 class Evaluation(_Section):
@@ -169,25 +169,39 @@ class RunConfig(_Section):
         return cls._of(cls._by_section(settings))
 
     @classmethod
-    def from_toml(cls, path: str | Path, **changes: Any) -> Self:
+    def from_toml(cls, path: str | Path, *, allow_code: bool = False, **changes: Any) -> Self:
         """Read a TOML file; `changes` (what the command line says) win over it.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        allow_code : bool
+            Accept a segmenter ``python:module:function`` from the file: whoever wrote the file then runs code.
+        **changes
+            As for :meth:`make`.
 
         Raises
         ------
         ConfigError
-            If the file is missing, is not TOML, or holds an unknown or impossible setting.
+            If the file is missing, is not TOML, holds an unknown or impossible setting, or names code that is not
+            allowed.
         """
         path = Path(path)
         try:
             settings = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not a valid TOML file: {error}") from error
+        except RecursionError:
+            raise ConfigError(f"{path} is not a settings file: it is nested too deeply") from None
+        except ValueError as error:  # of TOML, of UTF-8, or a number of too many digits
+            raise ConfigError(f"{path} is not a valid TOML file: {one_line(error)}") from error
         try:
             own, given = cls._by_section(settings), cls._by_section(changes)
             if given["training"].keys() & {"train_steps", "train_minutes"}:
                 own["training"] = _without_budget(own["training"])
+            if not allow_code and "segmenter" not in given["segmentation"]:
+                refuse_code(own["segmentation"].get("segmenter"))
             return cls._of({section: {**own[section], **given[section]} for section in SECTIONS})
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
@@ -219,7 +233,7 @@ class RunConfig(_Section):
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][1])
-            raise ConfigError(f"setting {name}={first['input']!r}: {first['msg'].lower()}") from None
+            raise ConfigError(f"setting {name}={brief(first['input'], 200)}: {first['msg'].lower()}") from None
 
     @classmethod
     def _by_section(cls, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -232,7 +246,7 @@ class RunConfig(_Section):
                 if not isinstance(value, Mapping):
                     example = next(iter(SECTIONS[name].model_fields))
                     raise ConfigError(
-                        f"{name}={value!r}: this is a section; write [{name}] and below it {example} = ..."
+                        f"{name}={brief(value)}: this is a section; write [{name}] and below it {example} = ..."
                     )
                 for inner in value:
                     if SECTION_OF.get(inner) != name:
@@ -243,8 +257,8 @@ class RunConfig(_Section):
             else:
                 raise _unknown(name)
         if preset is not None:
-            if preset not in PRESETS:
-                raise ConfigError(f"unknown preset {preset!r} (presets: {', '.join(PRESETS)})")
+            if not isinstance(preset, str) or preset not in PRESETS:
+                raise ConfigError(f"unknown preset {brief(preset)} (presets: {', '.join(PRESETS)})")
             budget = sections["training"].get("train_steps") or sections["training"].get("train_minutes")
             for name, value in (_without_budget(PRESETS[preset]) if budget is not None else PRESETS[preset]).items():
                 sections[SECTION_OF[name]].setdefault(name, value)
@@ -258,6 +272,21 @@ SECTIONS: dict[str, type[_Section]] = {
 
 SECTION_OF: dict[str, str] = {name: section for section, kind in SECTIONS.items() for name in kind.model_fields}
 """Section of each setting."""
+
+
+def refuse_code(segmenter: Any) -> None:
+    """Raise ConfigError if a segmenter from a file would run code that the user has not named.
+
+    Parameters
+    ----------
+    segmenter : str or None
+        The setting.
+    """
+    if isinstance(segmenter, str) and "python:" in segmenter.lower():
+        raise ConfigError(
+            f"the file names code of its own, segmenter {brief(segmenter, 200)}; if you trust it, give --allow-code, "
+            "or name it yourself with --segmenter"
+        )
 
 
 def describe_setting(name: str) -> tuple[Any, Any, str]:
@@ -277,11 +306,13 @@ def describe_setting(name: str) -> tuple[Any, Any, str]:
 def _unknown(name: str, section: str | None = None) -> ConfigError:
     if section is None:
         known = ", ".join(["preset", *SECTION_OF])
-        return ConfigError(f"unknown setting {name!r}{did_you_mean(name, SECTION_OF)} (settings: {known})")
+        return ConfigError(f"unknown setting {brief(name)}{did_you_mean(name, SECTION_OF)} (settings: {known})")
     if name in SECTION_OF:
-        return ConfigError(f"setting {name!r} belongs to section [{SECTION_OF[name]}], not to [{section}]")
+        return ConfigError(f"setting {brief(name)} belongs to section [{SECTION_OF[name]}], not to [{section}]")
     known = ", ".join(SECTIONS[section].model_fields)
-    return ConfigError(f"unknown setting {name!r} in [{section}]{did_you_mean(name, SECTION_OF)} (settings: {known})")
+    return ConfigError(
+        f"unknown setting {brief(name)} in [{section}]{did_you_mean(name, SECTION_OF)} (settings: {known})"
+    )
 
 
 def _without_budget(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,52 @@ or value, and what to do about it. The command line prints that line and exits w
 from __future__ import annotations
 
 import difflib
+import re
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+)
+"""What may be raised by code that reads a file of which nothing is known; too deep a nesting is a RuntimeError."""
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Return a text that a terminal shows as it is: names of files may hold escape codes.
+
+    Parameters
+    ----------
+    text : str
+        Any text. Control characters, marks that change the direction of writing, and bytes of a file name that
+        are not UTF-8 (lone surrogates) become escapes such as ``\x1b``.
+    lines : bool
+        Keep the ends of lines.
+    """
+    return _HIDDEN.sub(lambda match: "\n" if lines and match[0] == "\n" else _escaped(match[0]), text)
+
+
+def _escaped(c: str) -> str:
+    return repr(c)[1:-1] if ord(c) < 256 else f"\\u{ord(c):04x}"
+
 
 class DivsegError(Exception):
-    """Base of all errors that divseg raises on purpose."""
+    """Base of all errors that divseg raises on purpose; the message is fit for a terminal."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(DivsegError, ValueError):
@@ -42,7 +80,10 @@ class ExtraRequired(DivsegError, ImportError):
 
 
 class DivsegWarning(UserWarning):
-    """Something the user should know, though the work goes on."""
+    """Something the user should know, though the work goes on; the message is fit for a terminal."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 @dataclass(frozen=True)
@@ -87,9 +128,22 @@ def one_line(error: BaseException, max_length: int = 300) -> str:
     return " ".join(str(error).split())[:max_length] or type(error).__name__
 
 
+def brief(value: Any, most: int = 60) -> str:
+    """Return a value of unknown type and size in a few characters, for messages."""
+    if isinstance(value, int) and not -(10**40) < value < 10**40:
+        return "a number of more than 40 digits"
+    text = repr(value) if isinstance(value, str) else reprlib.repr(value)
+    return text if len(text) <= most else text[: most - 4] + "..." + text[-1:]
+
+
 def some(names: Sequence[str], n: int = 5) -> str:
     """Return the first `n` names and how many more there are: ``"a, b and 3 more"``."""
     return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
+
+
+def counted(n: int, thing: str) -> str:
+    """Return a number of things in words: ``"1 image"``, ``"3 images"``."""
+    return f"{n} {thing}" + ("s" if n != 1 else "")
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

@@ -20,16 +20,16 @@ BASE = {"errors"}
 MAY_IMPORT = {
     "__main__": {"cli"},
     "errors": set(),
-    "versions": set(),
+    "packages": set(),
     "device": BASE,
     "labels": BASE,
     "specs": BASE,
     "config": BASE,
     "io": BASE | {"labels"},
-    "denoise": BASE | {"device", "io", "specs", "versions"},
+    "denoise": BASE | {"device", "io", "specs", "packages"},
     "segment": BASE | {"device", "io", "labels", "specs"},
     "consensus": BASE | {"io", "labels", "specs"},
-    "metrics": BASE | {"io", "labels"},
+    "metrics": BASE | {"io", "labels", "packages"},
     "results": BASE | {"consensus", "denoise", "io", "metrics"},
     "report": BASE | {"io", "metrics", "results"},
     "workflow": BASE
@@ -44,10 +44,10 @@ MAY_IMPORT = {
         "results",
         "segment",
         "specs",
-        "versions",
+        "packages",
     },
     "cli": BASE | {"__init__", "config", "metrics", "report", "segment", "workflow"},
-    "__init__": BASE | {"consensus", "denoise", "io", "metrics", "results", "segment", "workflow"},
+    "__init__": BASE | {"consensus", "denoise", "io", "metrics", "packages", "results", "segment", "workflow"},
 }
 """Every room, and the rooms that it may know, imports for type checkers included."""
 

@@ -81,7 +81,7 @@ def throughput(a: argparse.Namespace, data: TrainingData, device: torch.device) 
     ways = {"reference recipe": reference.step, **{name: (lambda t=t: t.step(0.5)) for name, t in ours.items()}}
     sizes = {
         "reference recipe": 32 * 128**2,
-        **{name: t.settings.batch * t.data.crop[0] ** 2 for name, t in ours.items()},
+        **{name: t.size.batch * t.data.crop[0] ** 2 for name, t in ours.items()},
     }
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for name in ways:
@@ -121,8 +121,7 @@ def efficiency(a: argparse.Namespace, data: TrainingData, device: torch.device) 
         f"| reference | {a.megapixels:g} | {best:.4f} | {kl:.5f} | |",
     ]
     for budget in a.budgets:
-        settings = TrainSettings()
-        pixels_a_step = settings.batch * data.crop[0] ** 2
+        pixels_a_step = TrainSettings().step_size(device.type).batch * data.crop[0] ** 2
         trainer = our_trainer(data, a.std, Budget(max(1, round(budget * 1e6 / pixels_a_step))), a.seed, device)
         record = trainer.run()
         loss = check(trainer.network, data, a.std, device)

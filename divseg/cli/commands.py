@@ -49,8 +49,9 @@ def run_command(
     truth: o.Truth = None,
     model: o.Model = None,
     config: o.Config = None,
+    allow_code: o.AllowCode = False,
     preset: o.Preset = None,
-    jobs: o.Jobs = 1,
+    jobs: o.Jobs = None,
     executor: o.ExecutorName = None,
     shard: o.Shard = None,
     redo: o.Redo = None,
@@ -77,6 +78,7 @@ def run_command(
             truth=truth,
             model=model,
             config=config,
+            allow_code=allow_code,
             **o.options(jobs, executor, shard, redo),
             dry_run=dry_run,
             report=report,
@@ -111,24 +113,27 @@ def train_command(
     settings: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
     config: o.Config = None,
+    allow_code: o.AllowCode = False,
     preset: o.Preset = None,
+    redo: o.Redo = None,
+    dry_run: o.DryRun = False,
     quiet: o.Quiet = False,
 ) -> int:
     """Train on noisy images, write a model folder.
 
     The folder is for `divseg run --model`. Checkpoints are written to it while training runs; after an interruption
-    the same command goes on from the last one.
+    the same command goes on from the last one. Exit code: 0 all well, 1 some images failed (see failures.csv), 2 usage
+    error, 130 interrupted.
     """
     from divseg.config import RunConfig
     from divseg.workflow.train import train_folder
 
     if preset is not None:
         settings = {"preset": preset, **settings}
-    chosen = RunConfig.from_toml(config, **settings) if config else RunConfig.make(**settings)
+    chosen = RunConfig.from_toml(config, allow_code=allow_code, **settings) if config else RunConfig.make(**settings)
     with Show(quiet) as show:
-        model = train_folder(source, out, chosen, reporter=show)
-    print(f"{out}: {model.noise.describe()}; {model.training['kl_per_pixel']:.4f} nats per pixel in the latents")
-    return OK
+        result = train_folder(source, out, chosen, redo=tuple(redo or ()), dry_run=dry_run, reporter=show)
+    return o.end(result)
 
 
 command(denoise_command)
@@ -140,6 +145,7 @@ command(evaluate_command)
 @command
 def finalize_command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that shards have worked on.")],
+    allow_code: o.AllowCode = False,
     quiet: o.Quiet = False,
 ) -> int:
     """Make tables and report after work in shards.
@@ -149,7 +155,7 @@ def finalize_command(
     from divseg.workflow.finalize import finalize
 
     with Show(quiet) as show:
-        result = finalize(folder, reporter=show)
+        result = finalize(folder, allow_code=allow_code, reporter=show)
     return o.end(result)
 
 
@@ -157,23 +163,33 @@ def finalize_command(
 def calibrate_command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by divseg run.")],
     truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Folder of ground-truth label images.")],
-    out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("calibration.json"),
+    out: o.Out = None,
     iou: Annotated[float, typer.Option(help="Objects are right above this IoU with a true one.")] = 0.5,
+    jobs: o.Jobs = None,
+    executor: o.ExecutorName = None,
+    shard: o.Shard = None,
+    redo: o.Redo = None,
+    dry_run: o.DryRun = False,
+    quiet: o.Quiet = False,
 ) -> int:
     """Learn what confidences are worth, from a run on images with truth.
 
-    The file is for `divseg run --calibration` on further images of the kind.
+    Results go to RUN_calibration, or to --out: a folder for `divseg run --calibration` on further images of the kind.
+    Exit code: 0 all well, 1 some images failed (see failures.csv), 2 usage error, 130 interrupted.
     """
     from divseg.workflow.calibrate import calibrate_run
 
-    made = calibrate_run(folder, truth, out, iou=iou)
-    check = made.check
-    print(
-        f"{out}: from {made.n_objects} objects in {made.n_images} images; on left-out images D-ECE "
-        f"{check['d_ece_before']:.3f} before, {check['d_ece_after']:.3f} after; {made.coverage:.0%} area intervals "
-        f"cover {check['area_coverage_before']:.0%} before, {check['area_coverage_after']:.0%} after"
-    )
-    return OK
+    with Show(quiet) as show:
+        result = calibrate_run(
+            folder,
+            truth,
+            out,
+            iou=iou,
+            options=o.shared_out(jobs, executor, shard, redo),
+            dry_run=dry_run,
+            reporter=show,
+        )
+    return o.end(result)
 
 
 @command

@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from divseg.cli.app import OK, SOME_FAILED
+from divseg.cli.app import OK, SOME_FAILED, USAGE
 from divseg.config import PRESETS, describe_setting
-from divseg.errors import ConfigError
+from divseg.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from divseg.workflow.engine import Result
+from divseg.workflow.options import Options
 
 Config = Annotated[
     Path | None,
     typer.Option(help="TOML file with settings; options given here win over it.", show_default=False),
+]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code", help="Accept code of its own (segmenter python:...) from a file; whoever wrote it can do all."
+    ),
 ]
 Preset = Annotated[
     str | None,
@@ -40,7 +47,13 @@ DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Check the input, say what would be done and how long it may take, write nothing."),
 ]
-Jobs = Annotated[int, typer.Option(help="Images that are worked on at the same time, each by its own process.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Images that are worked on at the same time, each by its own process. [default: 1, four for each GPU]",
+        show_default=False,
+    ),
+]
 ExecutorName = Annotated[
     str | None,
     typer.Option(
@@ -114,7 +127,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., int]], Callable[..., i
     return decorate
 
 
-def options(jobs: int, executor: str | None, shard: str | None, redo: list[str] | None) -> dict[str, Any]:
+def options(jobs: int | None, executor: str | None, shard: str | None, redo: list[str] | None) -> dict[str, Any]:
     """Return the keywords of :func:`divseg.run` that say how work is shared out.
 
     Raises
@@ -131,8 +144,17 @@ def options(jobs: int, executor: str | None, shard: str | None, redo: list[str] 
     return {"jobs": jobs, "executor": executor, "shard": part, "redo": tuple(redo or ())}
 
 
+def shared_out(jobs: int | None, executor: str | None, shard: str | None, redo: list[str] | None) -> Options:
+    """Return how the work is shared out; errors as for :func:`options`."""
+    from divseg.workflow.options import Options
+
+    return Options.of(**options(jobs, executor, shard, redo))
+
+
 def end(result: Result) -> int:
-    """Print what came of the work; return the exit code."""
+    """Print what came of the work; return the exit code: that of wrong use if nothing could be worked on."""
     if result.text:
-        print(result.text)
-    return SOME_FAILED if result.n_failed else OK
+        print(printable(result.text, lines=True))
+    if not result.n_failed:
+        return OK
+    return SOME_FAILED if result.n_images else USAGE

@@ -11,12 +11,6 @@ from divseg.cli import options as o
 from divseg.cli.show import Show
 
 
-def _options(jobs: int, executor: str | None, shard: str | None, redo: list[str] | None) -> Any:
-    from divseg.workflow.engine import Options
-
-    return Options.of(**o.options(jobs, executor, shard, redo))
-
-
 @o.with_settings("axes", "channel", "samples", "seed", "device", "tile", "precision")
 def denoise_command(
     source: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder, file or glob of noisy images.")],
@@ -34,7 +28,7 @@ def denoise_command(
     tta: Annotated[
         bool, typer.Option("--tta", help="Test-time augmentation: draw from turned and flipped images in turn.")
     ] = False,
-    jobs: o.Jobs = 1,
+    jobs: o.Jobs = None,
     executor: o.ExecutorName = None,
     shard: o.Shard = None,
     redo: o.Redo = None,
@@ -55,7 +49,7 @@ def denoise_command(
             model,
             out,
             DenoiseSettings(keep=sample_numbers(keep), interval=interval, mode=mode, tta=tta, **drawn),
-            options=_options(jobs, executor, shard, redo),
+            options=o.shared_out(jobs, executor, shard, redo),
             dry_run=dry_run,
             reporter=show,
             **settings,
@@ -71,7 +65,7 @@ def segment_command(
     segmenter: Annotated[
         str, typer.Option(help="Segmenter with options, as for divseg run; not auto.")
     ] = "otsu,smooth=1,split=distance",
-    jobs: o.Jobs = 1,
+    jobs: o.Jobs = None,
     executor: o.ExecutorName = None,
     shard: o.Shard = None,
     redo: o.Redo = None,
@@ -90,7 +84,7 @@ def segment_command(
             source,
             out,
             segmenter,
-            options=_options(jobs, executor, shard, redo),
+            options=o.shared_out(jobs, executor, shard, redo),
             dry_run=dry_run,
             reporter=show,
             **settings,
@@ -124,7 +118,7 @@ def fuse_command(
         ),
     ] = None,
     truth: o.Truth = None,
-    jobs: o.Jobs = 1,
+    jobs: o.Jobs = None,
     executor: o.ExecutorName = None,
     shard: o.Shard = None,
     redo: o.Redo = None,
@@ -147,7 +141,7 @@ def fuse_command(
             ndim=ndim,
             weights=weights,
             truth=truth,
-            options=_options(jobs, executor, shard, redo),
+            options=o.shared_out(jobs, executor, shard, redo),
             dry_run=dry_run,
             reporter=show,
             **settings,

@@ -7,6 +7,7 @@ import warnings
 from types import TracebackType
 from typing import Any, Self
 
+from divseg.errors import printable
 from divseg.workflow.progress import training_line
 
 
@@ -52,6 +53,7 @@ class Show:
         """Show a line of text."""
         if self.quiet and not always:
             return
+        text = printable(text, lines=True)
         if self._bars is not None:
             self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
@@ -76,6 +78,7 @@ class Show:
         """Show how many images are finished and what is being done."""
         if self.quiet:
             return
+        now = printable(now)
         if self._bars is not None:
             self._bar("images", done, total, now)
         else:

@@ -93,8 +93,8 @@ def mutex_segments(stack: LabelStack, steps: NDArray[np.int64], foreground: floa
         strength.append(1 - affinity if far else affinity)
         repels.append(np.full(len(smaller), far))
     weight = np.concatenate([*strength, np.empty(0)])
-    order = np.argsort(-weight, kind="stable")
-    order = order[weight[order] > 0]
+    strong = np.flatnonzero(weight > 0)  # most pairs lie inside one object in every sample: nothing repels them
+    order = strong[np.argsort(-weight[strong], kind="stable")]
     a, b = (np.concatenate([*ends, np.empty(0, np.int64)])[order] for ends in (first, second))
     owner = mutex_watershed(len(pixels), a, b, np.concatenate([*repels, np.empty(0, bool)])[order])
     labels = np.zeros(inside.size, np.int32)

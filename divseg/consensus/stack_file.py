@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import lzma
+import math
 import os
 import zipfile
 import zlib
@@ -12,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divseg.consensus.run_lengths import RunLengths
-from divseg.errors import InputError
+from divseg.errors import DAMAGE, InputError, one_line
 from divseg.io import write_bytes
+from divseg.io.arrays import read_archive
+from divseg.io.limits import limit_bytes
 
 FORMAT = "divseg label stack 1"
 
@@ -22,7 +26,7 @@ LEVEL = 1
 
 _ARRAYS = ("shape", "units", "n_runs", "n_objects", "scored", "gaps", "lengths", "objects", "prob")
 
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (*DAMAGE, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 """What reading an archive raises if it is damaged or not one."""
 
 
@@ -78,24 +82,24 @@ def read_stack(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], tuple[Run
         with zipfile.ZipFile(where) as archive:
             if "format.npy" not in archive.namelist():
                 raise InputError(f"{where}: not a label stack; give a file that LabelStack.save wrote")
-            form = bytes(_array(archive, "format")).rstrip(b"\0").decode(errors="replace")
+            arrays = read_archive(archive)
+            form = arrays["format"].tobytes().rstrip(b"\0").decode(errors="replace")
             if form != FORMAT:
                 raise InputError(f"{where}: has the format {form!r}, this version reads {FORMAT!r}; make it anew")
-            return _images({name: _array(archive, name) for name in _ARRAYS})
+            return _images(arrays)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{where}: there is no such file; give a label stack that LabelStack.save wrote") from None
     except _DAMAGE as error:
-        cause = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{where}: not a label stack, or a damaged one ({cause}); make it anew") from None
-
-
-def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """Read one array, whose checksum the archive holds."""
-    return np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
+        raise InputError(f"{where}: not a label stack, or a damaged one ({one_line(error)}); make it anew") from None
 
 
 def _images(arrays: dict[str, NDArray[Any]]) -> tuple[tuple[int, ...], tuple[RunLengths, ...], NDArray[np.int64]]:
     """Return the parts of a stack; ValueError, KeyError or IndexError if they do not fit one another."""
+    wrong = [n for n in _ARRAYS if arrays[n].ndim != 1 or arrays[n].dtype.kind not in ("f" if n == "prob" else "bui")]
+    if wrong:
+        raise ValueError(f"its array {wrong[0]} has the wrong type")
     shape = tuple(arrays["shape"].tolist())
     units, n_runs, n_objects, scored = (arrays[n] for n in ("units", "n_runs", "n_objects", "scored"))
     runs = np.concatenate([[0], np.cumsum(n_runs)])
@@ -104,14 +108,17 @@ def _images(arrays: dict[str, NDArray[Any]]) -> tuple[tuple[int, ...], tuple[Run
     prob = arrays["prob"].astype(np.float64)
     sizes = {len(gaps), len(lengths), len(objects), int(runs[-1])}
     fitting = len(shape) in (2, 3) and len(sizes) == 1 and int(probs[-1]) == len(prob) and units.shape == n_runs.shape
-    if not fitting or units.min() < 0 or not units.any():
+    if not fitting or units.min() < 0 or not units.any() or min(n_runs.min(), n_objects.min(), *shape) < 0:
         raise ValueError("its arrays do not fit one another")
+    if 4 * math.prod(shape) > limit_bytes() or (n_objects > n_runs).any():
+        raise ValueError(f"it claims {n_objects.max()} objects in images of shape {shape}")
     images = []
     for k, n in enumerate(n_objects.tolist()):
         part = slice(runs[k], runs[k + 1])
         length, number = lengths[part].astype(np.int32), objects[part].astype(np.int32)
         ends: NDArray[np.int64] = np.cumsum(gaps[part].astype(np.int64) + length, dtype=np.int64)
-        if len(ends) and (ends[-1] > np.prod(shape) or number.max() >= n):
+        inside = not len(ends) or (ends[-1] <= math.prod(shape) and length.min() > 0 and number.min() >= 0)
+        if not inside or (len(ends) and number.max() >= n):
             raise ValueError(f"objects of label image {k} are outside it")
         areas = np.bincount(number, length, minlength=n).astype(np.int64)
         images.append(

@@ -5,22 +5,23 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from divseg.denoise.networks.base import LatentNet
-from divseg.denoise.networks.registry import build_network, config_from_dict
-from divseg.denoise.noise import NoiseModel
-from divseg.denoise.normalization import Normalization
 from divseg.denoise.training.checkpoint import CHECKPOINT, LOG, SET_ASIDE, remove_checkpoint
-from divseg.errors import DivsegError, ModelError, OutputError
+from divseg.errors import DAMAGE, DivsegError, ModelError, OutputError, brief, one_line
 from divseg.io import config_hash, write_bytes, write_text
 from divseg.io.atomic import PART
+from divseg.io.json_file import read_json_object
 from divseg.io.json_lines import read_json_lines, write_json_lines
-from divseg.versions import versions
+from divseg.packages import versions
+
+if TYPE_CHECKING:
+    from divseg.denoise.networks.base import LatentNet
+    from divseg.denoise.noise import NoiseModel
+    from divseg.denoise.normalization import Normalization
 
 FORMAT = 2
 CONFIG, WEIGHTS, CARD = "config.json", "weights.pt", "README.md"
@@ -87,9 +88,9 @@ def read_training(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / CONFIG
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["training"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} cannot be read ({type(error).__name__}: {error}); train again") from error
+        return dict(read_json_object(path)["training"])
+    except DAMAGE as error:
+        raise ModelError(f"{path} cannot be read ({type(error).__name__}: {one_line(error)}); train again") from error
 
 
 def save_model(parts: ModelParts, folder: str | Path) -> Path:
@@ -100,6 +101,8 @@ def save_model(parts: ModelParts, folder: str | Path) -> Path:
     OutputError
         If the folder holds something that is not a divseg model, or cannot be written.
     """
+    import torch
+
     folder = check_model_folder(folder)
     buffer = io.BytesIO()
     torch.save({k: v.cpu().contiguous() for k, v in parts.network.state_dict().items()}, buffer)
@@ -121,8 +124,8 @@ def save_model(parts: ModelParts, folder: str | Path) -> Path:
     return folder
 
 
-def load_parts(folder: str | Path) -> ModelParts:
-    """Read a model folder back.
+def check_model(folder: str | Path) -> tuple[dict[str, Any], bytes]:
+    """Return the settings and the weights of a model folder, whole and of this version; torch is not needed for it.
 
     Raises
     ------
@@ -136,33 +139,78 @@ def load_parts(folder: str | Path) -> ModelParts:
         if not (folder / name).is_file():
             raise ModelError(f"{folder} is not a complete model folder: {name} is missing; train again or copy it")
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = read_json_object(folder / CONFIG)
         version = config["format"]
         if version != FORMAT:
-            raise ModelError(f"model format {version!r}, this version reads {FORMAT}; update divseg or train again")
-        network = build_network(config_from_dict(config["network"]))
-        noise = NoiseModel.from_dict(config["noise"])
-        normalization = Normalization.from_config(config["mean"], config["std"])
-        training = dict(config["training"])
-        digest = config["weights_sha256"]
-    except DivsegError as error:
-        raise ModelError(f"{folder / CONFIG}: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{folder / CONFIG} is damaged ({type(error).__name__}: {error}); train again or restore the file"
-        ) from error
-    try:
-        weights = (folder / WEIGHTS).read_bytes()
-        if hashlib.sha256(weights).hexdigest() != digest:
             raise ModelError(
-                f"{folder / WEIGHTS} is damaged (its checksum is not the one in {CONFIG}); train again or restore it"
+                f"model format {brief(version)}, this version reads {FORMAT}; update divseg or train again"
             )
-        network.load_state_dict(torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True))
+        digest = config["weights_sha256"]
+        weights = (folder / WEIGHTS).read_bytes()
     except ModelError:
         raise
+    except DAMAGE as error:
+        raise _damaged(folder, error) from error
+    if hashlib.sha256(weights).hexdigest() != digest:
+        raise ModelError(
+            f"{folder / WEIGHTS} is damaged (its checksum is not the one in {CONFIG}); train again or restore it"
+        )
+    return config, weights
+
+
+def load_parts(folder: str | Path) -> ModelParts:
+    """Read a model folder back.
+
+    Raises
+    ------
+    ModelError
+        If the folder or a file in it is missing, damaged, or from another version.
+    """
+    import torch
+
+    from divseg.denoise.networks.registry import build_network, config_from_dict
+    from divseg.denoise.noise import NoiseModel
+    from divseg.denoise.normalization import Normalization
+
+    folder = Path(folder)
+    config, weights = check_model(folder)
+    try:
+        network_config = config_from_dict(config["network"])
+        with torch.device("meta"):  # nothing is allocated before it is known that the weights are there
+            there = build_network(network_config).state_dict().values()
+        if (n_bytes := sum(value.numel() * value.element_size() for value in there)) > len(weights):
+            raise ModelError(
+                f"the network has {n_bytes} bytes of weights, but {WEIGHTS} only {len(weights)}; "
+                "train again or restore the files"
+            )
+        network = build_network(network_config)
+        noise = NoiseModel.from_dict(config["noise"])
+        normalization = Normalization.from_config(config["mean"], config["std"])
+        if len(normalization.mean) != network_config.channels:
+            raise ModelError(f"{len(normalization.mean)} means for {network_config.channels} channels")
+        training = dict(config["training"])
+    except DivsegError as error:
+        raise ModelError(f"{folder / CONFIG}: {error}") from error
+    except DAMAGE as error:
+        raise _damaged(folder, error) from error
+    try:
+        network.load_state_dict(torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True))
     except Exception as error:  # torch raises many kinds for a file it cannot read
-        raise ModelError(f"{folder / WEIGHTS} does not fit {CONFIG} ({error}); train again or restore it") from error
+        raise ModelError(
+            f"{folder / WEIGHTS} does not fit {CONFIG} ({_reason(error)}); train again or restore it"
+        ) from error
     return ModelParts(network, noise, normalization, training, _history(folder / LOG))
+
+
+def _damaged(folder: Path, error: Exception) -> ModelError:
+    what = f"{type(error).__name__}: {one_line(error)}"
+    return ModelError(f"{folder / CONFIG} is damaged ({what}); train again or restore the file")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds Python objects, which are not opened: they could run code"
+    return one_line(error)
 
 
 def _history(path: Path) -> list[dict[str, float]]:

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from divseg.io.json_file import real
+
 
 class NormalizationConfig(TypedDict):
     """What a model folder holds of a normalization: numbers for one channel, lists for several."""
@@ -29,10 +31,14 @@ class Normalization:
 
     @classmethod
     def from_config(cls, mean: float | Sequence[float], std: float | Sequence[float]) -> Normalization:
-        """Make one from single numbers (one channel), or from a number for each channel."""
+        """Make one from single numbers (one channel), or from a number for each channel; ValueError for others."""
         means = mean if isinstance(mean, Sequence) else [mean]
         stds = std if isinstance(std, Sequence) else [std]
-        return cls(tuple(map(float, means)), tuple(map(float, stds)))
+        if len(means) != len(stds) or not means:
+            raise ValueError(f"{len(means)} means and {len(stds)} standard deviations")
+        if min(scales := tuple(map(real, stds))) <= 0:
+            raise ValueError(f"the standard deviation {min(scales)} is not above 0")
+        return cls(tuple(map(real, means)), scales)
 
     def to_config(self) -> NormalizationConfig:
         """Return mean and std as single numbers for one channel, as lists for several."""
@@ -51,6 +57,11 @@ class Normalization:
         mean, std = self.tensors(x)
         return x.float() * std + mean
 
+    def on(self, device: torch.device, dims: int) -> DeviceNormalization:
+        """Return the same for tensors (B, C, *sides) with `dims` spatial axes, with its numbers on their device."""
+        mean, std = self.tensors(torch.empty((1, len(self.mean), *(1,) * dims), device=device))
+        return DeviceNormalization(mean, std, self.log_scale())
+
     def tensors(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and std as float32 tensors that broadcast with `like` (B, C, ...), on its device."""
         shape = (1, -1) + (1,) * (like.ndim - 2)
@@ -60,3 +71,30 @@ class Normalization:
     def log_scale(self) -> float:
         """Mean over the channels of the logarithm of std: from log-densities in intensity units to normalized ones."""
         return sum(map(math.log, self.std)) / len(self.std)
+
+
+class DeviceNormalization:
+    """A normalization whose numbers lie on a device already, so that using it copies nothing there.
+
+    Parameters
+    ----------
+    mean, std : Tensor, shape (1, C, 1, 1) or (1, C, 1, 1, 1), float32
+        In intensity units.
+    log_scale : float
+        See :meth:`Normalization.log_scale`.
+    """
+
+    def __init__(self, mean: Tensor, std: Tensor, log_scale: float) -> None:
+        self.mean, self.std, self._log_scale = mean, std, log_scale
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Return intensities (B, C, *sides) in units of the standard deviation around the mean, float32."""
+        return (x - self.mean) / self.std
+
+    def denormalize(self, x: Tensor) -> Tensor:
+        """Return network outputs (B, C, *sides) in intensity units, float32."""
+        return x.float() * self.std + self.mean
+
+    def log_scale(self) -> float:
+        """Mean over the channels of the logarithm of std."""
+        return self._log_scale

@@ -11,6 +11,7 @@ import errno
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,14 +96,14 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write text as UTF-8, wholly or not at all.
+    """Write text as UTF-8, wholly or not at all; bytes of names that are not UTF-8 as escapes that JSON understands.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: str | os.PathLike[str], value: Any, *, nan: bool = False) -> None:
@@ -129,12 +130,44 @@ def write_json(path: str | os.PathLike[str], value: Any, *, nan: bool = False) -
 def write_csv(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
     """Write a table as CSV without its index, wholly or not at all; floats keep all their digits.
 
+    A text that a spreadsheet would run as a formula, such as the name ``=1+1``, gets an apostrophe before it
+    (:func:`as_text`); numbers, also negative ones, stay as they are.
+
     Raises
     ------
     OutputError
         If it cannot be written.
     """
+    table = table.copy(deep=False)
+    for name in table:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            table[name] = table[name].map(as_text)
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+_FORMULA = re.compile(r"'*[=+\-@\t]")
+
+
+def as_text(value: Any) -> Any:
+    r"""Return a cell that no spreadsheet takes for a formula; :func:`from_text` gives back what it was.
+
+    A carriage return becomes ``\r``: it would end the row.
+    """
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", "\\r")
+    if not _FORMULA.match(value):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return "'" + value
+    return value
+
+
+def from_text(value: Any) -> Any:
+    """Return what :func:`as_text` was given."""
+    return value[1:] if isinstance(value, str) and value[:1] == "'" and _FORMULA.match(value) else value
 
 
 def to_plain(value: Any, *, nan: bool = True) -> Any:

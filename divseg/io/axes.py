@@ -11,6 +11,7 @@ from typing import Any
 from divseg.errors import FileProblem, InputError
 
 LETTERS = "STCZYX"
+_FEW = 8  # an image is never this narrow while it is much longer
 UNKNOWN = "?"
 """Stands for an axis that the file does not name."""
 
@@ -151,6 +152,12 @@ def _letter(axis: str) -> str:
 
 
 def _check_known(file: str | Path, axes: str, shape: tuple[int, ...]) -> None:
+    if UNKNOWN in axes and len(shape) > 2 and shape[-1] <= _FEW < 4 * _FEW <= min(shape[-3:-1]):
+        raise FileProblem(
+            file,
+            f"its shape {shape} looks like {shape[-1]} channels that come last, and it does not say so",
+            f"give --axes {'T' * (len(shape) - 3)}YXC --channel N (0 to {shape[-1] - 1}), or --axes for what it is",
+        )
     unknown = axes.count(UNKNOWN)
     stack = sum(1 for letter, n in zip(axes, shape, strict=True) if letter != "C" and n > 1)
     if unknown > 1 or (unknown and stack > 3) or any(axes.count(letter) != 1 for letter in "YX"):

@@ -8,11 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from divseg.errors import InputError, Problem, some
+from divseg.errors import FileProblem, InputError, Problem, some
 from divseg.io.reading import merge_notes, same_names, scan
-from divseg.io.refs import ImageList
-from divseg.io.sources import InputFiles, Source, find_files
-from divseg.io.truth import SUFFIXES, LabelRef, pair_truth, without_masks
+from divseg.io.refs import ImageList, ImageRef
+from divseg.io.sources import InputFiles, LeftOut, Source, find_files
+from divseg.io.truth import SUFFIXES, LabelRef, pair_truth, truth_files, without_masks
+
+_NAMED = 100  # files that are named for each reason; run.json has all
+_LONGEST = 200
+"""Bytes of a name: file systems have 255, and temporary files have longer names than results."""
 
 
 @dataclass
@@ -31,6 +35,8 @@ class InputReport:
         What the user should know.
     truth : dict of str to LabelRef
         Ground truth by name of the image; empty without ground truth.
+    left_out : list of LeftOut
+        Files among the images that are not taken as images.
     """
 
     images: ImageList
@@ -39,6 +45,7 @@ class InputReport:
     warnings: list[str] = field(default_factory=list)
     truth: dict[str, LabelRef] = field(default_factory=dict)
     truth_given: bool = False
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Return the summary, a line of text each, problems last."""
@@ -54,6 +61,10 @@ class InputReport:
         if self.truth_given:
             lines.append(f"ground truth: {len(self.truth)} of {len(refs)} images have a mask")
         lines += [f"note: {line}" for line in self.warnings]
+        reasons: dict[str, list[str]] = {}
+        for left in self.left_out:
+            reasons.setdefault(left.reason, []).append(str(left.file))
+        lines += [f"not taken: {some(files, _NAMED)}: {reason}" for reason, files in reasons.items()]
         return lines + [f"problem: {problem}" for problem in self.problems]
 
 
@@ -91,8 +102,10 @@ def check_inputs(
     inputs = find_files(source)
     if out is not None:
         check_out(out, inputs)
-    files = inputs.files if truth is None else without_masks(inputs.files, find_files(truth).files)
+    files = inputs.files if truth is None else without_masks(inputs.files, truth_files(truth))
     refs, bad, notes = scan(files, axes=axes, channel=channel)
+    refs, long = _with_short_names(refs)
+    bad += long
     problems = [error.problem for error in bad]
     if not refs:
         more = f" (and {len(problems) - 1} more files with problems)" if len(problems) > 1 else ""
@@ -104,8 +117,9 @@ def check_inputs(
             f"{duplicates[0]}, whose results would overwrite each other{more}; rename or leave out all but one"
         )
     report = InputReport(ImageList(refs), problems, len(bad), merge_notes(notes), truth_given=truth is not None)
-    if len(files) < len(inputs.files):
-        report.warnings.append(f"{len(inputs.files) - len(files)} files among the images are taken as their masks")
+    taken = set(files)
+    masks = [LeftOut(file, "taken as the mask of another image") for file in inputs.files if file not in taken]
+    report.left_out = [*inputs.left_out, *masks]
     if truth is not None:
         _add_truth(report, truth)
     return report
@@ -134,6 +148,16 @@ def check_out(out: str | os.PathLike[str], inputs: InputFiles) -> None:
     for file in inputs.files:
         if real in file.resolve().parents:
             raise InputError(f"{file}: this image lies inside the output folder {target}; choose another --out")
+
+
+def _with_short_names(refs: list[ImageRef]) -> tuple[list[ImageRef], list[FileProblem]]:
+    """Return the images whose results can be filed under their names, and a problem for each file with others."""
+    long = {ref.path: ref.name for ref in refs if any(len(p.encode()) > _LONGEST for p in ref.name.split("/"))}
+    problems = [
+        FileProblem(path, f"its name has {len(name.encode())} bytes", f"shorten it to {_LONGEST} or less")
+        for path, name in long.items()
+    ]
+    return [ref for ref in refs if ref.path not in long], problems
 
 
 def _add_truth(report: InputReport, truth: Source) -> None:

@@ -198,6 +198,8 @@ class Header:
         Oddities the user should know.
     colours : bool
         Whether the channels are the colours of one picture (RGB and the like).
+    equal : int
+        Number of samples of a pixel that are all the same, and therefore left out of `axes` and `shape`; else 0.
     """
 
     axes: str
@@ -206,6 +208,7 @@ class Header:
     pixel_size: PixelSize | None = None
     notes: list[str] = field(default_factory=list)
     colours: bool = False
+    equal: int = 0
 
 
 def native(array: NDArray[np.generic]) -> NDArray[np.generic]:

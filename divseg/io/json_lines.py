@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from divseg.io.atomic import write_text
+from divseg.io.json_file import parse_json
 
 
 def write_json_lines(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -44,7 +45,7 @@ def read_json_lines(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]],
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             row = None
         if isinstance(row, dict):

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from divseg.errors import FileProblem, InputError
+from divseg.errors import FileProblem, InputError, one_line
+from divseg.io.arrays import read_arrays
 from divseg.io.image import Header, PixelSize
 from divseg.io.refs import load_index, read_header
+from divseg.io.sources import is_mask_array
 from divseg.io.write import write_tiff
 from divseg.labels import check_labels
 
@@ -24,7 +26,7 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[np.signedinteger[Any]]:
     Parameters
     ----------
     path : path
-        TIFF or PNG of integers, 2-D or a stack of planes.
+        TIFF or PNG of whole numbers, 2-D or a stack of planes; of an indexed picture the index counts.
 
     Returns
     -------
@@ -34,7 +36,7 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[np.signedinteger[Any]]:
     Raises
     ------
     InputError
-        If it cannot be read, has colours, more than three dimensions, a float dtype or a negative value.
+        If it cannot be read, has colours, more than three dimensions, or a value that is negative or not whole.
     """
     path = Path(path)
     shape = label_shape(path)
@@ -51,6 +53,8 @@ def label_shape(path: Path) -> tuple[int, ...]:
     InputError
         If the file cannot be read, or cannot be a label image.
     """
+    if is_mask_array(path):
+        return _mask_array(path).shape
     header = read_header(path)
     _check_header(path, header)
     return header.shape
@@ -87,7 +91,21 @@ def load_labels(path: Path, shape: tuple[int, ...], lead: tuple[int, ...] = ()) 
     index: list[int | None] = []
     for n in shape[:-2]:
         index.append(0 if n == 1 else positions.pop(0) if positions else None)
-    return _as_labels(path, load_index(path, (*index, None, None)))
+    if is_mask_array(path):
+        array = _mask_array(path)
+        return _as_labels(path, array[tuple(slice(None) if i is None else i for i in (*index, None, None))])
+    return _as_labels(path, load_index(path, (*index, None, None), labels=True))
+
+
+def _mask_array(path: Path) -> NDArray[Any]:
+    """Read a ``_seg.npy`` of label images."""
+    try:
+        array = read_arrays(path)
+    except (OSError, ValueError) as error:
+        raise FileProblem(path, f"it cannot be read ({one_line(error)})", "save its masks as TIFF or PNG") from error
+    if isinstance(array, dict) or array.dtype.kind not in "biuf" or array.ndim < 2 or not array.size:
+        raise FileProblem(path, "it does not hold label images", "save its masks as TIFF or PNG")
+    return array
 
 
 def write_labels(path: str | os.PathLike[str], labels: ArrayLike, pixel_size: PixelSize | None = None) -> None:
@@ -126,19 +144,24 @@ def _check_header(path: Path, header: Header) -> None:
             f"a mask with colours (shape {header.shape})",
             "save the label of each pixel as one whole number, not as a colour",
         )
-    if header.dtype.kind not in "biu":
+    if header.dtype.kind not in "biuf":
         raise FileProblem(path, f"a mask of dtype {header.dtype}", "save the mask as integers")
 
 
 def _as_labels(path: Path, data: NDArray[Any]) -> NDArray[np.signedinteger[Any]]:
-    if data.dtype.kind == "i" and data.min() < 0:
-        first = tuple(int(i) for i in np.unravel_index(int((data < 0).argmax()), data.shape))
-        raise FileProblem(
-            path,
-            f"a mask with the negative value {data[first]} at {first}",
-            "labels must be 0 or larger: correct it",
-        )
+    if data.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            _refuse(path, ~(data == np.rint(data)) | np.isinf(data), data, "a mask with", "labels are whole numbers")
+    if data.dtype.kind in "if":
+        _refuse(path, data < 0, data, "a mask with the negative", "labels must be 0 or larger")
     high = int(data.max())
     if high > np.iinfo(np.int64).max:
         raise FileProblem(path, f"a mask with the value {high}", "renumber its labels")
     return data.astype(np.int32 if high <= _INT32 else np.int64)
+
+
+def _refuse(path: Path, wrong: NDArray[np.bool_], data: NDArray[Any], what: str, rule: str) -> None:
+    """Raise FileProblem if any pixel is wrong."""
+    if wrong.any():
+        first = tuple(int(i) for i in np.unravel_index(int(wrong.argmax()), data.shape))
+        raise FileProblem(path, f"{what} value {data[first]} at {first}", f"{rule}: correct it")

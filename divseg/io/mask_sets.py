@@ -216,7 +216,7 @@ def _single(file: Path, ndim: int | None) -> LabelRef:
         raise FileProblem(
             file, f"a label image of shape {shape}", f"give label images of {ndim or '2 or 3'} dimensions"
         )
-    return LabelRef(file, (), whole, shape)
+    return LabelRef(file, (), whole, shape, lone=False)
 
 
 def _stack(file: Path, ndim: int | None) -> tuple[LabelRef, ...]:
@@ -225,4 +225,4 @@ def _stack(file: Path, ndim: int | None) -> tuple[LabelRef, ...]:
     if len(shape) not in ((3, 4) if ndim is None else (ndim + 1,)):
         wanted = {None: "(K, Y, X) or (K, Z, Y, X)", 2: "(K, Y, X)", 3: "(K, Z, Y, X)"}[ndim]
         raise FileProblem(file, f"a file of shape {shape}", f"give a stack {wanted} of K label images")
-    return tuple(LabelRef(file, (k,) if shape[0] > 1 else (), whole, shape[1:]) for k in range(shape[0]))
+    return tuple(LabelRef(file, (k,) if shape[0] > 1 else (), whole, shape[1:], lone=False) for k in range(shape[0]))

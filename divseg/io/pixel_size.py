@@ -94,26 +94,11 @@ def imagej_pixel_size(metadata: dict[str, Any], tags: Any) -> tuple[PixelSize | 
     return make_pixel_size(y, x, spacing, (y_unit, unit, str(metadata.get("zunit", unit))))
 
 
-def ome_pixels(xml: str) -> ElementTree.Element | None:
-    """Return the first Pixels element of OME-XML, None if there is none or the XML is broken."""
-    try:
-        root = ElementTree.fromstring(xml)
-    except ElementTree.ParseError:
-        return None
-    return next((node for node in root.iter() if node.tag.rpartition("}")[2] == "Pixels"), None)
-
-
 def ome_pixel_size(pixels: ElementTree.Element) -> tuple[PixelSize | None, str | None]:
     """Return the pixel size that an OME Pixels element states; the unit is µm by default."""
     y, x, z = (_number(pixels.get(f"PhysicalSize{axis}")) for axis in "YXZ")
     units = tuple(pixels.get(f"PhysicalSize{axis}Unit", MICRO) for axis in "YXZ")
     return make_pixel_size(y, x, z, (units[0], units[1], units[2]))
-
-
-def ome_file_count(pixels: ElementTree.Element) -> int:
-    """Return over how many files an OME-TIFF is spread."""
-    files = {node.text for node in pixels.iter() if node.tag.rpartition("}")[2] == "UUID"}
-    return max(1, len(files))
 
 
 def _inverse(ratio: tuple[int, int]) -> float:

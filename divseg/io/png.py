@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from divseg.errors import FileProblem, one_line
+from divseg.io.grey import all_equal
 from divseg.io.ifd import COPY_AGAIN
 from divseg.io.image import Header, Index, native
+from divseg.io.limits import check_claim
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY = 0
+_GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
+_SAMPLES = {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGBA: 4}
 
 
-def png_header(path: str | Path) -> Header:
+def png_header(path: str | Path, *, labels: bool = False) -> Header:
     """Read the header of a PNG.
 
     Parameters
     ----------
     path : path
-        Grey (axes YX) or colour (axes YXC).
+        Grey (axes YX), colour (axes YXC), or grey that was saved in colour (axes YX).
+    labels : bool
+        The file is a mask: of an indexed picture the index counts, not its colour.
 
     Returns
     -------
@@ -32,8 +38,34 @@ def png_header(path: str | Path) -> Header:
     Raises
     ------
     FileProblem
-        If the file is empty, damaged, cut off or not a PNG, or has colours of 16 bits.
+        If the file is empty, damaged, cut off or not a PNG, or has colours of 16 bits or transparent pixels.
     """
+    height, width, bits, colour = _check(path)
+    if colour == _GREY or (labels and colour == _PALETTE):
+        dtype = np.uint16 if bits == 16 else np.bool_ if bits == 1 and colour == _GREY else np.uint8
+        return Header("YX", (height, width), np.dtype(dtype))
+    picture = _pixels(path, labels)
+    n = picture.shape[2]
+    if all_equal(picture, n in (2, 4), 255):
+        return Header("YX", (height, width), picture.dtype, equal=n)
+    if n == 2:
+        raise FileProblem(path, "it is transparent in places (grey with an alpha channel)", "save it without alpha")
+    return Header("YXC", picture.shape, picture.dtype, colours=True)
+
+
+def load_png(path: str | Path, index: Index, *, labels: bool = False) -> NDArray[np.generic]:
+    """Read a part of a PNG, see :func:`divseg.io.refs.load_index`."""
+    _check(path)
+    data = _pixels(path, labels)
+    if data.ndim == 3 and len(index) == 2:
+        data = data[..., 0]  # colours that are all the same
+    if data.ndim != len(index):
+        raise FileProblem(path, f"its shape changed to {data.shape}", "start again")
+    return native(np.array(data[tuple(slice(None) if i is None else i for i in index)]))
+
+
+def _check(path: str | Path) -> tuple[int, int, int, int]:
+    """Return height, width, bits of a sample and type of colour of a PNG that can be read."""
     try:
         with open(path, "rb") as file:
             head = file.read(26)
@@ -52,25 +84,23 @@ def png_header(path: str | Path) -> Header:
         )
     if len(head) < 26 or b"IEND" not in tail:
         raise FileProblem(path, "it is cut off: it ends before its last row", COPY_AGAIN)
-    bits, colour = struct.unpack(">BB", head[24:26])
+    width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
+    if colour not in _SAMPLES or bits not in (1, 2, 4, 8, 16) or not (width and height):
+        raise FileProblem(path, "it cannot be read as PNG (its header is damaged)", COPY_AGAIN)
     if bits == 16 and colour != _GREY:
         # the decoder would silently keep 8 of the 16 bits
         raise FileProblem(path, "colours of 16 bits in PNG cannot be read", "export it as TIFF")
-    try:
-        properties = iio.improps(path)
-    except Exception as error:
-        raise FileProblem(path, f"it cannot be read as PNG ({one_line(error)})", COPY_AGAIN) from error
-    shape = tuple(properties.shape)
-    grey = len(shape) == 2
-    return Header("YX" if grey else "YXC", shape, np.dtype(properties.dtype), colours=not grey)
+    check_claim(path, width * height * max(bits // 8, 1) * _SAMPLES[colour])
+    return height, width, bits, colour
 
 
-def load_png(path: str | Path, index: Index) -> NDArray[np.generic]:
-    """Read a part of a PNG, see :func:`divseg.io.refs.load_index`."""
+def _pixels(path: str | Path, labels: bool) -> NDArray[Any]:
+    """Return the pixels, (Y, X) or (Y, X, C) with 2 to 4 samples; of an indexed mask the indices."""
     try:
-        data = np.asarray(iio.imread(path))
+        with Pillow.open(path, formats=("PNG",)) as picture:
+            if picture.mode == "P" and not labels:
+                return np.asarray(picture.convert("RGBA" if "transparency" in picture.info else "RGB"))
+            data = np.asarray(picture)
     except Exception as error:  # a damaged file can make the decoder raise almost anything
         raise FileProblem(path, f"its pixels cannot be read ({one_line(error)})", COPY_AGAIN) from error
-    if data.ndim != len(index):
-        raise FileProblem(path, f"its shape changed to {data.shape}", "start again")
-    return native(np.array(data[tuple(slice(None) if i is None else i for i in index)]))
+    return data.astype(np.uint16) if picture.mode.startswith("I") else data

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from divseg.errors import DivsegError, DivsegWarning, FileProblem, InputError, some
+from divseg.errors import DivsegError, DivsegWarning, FileProblem, InputError, one_line, some
 from divseg.io.axes import UNKNOWN, check_axes, check_channel, override_axes, plan_planes
-from divseg.io.image import Image
-from divseg.io.refs import ImageList, ImageRef, read_header
+from divseg.io.image import Header, Image
+from divseg.io.refs import ImageList, ImageRef, read_headers
 from divseg.io.sources import Source, find_files, stem
 
 
@@ -37,9 +37,11 @@ def merge_notes(notes: list[Note]) -> list[str]:
 def read(source: Source, *, axes: str | None = None, channel: int | None = None) -> ImageList:
     """Read images; only headers are read now, the pixels of an image when it is indexed.
 
-    Positions (S) and time points (T) become images of their own, named ``<stem>_t0003``; a depth axis (Z)
-    is kept. A stack that does not say what its axes are is taken as separate planes (``<stem>_p03``), with
-    a warning.
+    Positions (S), also if they are series of a TIFF, and time points (T) become images of their own, named
+    ``<stem>_t0003``; a depth axis (Z) is kept. A stack that does not say what its axes are is taken as separate
+    planes (``<stem>_p03``), with a warning. Previews and reduced copies are left out. Min-is-white pixels are
+    inverted, as viewers show them; grey that was saved in colour is grey. If files of several folders share a name,
+    the folders come before it: ``A01/field_0``.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def read(source: Source, *, axes: str | None = None, channel: int | None = None)
     Warns
     -----
     DivsegWarning
-        If axes are not known, if a pixel size makes no sense, if a file has several series, or if two images
+        If axes are not known, if a pixel size makes no sense, if a file is not shown as it is stored, or if two images
         have the same name.
 
     Examples
@@ -134,7 +136,26 @@ def scan(
         else:
             refs += new
             notes += [Note(str(file), text) for text in texts]
-    return refs, problems, notes
+    return _with_folders(refs), problems, notes
+
+
+def _with_folders(refs: list[ImageRef]) -> list[ImageRef]:
+    """Put the folders of the files before the names, if files of several folders share a name."""
+    folders: dict[str, set[Path]] = {}
+    for ref in refs:
+        folders.setdefault(ref.name.casefold(), set()).add(ref.path.parent)
+    if all(len(parents) == 1 for parents in folders.values()):
+        return refs
+    root = os.path.commonpath([os.path.abspath(ref.path.parent) for ref in refs])
+    places = {parent: os.path.relpath(os.path.abspath(parent), root) for parent in {ref.path.parent for ref in refs}}
+    return [
+        ref if places[ref.path.parent] == "." else replace(ref, name=f"{_plain(places[ref.path.parent])}/{ref.name}")
+        for ref in refs
+    ]
+
+
+def _plain(place: str) -> str:
+    return "/".join(stem(part + ".tif") for part in Path(place).parts)
 
 
 def same_names(refs: Sequence[ImageRef]) -> list[str]:
@@ -211,13 +232,32 @@ def _planes(array: Any) -> list[Image]:
 
 def _refs_of(file: Path, axes: str | None, channel: int | None) -> tuple[list[ImageRef], list[str]]:
     try:
-        header = read_header(file)
+        headers = read_headers(file)
     except FileProblem:
         raise
     except DivsegError as error:
         raise FileProblem(file, str(error), "check it") from error
+    except Exception as error:  # one file never stops a folder, whatever is wrong with it
+        raise FileProblem(file, f"it cannot be read ({type(error).__name__}: {one_line(error)})", "check it") from error
+    refs: list[ImageRef] = []
+    notes: list[str] = []
+    for k, header in enumerate(headers):
+        place = (("S", k),) if len(headers) > 1 else ()
+        suffix = f"_s{k:0{len(str(len(headers) - 1))}d}" if place else ""
+        new, texts = _refs_of_series(file, header, k, axes, channel)
+        refs += [replace(r, name=stem(file) + suffix + r.name, plane=(*place, *r.plane)) for r in new]
+        notes += texts
+    return refs, list(dict.fromkeys(notes))
+
+
+def _refs_of_series(
+    file: Path, header: Header, series: int, axes: str | None, channel: int | None
+) -> tuple[list[ImageRef], list[str]]:
+    """Return the images in a series, named by the end of their names alone."""
     notes = list(header.notes)
     letters = override_axes(file, axes, header.shape) if axes else header.axes
+    if channel is not None and channel < header.equal:
+        channel = None  # they are all the same
     planes = plan_planes(file, letters, header.shape, channel)
     if UNKNOWN in letters and len(planes) > 1:
         notes.append(
@@ -239,9 +279,10 @@ def _refs_of(file: Path, axes: str | None, channel: int | None) -> tuple[list[Im
                 axes=ordered,
                 shape=shape,
                 dtype=header.dtype.newbyteorder("="),
-                name=stem(file) + plane.suffix,
+                name=plane.suffix,
                 plane=plane.position,
                 pixel_size=size,
+                series=series,
             )
         )
     return refs, notes

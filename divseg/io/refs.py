@@ -16,7 +16,7 @@ from divseg.io.image import Header, Image, Index, PixelSize
 from divseg.io.pixels import check_pixels
 from divseg.io.png import load_png, png_header
 from divseg.io.sources import SUFFIXES
-from divseg.io.tiff import load_tiff, tiff_header
+from divseg.io.tiff import load_tiff, tiff_headers
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class ImageRef:
         Axes that were iterated and the position along each.
     pixel_size : PixelSize, optional
         None if it is not known.
+    series : int
+        Number of the image in a TIFF that holds several.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class ImageRef:
     name: str
     plane: tuple[tuple[str, int], ...] = ()
     pixel_size: PixelSize | None = None
+    series: int = 0
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -116,7 +119,8 @@ class ImageRef:
             free = [k for k, position in enumerate(index) if position is None]
             for k, letter in zip(free, self.file_axes, strict=True):
                 index[k] = region[self.axes.index(letter)]
-        data = load_index(self.path, tuple(index)).transpose([self.file_axes.index(letter) for letter in self.axes])
+        data = load_index(self.path, tuple(index), self.series)
+        data = data.transpose([self.file_axes.index(letter) for letter in self.axes])
         if region is None and data.shape != self.shape:
             raise FileProblem(self.path, f"its shape changed from {self.shape} to {data.shape}", "start again")
         return Image(np.ascontiguousarray(data), self.axes, self.name, self.path, self.plane, self.pixel_size)
@@ -170,21 +174,41 @@ class ImageList(Sequence[Image]):
         return f"ImageList({len(self)} images: {', '.join(self.names[:3])}{', ...' if len(self) > 3 else ''})"
 
 
-def read_header(path: Path) -> Header:
-    """Read the header of an image file.
+def read_headers(path: Path) -> list[Header]:
+    """Read the headers of the images in a file: one for each series of a TIFF.
 
     Raises
     ------
     FileProblem
         If it cannot be read.
     """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    _check_suffix(path)
+    return [png_header(path)] if path.suffix.lower() == ".png" else tiff_headers(path)
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a file of label images.
+
+    Raises
+    ------
+    FileProblem
+        If it cannot be read, or holds several series.
+    """
+    _check_suffix(path)
+    if path.suffix.lower() == ".png":
+        return png_header(path, labels=True)
+    headers = tiff_headers(path)
+    if len(headers) > 1:
+        raise FileProblem(path, f"it holds {len(headers)} series of label images", "save each as a file of its own")
+    return headers[0]
+
+
+def _check_suffix(path: Path) -> None:
+    if (suffix := path.suffix.lower()) not in SUFFIXES:
         raise FileProblem(path, f"files of type {suffix or 'unknown'} are not read", "convert it to TIFF")
-    return png_header(path) if suffix == ".png" else tiff_header(path)
 
 
-def load_index(path: Path, index: Index) -> NDArray[np.generic]:
+def load_index(path: Path, index: Index, series: int = 0, *, labels: bool = False) -> NDArray[np.generic]:
     """Read a part of an image file.
 
     Parameters
@@ -192,7 +216,11 @@ def load_index(path: Path, index: Index) -> NDArray[np.generic]:
     path : Path
         A file whose header was read before.
     index : tuple of (int, slice or None)
-        For each dimension of the file the position or positions taken, None for the whole dimension.
+        For each dimension in the header the position or positions taken, None for the whole dimension.
+    series : int
+        Number of the image in a TIFF.
+    labels : bool
+        The file is a mask: of an indexed picture the index counts, not its colour.
 
     Returns
     -------
@@ -204,4 +232,6 @@ def load_index(path: Path, index: Index) -> NDArray[np.generic]:
     FileProblem
         If the pixels cannot be read.
     """
-    return load_png(path, index) if path.suffix.lower() == ".png" else load_tiff(path, index)
+    if path.suffix.lower() == ".png":
+        return load_png(path, index, labels=labels)
+    return load_tiff(path, index, series, labels=labels)

@@ -1,11 +1,10 @@
-"""TIFF files: the header, and one plane at a time."""
+"""TIFF files: the headers of their images, and one plane at a time."""
 
 from __future__ import annotations
 
 import functools
 import math
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +12,22 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from divseg.errors import CodecRequired, FileProblem, one_line
+from divseg.errors import CodecRequired, DivsegError, FileProblem, one_line
 from divseg.io import pixel_size as pixel_sizes
-from divseg.io.axes import UNKNOWN
-from divseg.io.ifd import COPY_AGAIN, TRUNCATED, check_chain
+from divseg.io.grey import all_equal
+from divseg.io.ifd import COPY_AGAIN, check_chain
 from divseg.io.image import Header, Index, PixelSize, native
+from divseg.io.limits import check_claim
+from divseg.io.ome import ome_pixels, parse_ome
+from divseg.io.packed import PACKED, read_packed
+from divseg.io.tiff_series import Stack, check_stack, image_stacks, open_tiff
 
 _CODECS = 'install the codecs: pip install "divseg[codecs]"'
 _lock = threading.Lock()  # parsed files are shared by threads, and their position is not
 
 
-@dataclass(frozen=True)
-class _Stack:
-    """The first series of a TIFF, and the location of its pixels."""
-
-    axes: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    offset: int | None  # of pixels that lie one after the other uncompressed, else None
-    key: Any  # the page that says how pixels are stored
-    pages: list[Any]  # empty if there is an offset
-    n_series: int
-    colours: bool
-
-
-def tiff_header(path: str | Path) -> Header:
-    """Read the header of a TIFF.
+def tiff_headers(path: str | Path) -> list[Header]:
+    """Read the headers of the images in a TIFF: one for each series, previews and reduced copies left out.
 
     Parameters
     ----------
@@ -47,47 +36,58 @@ def tiff_header(path: str | Path) -> Header:
 
     Returns
     -------
-    Header
+    list of Header
+        What is left out stands in the notes of the first.
 
     Raises
     ------
     FileProblem
-        If the file is empty, damaged, cut off or not a TIFF, or compressed in a way that needs codecs.
+        If the file is empty, damaged, cut off or not a TIFF, claims more memory than it may, is packed or
+        compressed in a way that cannot be read, or points at other files.
     """
     check_chain(path)
     try:
-        with _open(path) as tif:
-            stack = _first_series(tif)
-            pixel_size, note = _pixel_size(tif)
-    except FileProblem:
+        with open_tiff(path) as tif:
+            stacks, notes = image_stacks(tif)
+            size, note = _pixel_size(tif)
+        for stack in stacks:
+            if not stack.shape or 0 in stack.shape:
+                raise FileProblem(path, "it holds no image", COPY_AGAIN)
+            _check_decodable(path, stack)
+            check_stack(path, stack)
+            claimed = max(stack.n_pixels(), stack.n_pixels("YXC"), math.prod(stack.key.chunks))
+            check_claim(path, claimed * stack.dtype.itemsize, compressed=stack.dense)
+        headers = [_header(path, stack, size) for stack in stacks]
+    except DivsegError:
         raise
     except Exception as error:  # a damaged file can make tifffile raise almost anything
         raise FileProblem(path, f"it cannot be read as TIFF ({one_line(error)})", COPY_AGAIN) from error
-    if not stack.shape or 0 in stack.shape:
+    if not headers:
         raise FileProblem(path, "it holds no image", COPY_AGAIN)
-    _check_decodable(path, stack)
-    _check_complete(path, stack)
-    notes = [note] if note else []
-    if stack.n_series > 1:
-        notes.append(
-            f"it holds {stack.n_series} series of images and only the first is read; "
-            "export the others as files of their own"
-        )
-    return Header(stack.axes, stack.shape, stack.dtype, pixel_size, notes, stack.colours)
+    headers[0].notes[:0] = [*notes, *([note] if note else [])]
+    return headers
 
 
-def load_tiff(path: str | Path, index: Index) -> NDArray[np.generic]:
-    """Read a part of a TIFF, see :func:`divseg.io.refs.load_index`; only this part if it is not compressed."""
+def load_tiff(path: str | Path, index: Index, series: int = 0, *, labels: bool = False) -> NDArray[np.generic]:
+    """Read a part of a TIFF, see :func:`divseg.io.refs.load_index`; only this part if it is not compressed.
+
+    Masks of 1 bit are taken as they are stored, 1 for the objects: programs write them so whichever they call white.
+    """
     try:
         stat = Path(path).stat()
-        stack = _parsed(str(path), stat.st_mtime_ns, stat.st_size)
-        position = tuple(slice(None) if i is None else i for i in index)
+        stack = _parsed(str(path), stat.st_mtime_ns, stat.st_size)[series]
+        wanted = [slice(None) if i is None else i for i in index]
+        if len(index) < len(stack.shape) and stack.sample_axis is not None:
+            wanted.insert(stack.sample_axis, 0)  # colours that are all the same
+        position = tuple(wanted)
+        check_claim(path, _selected(stack, position), compressed=stack.dense)
         if stack.offset is not None:
-            whole = np.memmap(path, stack.dtype, "r", stack.offset, stack.shape)
-            return native(np.array(whole[position]))
-        with _lock:
-            return native(_from_pages(stack, position))
-    except FileProblem:
+            data = np.array(np.memmap(path, stack.dtype, "r", stack.offset, stack.shape)[position])
+        else:
+            with _lock:
+                data = _from_pages(stack, position)
+        return native(data) if labels and stack.bits == 1 else _as_shown(native(data), stack)
+    except DivsegError:
         raise
     except Exception as error:
         if "imagecodecs" in str(error):
@@ -95,70 +95,91 @@ def load_tiff(path: str | Path, index: Index) -> NDArray[np.generic]:
         raise FileProblem(path, f"its pixels cannot be read ({one_line(error)})", COPY_AGAIN) from error
 
 
-def _open(path: str | Path) -> Any:
-    tif = tifffile.TiffFile(path)
-    if tif.is_ome:
-        pixels = pixel_sizes.ome_pixels(tif.ome_metadata or "")
-        if pixels is not None and pixel_sizes.ome_file_count(pixels) > 1:
-            # One part of an OME-TIFF spread over files: read by OME, each part would give the planes of all
-            tif.close()
-            return tifffile.TiffFile(path, is_ome=False)
-    return tif
-
-
 # A stack of many compressed planes would be parsed anew for each plane. Only headers are kept, and no file
 # stays open: tifffile can open it again.
 @functools.lru_cache(maxsize=4)
-def _parsed(path: str, modified: int, size: int) -> _Stack:
-    with _open(path) as tif:
-        return _first_series(tif)
+def _parsed(path: str, modified: int, size: int) -> list[Stack]:
+    with open_tiff(path) as tif:
+        return image_stacks(tif)[0]
 
 
-def _first_series(tif: Any) -> _Stack:
-    series = tif.series
-    first = series[0]
-    axes, shape, n_series = first.axes, tuple(first.shape), len(series)
-    offset = first.dataoffset if first.keyframe.is_memmappable else None
-    pages = list(first.pages) if offset is None else []
-    if n_series > 1 and first.kind != "ome" and _alike(series):
-        # Written plane by plane in a loop, which makes each a series of its own
-        axes, shape, offset = "I" + axes, (n_series, *shape), None
-        pages = [page for part in series for page in part.pages]
-        n_series = 1
-    dtype = np.dtype(first.dtype)
-    if offset is not None:
-        dtype = dtype.newbyteorder(tif.byteorder)
-    return _Stack(_plain_axes(axes), shape, dtype, offset, first.keyframe, pages, n_series, "S" in axes)
+def _header(path: str | Path, stack: Stack, size: PixelSize | None) -> Header:
+    axes, shape, colours, notes = stack.axes, stack.shape, stack.colours, []
+    equal = 0
+    axis = stack.sample_axis
+    if axis is not None and _is_grey(stack):
+        equal = shape[axis]
+        axes, shape, colours = axes[:axis] + axes[axis + 1 :], shape[:axis] + shape[axis + 1 :], False
+    elif axis is not None and stack.alpha and shape[axis] == 2:
+        raise FileProblem(path, "it is transparent in places (grey with an alpha channel)", "save it without alpha")
+    if stack.inverted:
+        notes.append("its smallest value means white: it is inverted, as viewers show it")
+    if stack.palette:
+        notes.append("it has a table of colours: the index of each pixel is taken as its intensity")
+    return Header(axes, shape, stack.dtype, size, notes, colours, equal)
 
 
-def _alike(series: Any) -> bool:
-    first = series[0]
-    return len(first.pages) == 1 and all(
-        (part.axes, part.shape, part.dtype) == (first.axes, first.shape, first.dtype) for part in series
-    )
+def _is_grey(stack: Stack) -> bool:
+    """Look at the pixels of a picture in colours until two of them differ."""
+    axis = stack.sample_axis or 0
+    for place in np.ndindex(stack.shape[:-3]):  # rows, columns and samples are the last three
+        part: tuple[Any, ...] = (*place, slice(None), slice(None), slice(None))
+        if stack.offset is not None:
+            plane = np.memmap(stack.key.parent.filehandle.path, stack.dtype, "r", stack.offset, stack.shape)[part]
+        else:
+            with _lock:
+                plane = _from_pages(stack, part)
+        if not all_equal(np.moveaxis(plane, axis - len(place), -1), stack.alpha, 2**stack.bits - 1):
+            return False
+    return True
 
 
-def _plain_axes(axes: str) -> str:
-    if "C" not in axes:
-        axes = axes.replace("S", "C")  # tifffile's S are the samples of a pixel: colours
-    return "".join(letter if letter in "TCZYX" else UNKNOWN for letter in axes)
+def _selected(stack: Stack, position: tuple[Any, ...]) -> int:
+    sides = [len(range(*p.indices(n))) for p, n in zip(position, stack.shape, strict=True) if isinstance(p, slice)]
+    return math.prod(sides) * stack.dtype.itemsize
 
 
-def _from_pages(stack: _Stack, position: tuple[Any, ...]) -> NDArray[np.generic]:
-    # pages run over the leading dimensions; each holds the others
-    lead = next(k for k in range(len(stack.shape)) if math.prod(stack.shape[:k]) == len(stack.pages))
-    numbers = np.arange(len(stack.pages)).reshape(stack.shape[:lead])[position[:lead]]
-    inside = stack.shape[lead:]
+def _lead(stack: Stack) -> tuple[int, ...]:
+    """Return the leading dimensions, over which pages run; each page holds the others."""
+    k = next(k for k in range(len(stack.shape)) if math.prod(stack.shape[:k]) == len(stack.pages))
+    return stack.shape[:k]
+
+
+def _from_pages(stack: Stack, position: tuple[Any, ...]) -> NDArray[np.generic]:
+    lead = _lead(stack)
+    numbers = np.arange(len(stack.pages)).reshape(lead)[position[: len(lead)]]
+    inside = stack.shape[len(lead) :]
     file = stack.pages[0].parent.filehandle
     file.open()
     try:
-        planes = [stack.pages[k].asarray().reshape(inside)[position[lead:]] for k in np.ravel(numbers)]
+        planes = [_page(stack, k).reshape(inside)[position[len(lead) :]] for k in np.ravel(numbers)]
     finally:
         file.close()
     return np.stack(planes).reshape(np.shape(numbers) + planes[0].shape)
 
 
-def _check_decodable(path: str | Path, stack: _Stack) -> None:
+def _page(stack: Stack, number: int) -> NDArray[np.generic]:
+    page = stack.pages[number]
+    if stack.bits in PACKED:
+        return read_packed(page, stack.key)
+    return np.asarray(page.asarray())
+
+
+def _as_shown(data: NDArray[Any], stack: Stack) -> NDArray[np.generic]:
+    """Turn min-is-white pixels round, so that larger is brighter."""
+    if not stack.inverted:
+        return data
+    if data.dtype.kind == "u":
+        return data.dtype.type(2 ** min(stack.bits, 8 * data.dtype.itemsize) - 1) - data
+    return ~data if data.dtype.kind in "bi" else -data
+
+
+def _check_decodable(path: str | Path, stack: Stack) -> None:
+    if stack.bits in PACKED:
+        if stack.key.is_tiled or stack.key.samplesperpixel > 1 or int(stack.key.predictor) != 1:
+            raise FileProblem(path, f"its pixels are packed, {stack.bits} bits each", "save it with 8, 16 or 32 bits")
+    elif stack.bits not in (1, 8, 16, 32, 64, 128):
+        raise FileProblem(path, f"its pixels have {stack.bits} bits", "save it with 8, 16 or 32 bits")
     for table, key in (
         (tifffile.TIFF.DECOMPRESSORS, stack.key.compression),
         (tifffile.TIFF.UNPREDICTORS, stack.key.predictor),
@@ -172,24 +193,11 @@ def _check_decodable(path: str | Path, stack: _Stack) -> None:
             raise FileProblem(path, f"its compression ({name}) is not known", "save it uncompressed") from error
 
 
-def _check_complete(path: str | Path, stack: _Stack) -> None:
-    size = Path(path).stat().st_size
-    if stack.offset is not None:
-        ends = stack.offset + math.prod(stack.shape) * stack.dtype.itemsize
-        if ends > size:
-            raise FileProblem(path, TRUNCATED, COPY_AGAIN)
-        return
-    for page in stack.pages:
-        if page is None:
-            raise FileProblem(path, "some of its planes are in no file", "export it as one file")
-        if any(o + n > size for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)):
-            raise FileProblem(path, TRUNCATED, COPY_AGAIN)
-
-
 def _pixel_size(tif: Any) -> tuple[PixelSize | None, str | None]:
     xml = tif.pages[0].description if "<OME" in (tif.pages[0].description or "")[:2000] else ""
     if xml:  # before the TIFF tags, which OME files fill with nonsense
-        pixels = pixel_sizes.ome_pixels(xml)
+        root = parse_ome(xml)
+        pixels = None if root is None else ome_pixels(root)
         if pixels is None:
             return None, "its OME-XML cannot be read: the pixel size is not known"
         return pixel_sizes.ome_pixel_size(pixels)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +16,15 @@ from numpy.typing import NDArray
 
 from divseg.errors import FileProblem, InputError, Problem
 from divseg.io.labels import label_shape, load_labels, squeezed
+from divseg.io.masks import join_planes, separate_objects
 from divseg.io.refs import ImageRef
-from divseg.io.sources import Source, find_files, stem
+from divseg.io.sources import MASK_ENDINGS, Source, find_files, images_in, is_mask_array, stem
 
-SUFFIXES = ("", "_mask", "_masks", "_label", "_labels", "_gt")
-"""What the name of a mask may have after the name of its image."""
+SUFFIXES = ("", *MASK_ENDINGS)
+"""What the name of a mask may have after the name of its image; nothing is best."""
+_FRAME = re.compile(r"t(\d+)", re.IGNORECASE)
+_CHALLENGE = tuple(re.compile(rf"{name}_?(\d+)", re.IGNORECASE) for name in ("man_seg", "mask", "man_track"))
+"""Masks of frame t003 in the Cell Tracking Challenge, the best first."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,18 @@ class LabelRef:
         Shape of the whole file.
     shape : tuple of int
         Shape of the mask: (Y, X) or (Z, Y, X).
+    planes : bool
+        The file holds a plane for each object.
+    lone : bool
+        A mask whose only value is 1 is one of foreground, too: each of its pieces is an object.
     """
 
     path: Path
     lead: tuple[int, ...]
     file_shape: tuple[int, ...]
     shape: tuple[int, ...]
+    planes: bool = False
+    lone: bool = True
 
     def load(self) -> NDArray[np.signedinteger[Any]]:
         """Read the mask.
@@ -54,8 +66,16 @@ class LabelRef:
         ------
         InputError
             If it cannot be read or is not a label image.
+
+        Warns
+        -----
+        DivsegWarning
+            If it is not a label image as it stands: see :func:`divseg.io.masks.separate_objects`.
         """
-        return load_labels(self.path, self.file_shape, self.lead).reshape(self.shape)
+        labels = load_labels(self.path, self.file_shape, self.lead)
+        if self.planes:
+            return join_planes(labels, self.path)
+        return separate_objects(labels.reshape(self.shape), self.path, lone=self.lone)
 
 
 @dataclass
@@ -83,9 +103,11 @@ class Pairing:
 def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
     """Find the mask of each image by its name.
 
-    The mask of image ``a`` is the file ``a``, ``a_mask``, ``a_masks``, ``a_label``, ``a_labels`` or ``a_gt``.
-    Of a file with several planes, either each plane has such a file of its own (``a_t03``), or the masks of
-    all planes are the planes of one file (``a``).
+    The mask of image ``a`` is the file ``a``, ``a_mask``, ``a_masks``, ``a_label``, ``a_labels``, ``a_gt``, ``a_seg``
+    or ``a_cp_masks``. Of a file with several planes, either each plane has such a file of its own (``a_t03``), or the
+    masks of all planes are the planes of one file (``a``). Of masks with equal names in several folders, an image
+    has the one in the folder that is named as its own. Frames ``t003`` of the Cell Tracking Challenge have
+    ``man_seg003``.
 
     Parameters
     ----------
@@ -104,7 +126,7 @@ def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
         If there are no masks at all, or if two files could be the mask of one image.
     """
     masks: dict[str, list[Path]] = {}
-    files = find_files(truth).files
+    files = truth_files(truth)
     for file in files:
         masks.setdefault(stem(file), []).append(file)
     siblings: dict[Path, list[ImageRef]] = {}
@@ -114,7 +136,7 @@ def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
     used: set[Path] = set()
     for group in siblings.values():
         for ordinal, ref in enumerate(group):
-            own = _mask_of(ref.name, ref.path, masks)
+            own = _mask_of(ref.name.rpartition("/")[2], ref.path, masks)
             shared = _mask_of(stem(ref.path), ref.path, masks) if own is None else None
             mask = own or shared
             if mask is None:
@@ -127,8 +149,18 @@ def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
                 )
             except FileProblem as problem:
                 pairing.problems.append(problem.problem)
-    pairing.unused = [file for file in files if file not in used]
+    images = {ref.path.resolve() for ref in refs}
+    pairing.unused = [f for f in files if f not in used and f.resolve() not in images and not is_mask_array(f)]
     return pairing
+
+
+def truth_files(truth: Source) -> list[Path]:
+    """Return the mask files of a source; of a folder of the Cell Tracking Challenge those in its folder SEG."""
+    if isinstance(truth, str | os.PathLike):
+        inner = Path(os.path.expanduser(os.fspath(truth))) / "SEG"
+        if inner.is_dir() and not images_in(inner.parent):
+            truth = inner
+    return find_files(truth, masks=True).files
 
 
 def without_masks(files: Iterable[Path], truth_files: Iterable[Path]) -> list[Path]:
@@ -146,11 +178,29 @@ def _base(name: str) -> set[str]:
 def _mask_of(name: str, image: Path, masks: dict[str, list[Path]]) -> Path | None:
     candidates = [file for suffix in SUFFIXES for file in masks.get(name + suffix, [])]
     candidates = [file for file in candidates if file.resolve() != image.resolve()]
+    if not candidates and (frame := _FRAME.fullmatch(name)):
+        candidates = _masks_of_frame(int(frame[1]), masks)
+    if len({file.parent for file in candidates}) > 1:
+        candidates = [file for file in candidates if file.parent.name == image.parent.name] or candidates
+    written = [file for file in candidates if not _by_cellpose(file)]
+    candidates = written or candidates[:1]  # of _cp_masks.png and _seg.npy, which hold the same, the first
     if len(candidates) > 1:
         raise InputError(
             f"{' and '.join(map(str, candidates))}: each could be the mask of image {name!r}; keep one of them"
         )
     return candidates[0] if candidates else None
+
+
+def _by_cellpose(file: Path) -> bool:
+    return stem(file).endswith("_cp_masks") or file.suffix.lower() == ".npy"
+
+
+def _masks_of_frame(frame: int, masks: dict[str, list[Path]]) -> list[Path]:
+    for pattern in _CHALLENGE:
+        names = [name for name in masks if (number := pattern.fullmatch(name)) and int(number[1]) == frame]
+        if names:
+            return [file for name in names for file in masks[name]]
+    return []
 
 
 @functools.lru_cache(maxsize=1)  # the planes of one file ask one after the other
@@ -163,6 +213,8 @@ def _fit(ref: ImageRef, mask: Path, ordinal: int, count: int) -> LabelRef:
     shape = squeezed(file_shape)
     want = ref.spatial_shape
     lead = shape[: len(shape) - len(want)]
+    if count == 1 and len(lead) == 1 and shape[1:] == want:
+        return LabelRef(mask, (), file_shape, want, planes=True)
     if shape[len(lead) :] != want or math.prod(lead) != count:
         whole = want if count == 1 else (count, *want)
         raise FileProblem(

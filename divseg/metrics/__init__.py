@@ -5,8 +5,9 @@ The names are loaded on first use: neither numba nor pandas is imported before i
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from divseg.packages import public_names
 
 if TYPE_CHECKING:
     from divseg.metrics.agreement import agreement_weights as agreement_weights
@@ -33,40 +34,30 @@ if TYPE_CHECKING:
     from divseg.metrics.tables import to_markdown as to_markdown
 
 _PUBLIC = {
-    "Calibration": "calibration",
-    "Comparison": "tables",
-    "Overlap": "overlap",
-    "ScoreTable": "evaluation",
-    "Scores": "scores",
-    "THRESHOLDS": "scores",
-    "agreement_weights": "agreement",
-    "bootstrap_interval": "tables",
-    "brier": "calibration_scores",
-    "calibrate": "calibrator",
-    "compare": "tables",
-    "count_overlap": "overlap",
-    "d_ece": "calibration_scores",
-    "evaluate": "evaluation",
-    "interval_coverage": "calibration_scores",
-    "interval_score": "calibration_scores",
-    "iou_matrix": "matching",
-    "match": "matching",
-    "object_hits": "calibration_scores",
-    "reliability_curve": "calibration_scores",
-    "summarize": "tables",
-    "to_markdown": "tables",
+    "Calibration": "divseg.metrics.calibration",
+    "Comparison": "divseg.metrics.tables",
+    "Overlap": "divseg.metrics.overlap",
+    "ScoreTable": "divseg.metrics.evaluation",
+    "Scores": "divseg.metrics.scores",
+    "THRESHOLDS": "divseg.metrics.scores",
+    "agreement_weights": "divseg.metrics.agreement",
+    "bootstrap_interval": "divseg.metrics.tables",
+    "brier": "divseg.metrics.calibration_scores",
+    "calibrate": "divseg.metrics.calibrator",
+    "compare": "divseg.metrics.tables",
+    "count_overlap": "divseg.metrics.overlap",
+    "d_ece": "divseg.metrics.calibration_scores",
+    "evaluate": "divseg.metrics.evaluation",
+    "interval_coverage": "divseg.metrics.calibration_scores",
+    "interval_score": "divseg.metrics.calibration_scores",
+    "iou_matrix": "divseg.metrics.matching",
+    "match": "divseg.metrics.matching",
+    "object_hits": "divseg.metrics.calibration_scores",
+    "reliability_curve": "divseg.metrics.calibration_scores",
+    "summarize": "divseg.metrics.tables",
+    "to_markdown": "divseg.metrics.tables",
 }
 
 __all__ = sorted(_PUBLIC)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'divseg.metrics' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"divseg.metrics.{_PUBLIC[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = public_names(__name__, _PUBLIC)

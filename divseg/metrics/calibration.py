@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,9 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from divseg.errors import InputError
+from divseg.errors import DAMAGE, InputError, one_line
+from divseg.io.json_file import read_json, real, whole
 
 FORMAT = "divseg calibration 1"
+CALIBRATION = "calibration.json"
+"""Name of the calibration in the folder of ``divseg calibrate``."""
 
 NEEDED = ("label", "existence", "mean_iou", "area_q05", "area_q95")
 """Columns of an object table that calibration reads."""
@@ -188,7 +190,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
-        """Read a file that :meth:`save` wrote.
+        """Read a file that :meth:`save` wrote, or the one in a folder of ``divseg calibrate``.
 
         Raises
         ------
@@ -196,26 +198,45 @@ class Calibration:
             If it cannot be read or is not a calibration.
         """
         path = Path(path)
+        path = path / CALIBRATION if path.is_dir() else path
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_json(path)
         except OSError as error:
             raise InputError(f"cannot read the calibration {path}: {error.strerror}") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is not a calibration: it is not a JSON file ({error})") from None
+        except ValueError as error:
+            raise InputError(f"{path} is not a calibration: it is not a JSON file ({one_line(error)})") from None
         if not isinstance(record, Mapping) or record.get("format") != FORMAT:
             raise InputError(
                 f'{path} is not a calibration: it lacks "format": {FORMAT!r}; make one with divseg calibrate'
             )
         values = {name: value for name, value in record.items() if name != "format"}
         try:
-            values["confidence"] = Curve(**values["confidence"])
-            values["check"] = {k: np.nan if v is None else float(v) for k, v in values.get("check", {}).items()}
-            values["area"] = None if values["area"] is None else (float(values["area"][0]), float(values["area"][1]))
+            for name in ("iou", "coverage"):
+                if not 0 <= (value := real(values[name])) <= 1:
+                    raise ValueError(f"{name} is {value}")
+            for name in ("n_images", "n_objects"):
+                values[name] = whole(values[name])
+            if not isinstance(values["method"], str) or not isinstance(values.get("settings", {}), dict):
+                raise TypeError("method or settings have the wrong type")
+            curve = values["confidence"]
+            values["confidence"] = Curve([real(v) for v in curve["x"]], [real(v) for v in curve["y"]])
+            values["check"] = {k: np.nan if v is None else real(v) for k, v in values.get("check", {}).items()}
+            margins = [] if values["area"] is None else [_margin(v) for v in values["area"]]
+            values["area"] = (margins[0], margins[1]) if margins else None
+            values["count"] = None if values["count"] is None else _margin(values["count"])
             return cls(**values)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except DAMAGE as error:
             raise InputError(
-                f"{path} is a damaged calibration ({error}); make it again with divseg calibrate"
+                f"{path} is a damaged calibration ({type(error).__name__}: {one_line(error)}); "
+                "make it again with divseg calibrate"
             ) from None
+
+
+def _margin(value: Any) -> float:
+    """Return a margin on a logarithm; ValueError where its exponential would overflow."""
+    if abs(margin := real(value)) > 50:
+        raise ValueError(f"a margin of {margin}")
+    return margin
 
 
 def object_score(objects: pd.DataFrame) -> NDArray[np.float64]:

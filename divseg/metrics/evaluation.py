@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from divseg.errors import InputError
 from divseg.io import read_labels, write_csv, write_json, write_text
-from divseg.metrics.folders import Pair, find_pairs
+from divseg.io.masks import separate_objects
+from divseg.metrics.folders import Pair, find_pairs, missing_predictions
 from divseg.metrics.scores import SHOWN, THRESHOLDS, Scores, score_labels
 from divseg.metrics.tables import compare, summarize, to_markdown
 
@@ -182,12 +183,13 @@ def evaluate(
     Warns
     -----
     DivsegWarning
-        Predictions without truth, which are not scored.
+        Predictions without truth, which are not scored; masks of foreground alone.
 
     Notes
     -----
     Files of two folders belong together if their names agree up to the ending and one of ``_mask _masks _label
-    _labels _gt``. Folders of the Cell Tracking Challenge are recognised by their ``man_seg*.tif``: each, in `truth`
+    _labels _gt _seg _cp_masks``. A mask of foreground alone (0 and 1, or 0 and 255) has an object for each connected
+    piece. Folders of the Cell Tracking Challenge are recognised by their ``man_seg*.tif``: each, in `truth`
     or its subfolder ``SEG``, belongs to the ``mask*.tif`` of the same frame number, and ``man_seg_TTT_ZZZ.tif`` shows
     the single plane ZZZ (from 0) of it. The challenge takes DET from separate markers (``TRA/man_track*.tif``); here
     it is computed from the segmentation masks. Its references may show a part of the cells only: use
@@ -226,12 +228,17 @@ def evaluate(
     if not all(paths):
         raise InputError("one of pred and truth is a path and the other is not; give two paths or two label images")
     folders = [Path(os.path.expanduser(os.fspath(folder))) for folder in (pred, truth)]
-    rows = [_row(pair, partial, options) for pair in find_pairs(*folders)]
+    pairs, missing = find_pairs(*folders)
+    if missing:
+        raise missing_predictions(missing, folders[0])
+    rows = [score_pair(pair, partial=partial, **options) for pair in pairs]
     return ScoreTable(folders[0].resolve().name, pd.DataFrame(rows))
 
 
-def _row(pair: Pair, partial: bool | None, options: dict[str, Any]) -> dict[str, Any]:
-    labels, reference = read_labels(pair.pred), read_labels(pair.truth)
+def score_pair(pair: Pair, *, partial: bool | None = None, **options: Any) -> dict[str, Any]:
+    """Score a file against its truth: a row of :class:`ScoreTable`; arguments and errors as for :func:`evaluate`."""
+    labels = separate_objects(read_labels(pair.pred), pair.pred, lone=False)
+    reference = separate_objects(read_labels(pair.truth), pair.truth)
     if pair.plane is not None:
         if labels.ndim != 3 or pair.plane >= len(labels):
             raise InputError(

@@ -185,7 +185,7 @@ def score_labels(
     split_disconnected: bool = False,
 ) -> Scores:
     """Score a label image against its ground truth; see :func:`divseg.evaluate`."""
-    wanted = _thresholds(thresholds)
+    wanted = check_thresholds(thresholds)
     added = (0, 0)
     if split_disconnected:
         (pred, more_pred), (truth, more_true) = split_pieces(pred, "pred"), split_pieces(truth, "truth")
@@ -239,7 +239,14 @@ def percent(threshold: float) -> str:
     return f"{100 * threshold:.7g}"
 
 
-def _thresholds(thresholds: float | Iterable[float]) -> list[float]:
+def check_thresholds(thresholds: float | Iterable[float]) -> list[float]:
+    """Return IoU thresholds as a list, each in (0, 1].
+
+    Raises
+    ------
+    InputError
+        There are none, or one is not a number above 0 and up to 1.
+    """
     values = list(thresholds) if isinstance(thresholds, Iterable) else [thresholds]
     if not values:
         raise InputError("there are no IoU thresholds: give at least one, for example 0.5")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,15 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from divseg.errors import InputError
-from divseg.io import write_bytes
+from divseg.errors import InputError, printable
+from divseg.io import write_bytes, write_text
 from divseg.report import facts
 from divseg.report.figures import confidence_figure, count_figure, size_figure, training_figure
-from divseg.report.image_data import ImageData, read_image_data
+from divseg.report.image_data import read_image_data
 from divseg.report.panels import image_panel, region_to_show, whole_image, write_overlay
 from divseg.report.review import least_certain, review_figure
 from divseg.report.scores import TITLES, is_consensus, rivals, score_figure, score_rows_of, verdict, winners
-from divseg.report.style import smaller, to_png
+from divseg.report.style import encode, smaller, to_rgb
 from divseg.results.layout import check_name
 from divseg.results.open_run import Run, open_run
 from divseg.results.reader import column, text
@@ -29,19 +29,56 @@ from divseg.results.rows import SHOWN
 
 MAX_ROWS = 200  # of a table of failures or warnings shown on the page
 
-Read = Callable[[str], ImageData]
-
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as the page shows it: type and base64 data, alternative text, caption, and size in CSS pixels."""
+    """A figure as the page shows it: address, alternative text, size in CSS pixels, and caption."""
 
-    kind: str
-    data: str
+    encoded: Future[str]
     alt: str
     width: int
     height: int
     caption: str = ""
+
+    @property
+    def address(self) -> str:
+        """The picture itself, as a ``data:`` address."""
+        return self.encoded.result()
+
+
+class _Page:
+    """What all parts of the page share: the run, its images, and threads that compress pictures while others are drawn.
+
+    Attributes
+    ----------
+    run : Run
+        The run folder.
+    read : callable
+        Returns an image of the run. The review list often points at images already read; a few stay in memory, not
+        all of a large folder.
+    threads : ThreadPoolExecutor
+        Compressing frees the interpreter, drawing does not.
+    """
+
+    def __init__(self, run: Run, threads: ThreadPoolExecutor) -> None:
+        self.run, self.threads = run, threads
+        self.read = lru_cache(maxsize=4)(partial(read_image_data, run))
+
+    def picture(self, figure: Figure | None, name: str, alt: str, caption: str = "") -> Picture | None:
+        """Draw a figure, and have it written to ``plots/`` and compressed for the page."""
+        if figure is None:
+            return None
+        inches = figure.get_size_inches()
+        size = round(100 * inches[0]), round(100 * inches[1])
+        path = self.run.layout.plots / f"{check_name(name)}.png"
+        return Picture(self.threads.submit(_write_picture, path, to_rgb(figure)), alt, *size, caption)
+
+
+def _write_picture(path: Path, rgb: np.ndarray) -> str:
+    png = encode(rgb)
+    write_bytes(path, png)
+    kind, data = smaller(rgb, png)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def write_report(folder: str | Path, *, max_images: int = 6) -> Path:
@@ -73,38 +110,43 @@ def write_report(folder: str | Path, *, max_images: int = 6) -> Path:
     run = open_run(folder)
     if run.command != "run":
         raise InputError(f"{folder} holds the results of divseg {run.command}, which has no report")
-    read = _reader(run)
     shown = facts.images_to_show(run, max_images)
-    page = _environment().get_template("template.html.j2")
-    html = page.render(
-        title=run.folder.resolve().name,
-        record=run.record,
-        missing=_missing(run),
-        cards=facts.overview(run),
-        calibration=facts.calibration_words(run),
-        scores=_scores(run),
-        sections=[_image_section(run, name, read) for name in shown],
-        selection=_selection(len(shown), len(run.names)),
-        charts=_charts(run),
-        review=_review(run, read),
-        training=facts.training_facts(run),
-        training_picture=_picture(
-            run,
+    template = _environment().get_template("template.html.j2")
+    with ThreadPoolExecutor(2) as threads:
+        html = template.render(_parts(_Page(run, threads), shown))
+    path = run.layout.report
+    write_text(path, printable(html, lines=True))  # names of files may hold bytes that are not UTF-8, or controls
+    return path
+
+
+def _parts(page: _Page, shown: list[str]) -> dict[str, Any]:
+    """Return what the template shows, by name."""
+    run = page.run
+    return {
+        "title": run.folder.resolve().name,
+        "record": run.record,
+        "missing": _missing(run),
+        "cards": facts.overview(run),
+        "calibration": facts.calibration_words(run),
+        "scores": _scores(page),
+        "sections": [_image_section(page, name) for name in shown],
+        "selection": _selection(len(shown), len(run.names)),
+        "charts": _charts(page),
+        "review": _review(page),
+        "training": facts.training_facts(run),
+        "training_picture": page.picture(
             training_figure(run.training_log),
             "training",
             "Loss, KL and latents in use over the training",
         ),
-        failures=_failures(run),
-        warnings=facts.warnings(run)[:MAX_ROWS],
-        ranking=facts.segmenter_ranking(run),
-        settings=facts.flatten(run.config),
-        versions=_versions(run),
-        citations=facts.citations(run),
-    )
-    path = run.layout.report
-    # A lone surrogate (a file name that is not UTF-8) must not cost the report.
-    write_bytes(path, html.encode("utf-8", errors="replace"))
-    return path
+        "failures": _failures(run),
+        "left_out": {"rows": run.record.get("left_out", [])[:MAX_ROWS], "total": len(run.record.get("left_out", []))},
+        "warnings": facts.warnings(run)[:MAX_ROWS],
+        "ranking": facts.segmenter_ranking(run),
+        "settings": facts.flatten(run.config),
+        "versions": _versions(run),
+        "citations": facts.citations(run),
+    }
 
 
 def _environment() -> Environment:
@@ -120,37 +162,18 @@ def _environment() -> Environment:
     return environment
 
 
-def _reader(run: Run) -> Read:
-    # The review list often points at images already read; a few stay in memory, not all of a large folder.
-    @lru_cache(maxsize=4)
-    def read(name: str) -> ImageData:
-        return read_image_data(run, name)
-
-    return read
-
-
 def _missing(run: Run) -> dict[str, str]:
     tables = ("images", "objects", "scores", "failures")
     missing = {name: f"no {name}.csv in the run folder" for name in tables if not run.layout.table(name).is_file()}
     return missing | ({} if len(run.training_log) else {"training": "no training log in the model folder"})
 
 
-def _picture(run: Run, figure: Figure | None, name: str, alt: str, caption: str = "") -> Picture | None:
-    if figure is None:
-        return None
-    png = to_png(figure)
-    write_bytes(run.layout.plots / f"{check_name(name)}.png", png)
-    inches = figure.get_size_inches()
-    kind, data = smaller(png)
-    size = round(100 * inches[0]), round(100 * inches[1])
-    return Picture(kind, base64.b64encode(data).decode("ascii"), alt, *size, caption)
-
-
-def _image_section(run: Run, name: str, read: Read) -> dict[str, Any]:
+def _image_section(page: _Page, name: str) -> dict[str, Any]:
+    run = page.run
     objects = run.objects
     if len(objects):
         objects = objects[objects["image"] == name]
-    data = read(name)
+    data = page.read(name)
     pictures: list[Picture | None] = []
     section = {
         "name": name,
@@ -171,7 +194,7 @@ def _image_section(run: Run, name: str, read: Read) -> dict[str, Any]:
         part += f" (rows from {region.y}, columns from {region.x})"
     scale = f"from {limits[0]:.4g} to {limits[1]:.4g}".replace("-", "\u2212")
     caption = f"{part}. Common grey scale {scale}."
-    pictures.append(_picture(run, figure, f"{name}_panel", f"Pictures of {name}", caption))
+    pictures.append(page.picture(figure, f"{name}_panel", f"Pictures of {name}", caption))
     if data.labels is not None:
         back = next((image for image in (data.mmse, data.noisy) if image is not None), np.zeros(data.shape))
         write_overlay(run.layout.plots / f"{check_name(name)}_overlay.png", back, data.labels)
@@ -180,24 +203,25 @@ def _image_section(run: Run, name: str, read: Read) -> dict[str, Any]:
                 whole_image(data, objects, region, size),
                 "Whole image; the dashed frame is the part above.",
             )
-            pictures.append(_picture(run, figure, f"{name}_whole", f"Consensus on the whole of {name}", caption))
+            pictures.append(page.picture(figure, f"{name}_whole", f"Consensus on the whole of {name}", caption))
     return section
 
 
-def _charts(run: Run) -> list[Picture | str]:
+def _charts(page: _Page) -> list[Picture | str]:
     """Pictures in order; a string says why one is not there."""
-    charts: list[Picture | str] = []
-    confidence = _picture(run, confidence_figure(run.objects), "confidence", "Histograms of existence and mean IoU")
+    run, charts = page.run, list[Picture | str]()
+    confidence = page.picture(confidence_figure(run.objects), "confidence", "Histograms of existence and mean IoU")
     charts.append(confidence or "confidence of the objects (no existence and no mean IoU in objects.csv)")
-    counts = _picture(run, count_figure(run), "counts", "Number of objects in each image")
+    counts = page.picture(count_figure(run), "counts", "Number of objects in each image")
     charts.append(counts or "counts (no counts in images.csv)")
     sizes = size_figure(run)
-    picture = _picture(run, sizes[0], "sizes", "Areas of the objects", sizes[1]) if sizes else None
+    picture = page.picture(sizes[0], "sizes", "Areas of the objects", sizes[1]) if sizes else None
     charts.append(picture or "object sizes (no areas in objects.csv)")
     return charts
 
 
-def _scores(run: Run) -> dict[str, Any] | None:
+def _scores(page: _Page) -> dict[str, Any] | None:
+    run = page.run
     table = run.summary
     columns = {metric: column(table, metric) for metric in SHOWN}
     columns = {metric: values for metric, values in columns.items() if np.isfinite(values).any()}
@@ -228,7 +252,7 @@ def _scores(run: Run) -> dict[str, Any] | None:
         "metrics": [TITLES[metric] for metric in columns],
         "has_interval": any(row["interval"] for row in rows),
         "rows": rows,
-        "picture": _picture(run, score_figure(run), "scores", "Scores of all inputs with intervals"),
+        "picture": page.picture(score_figure(run), "scores", "Scores of all inputs with intervals"),
     }
 
 
@@ -243,7 +267,8 @@ def _elsewhere(names: list[str], metrics: list[str], best: dict[str, np.ndarray]
     return f"A baseline has the best score by: {', '.join(lost)}." if lost else ""
 
 
-def _review(run: Run, read: Read) -> dict[str, Any] | None:
+def _review(page: _Page) -> dict[str, Any] | None:
+    run = page.run
     objects = least_certain(run.objects)
     if not len(objects):
         return None
@@ -253,9 +278,8 @@ def _review(run: Run, read: Read) -> dict[str, Any] | None:
         {"image": name, **{key: values[k] for key, values in numbers.items()}}
         for k, name in enumerate(text(objects, "image"))
     ]
-    picture = _picture(
-        run,
-        review_figure(objects, read),
+    picture = page.picture(
+        review_figure(objects, page.read),
         "review",
         "Small pictures of the least certain objects",
         "The objects of the list on the MMSE, each on its own grey scale; outline in the colour of its "

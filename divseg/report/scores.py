@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from divseg.errors import InputError
+from divseg.errors import InputError, counted
 from divseg.metrics import Comparison, compare
 from divseg.report.style import BLUE, GREY, INK, name_ticks, new_chart, style_axes
 from divseg.results.open_run import Run
@@ -89,9 +89,10 @@ def verdict(run: Run, consensus: str, baseline: str) -> str:
         return words + "; scores.csv holds no image with both scores, so this may be chance."
     n = pairs.n_images
     wins, losses = round(n * pairs.improved), round(n * pairs.worsened)
-    words += f"; it is better on {wins} and worse on {losses} of {n} images"
+    words += f"; it is better on {wins} and worse on {losses} of {counted(n, 'image')}"
     if math.isnan(pairs.low):
-        return words + f"; {n} images with both scores are too few to say whether that is chance."
+        few = f"{counted(n, 'image')} with both scores {'are' if n > 1 else 'is'} too few"
+        return words + f"; {few} to say whether that is chance."
     words += f", and the mean difference over images lies between {_signed(pairs.low)} and {_signed(pairs.high)} (95 %)"
     if pairs.low <= 0 <= pairs.high:
         return words + ", so this run does not show that one is better than the other."

@@ -78,16 +78,21 @@ def name_ticks(axes: Axes, names: Sequence[str], *, along: str = "y", rotation: 
             label.set(rotation=rotation, ha="right", rotation_mode="anchor")
 
 
-def to_png(figure: Figure) -> bytes:
-    """Draw a figure and return it as PNG; the same figure gives the same bytes."""
+def to_rgb(figure: Figure) -> np.ndarray:
+    """Draw a figure: uint8 of shape (Y, X, 3)."""
     canvas = figure.canvas
     if not isinstance(canvas, FigureCanvasAgg):
         canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return encode(np.asarray(canvas.buffer_rgba())[:, :, :3])
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
 
 
-def smaller(png: bytes, limit: int = 300_000) -> tuple[str, bytes]:
+def to_png(figure: Figure) -> bytes:
+    """Draw a figure and return it as PNG; the same figure gives the same bytes."""
+    return encode(to_rgb(figure))
+
+
+def smaller(rgb: np.ndarray, png: bytes, limit: int = 300_000) -> tuple[str, bytes]:
     """Return a picture as it goes into the page: pictures of noise, which PNG cannot compress, as WebP.
 
     The file in ``plots/`` keeps every pixel; the page would grow by megabytes an image without this.
@@ -95,12 +100,12 @@ def smaller(png: bytes, limit: int = 300_000) -> tuple[str, bytes]:
     if len(png) <= limit:
         return "png", png
     stream = io.BytesIO()
-    Image.open(io.BytesIO(png)).save(stream, "WEBP", quality=85, method=4)
+    Image.fromarray(rgb).save(stream, "WEBP", quality=85, method=1)
     return "webp", stream.getvalue()
 
 
 def encode(rgb: np.ndarray) -> bytes:
     """Encode an image of shape (Y, X, 3), uint8, as PNG."""
     stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(rgb)).save(stream, "PNG", compress_level=4)
+    Image.fromarray(np.ascontiguousarray(rgb)).save(stream, "PNG", compress_level=2)
     return stream.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from divseg.errors import InputError
+from divseg.metrics.calibration import CALIBRATION
 
 MAPS = ("std", "foreground", "boundary", "low", "high", "mode")
 TABLES = ("objects", "alternatives", "images", "scores", "summary", "failures")
@@ -22,21 +23,26 @@ class RunLayout:
         stacks/<name>.npz      label images of all samples
         objects/<name>.csv     objects of one image units/<name>.json  which stages of an image are done
         alternatives/<name>.csv  hypotheses that were not taken    alternatives.csv
+        calibration.json       of divseg calibrate
 
     Parameters
     ----------
     folder : Path
         The folder.
+    command : str
+        The command of ``divseg`` that keeps its results there; the folder of ``train`` is the model folder itself.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, command: str = "run") -> None:
         self.folder = folder
+        self.command = command
         self.run_json = folder / "run.json"
         self.log = folder / "run.log"
         self.report = folder / "report.html"
         self.plots = folder / "plots"
-        self.model = folder / "model"
+        self.model = folder if command == "train" else folder / "model"
         self.stages_json = folder / "stages.json"
+        self.calibration = folder / CALIBRATION
 
     def labels(self, name: str) -> Path:
         """Return the file of the consensus labels of an image."""
@@ -80,13 +86,13 @@ class RunLayout:
 
 
 def check_name(name: str) -> str:
-    """Return the name of an image.
+    """Return the name of an image; it may begin with those of folders, as in ``A01/field_0``.
 
     Raises
     ------
     InputError
         If it cannot be that of a file.
     """
-    if name in ("", ".", "..") or name != Path(name).name or "\\" in name or "\0" in name:
+    if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name:
         raise InputError(f"image name {name!r} cannot be that of a file; give it another name")
     return name

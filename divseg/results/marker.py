@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from divseg.errors import DAMAGE
 from divseg.io import write_json
+from divseg.io.json_file import read_json_object, real
 
 FORMAT = 2
 
@@ -68,13 +69,16 @@ class Marker:
     def read(cls, path: Path, name: str) -> Marker:
         """Read a marker; one that is missing, damaged or of another version says that nothing is done."""
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_json_object(path)
             if record["format"] != FORMAT or record["name"] != name:
                 return cls(name)
-            stages = {stage: StageRecord(**values) for stage, values in record["stages"].items()}
+            stages = {stage: _stage(values) for stage, values in record["stages"].items()}
             sources = {source: dict(values) for source, values in record["sources"].items()}
-            return cls(name, sources, stages, record["failure"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            failure = record["failure"]
+            if failure is not None:
+                failure = {key: _kind(failure[key], str) for key in ("stage", "error")}
+            return cls(name, sources, stages, failure)
+        except DAMAGE:
             return cls(name)
 
     def write(self, path: Path) -> None:
@@ -86,3 +90,24 @@ class Marker:
             If it cannot be written.
         """
         write_json(path, {"format": FORMAT, **asdict(self)}, nan=True)
+
+
+def _stage(values: dict[str, Any]) -> StageRecord:
+    """Return a stage's record; an exception of DAMAGE if it is not one."""
+    record = StageRecord(**values)
+    for path in map(PurePosixPath, record.files):
+        if path.is_absolute() or ".." in path.parts:  # the files of a stage are replaced and removed
+            raise ValueError(f"{path} lies outside the run folder")
+    for value, kind in ((record.key, str), (record.row, dict), (record.info, dict), (record.files, list)):
+        _kind(value, kind)
+    for items, kind in ((record.scores, dict), (record.warnings, str), (record.files, str)):
+        for value in _kind(items, list):
+            _kind(value, kind)
+    record.seconds = real(record.seconds)
+    return record
+
+
+def _kind(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{kind.__name__} expected")
+    return value

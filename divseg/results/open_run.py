@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import html
-import json
+import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
-import tifffile
 from numpy.typing import NDArray
 
-from divseg.errors import DivsegWarning, InputError, did_you_mean
+from divseg.errors import DivsegWarning, InputError, counted, did_you_mean, one_line, printable
 from divseg.io import PixelSize, read, read_labels
-from divseg.io.image import native
+from divseg.io.json_file import read_json
 from divseg.io.pixel_size import make_pixel_size
+from divseg.io.tiff import load_tiff, tiff_headers
 from divseg.results.layout import RunLayout
 from divseg.results.marker import FORMAT
 from divseg.results.reader import TRAINING_LOG, column, read_table, read_training_log, text
 from divseg.results.rows import SHOWN
+from divseg.results.run_record import check_record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from divseg.consensus import LabelStack
     from divseg.denoise import DivNoising
+    from divseg.metrics import Calibration
 
-COMMANDS = ("run", "denoise", "segment", "fuse")
+COMMANDS = ("run", "train", "denoise", "segment", "fuse", "evaluate", "calibrate")
 """Commands whose folders can be opened."""
 
 T = TypeVar("T")
@@ -40,7 +42,8 @@ T = TypeVar("T")
 class NotInRun(InputError, KeyError):
     """A name that a run does not hold."""
 
-    __str__ = Exception.__str__  # that of KeyError would put the message in quotes
+    def __str__(self) -> str:
+        return printable(Exception.__str__(self))  # that of KeyError would put the message in quotes
 
 
 class Files(Mapping[str, T], Generic[T]):
@@ -85,7 +88,8 @@ class Files(Mapping[str, T], Generic[T]):
     def __repr__(self) -> str:
         """Tell how many there are and how the first are called."""
         names = list(self)
-        return f"<{self._kind} of {len(names)} images: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}>"
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        return f"<{self._kind} of {counted(len(names), 'image')}: {shown}>"
 
 
 class Run:
@@ -237,10 +241,17 @@ class Run:
 
     @cached_property
     def model(self) -> DivNoising:
-        """The model of the run."""
+        """The model of the run, or that of ``divseg train``."""
         from divseg.denoise import DivNoising
 
         return DivNoising.load(self.layout.model)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration that ``divseg calibrate`` made."""
+        from divseg.metrics import Calibration
+
+        return Calibration.load(self.layout.calibration)
 
     def _files(self, kind: str, path: Callable[[str], Path], load: Callable[[Path], T]) -> Files[T]:
         return Files(kind, self.names, path, lambda name: load(path(name)))
@@ -305,9 +316,9 @@ class Run:
         return ax
 
     def _facts(self) -> list[str]:
-        counts = [f"{len(self.names)} images", f"{len(self.objects)} objects", f"{len(self.failures)} failures"]
-        n_warnings = len(self.warnings)
-        return counts + ([f"{n_warnings} images with warnings"] if n_warnings else [])
+        things: dict[str, Sized] = {"image": self.names, "object": self.objects, "failure": self.failures}
+        counts = [counted(len(rows), thing) for thing, rows in things.items()]
+        return counts + ([f"{counted(len(self.warnings), 'image')} with warnings"] if self.warnings else [])
 
     def __repr__(self) -> str:
         """Tell what the folder holds."""
@@ -322,7 +333,7 @@ class Run:
 
 
 def open_run(folder: str | os.PathLike[str]) -> Run:
-    """Open the results of ``divseg run``, ``denoise``, ``segment`` or ``fuse``.
+    """Open the results of ``divseg run``, or of another command that writes to a folder.
 
     Parameters
     ----------
@@ -333,7 +344,8 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     -------
     Run
         Tables as data frames (``objects``, ``images_table``, ``scores``, ``summary``, ``failures``), images as mappings
-        from names to arrays (``images``, ``denoised``, ``std``, ``samples``, ``labels``), the ``model``, and ``plot``.
+        from names to arrays (``images``, ``denoised``, ``std``, ``samples``, ``labels``), the ``model``, the
+        ``calibration``, and ``plot``.
 
     Raises
     ------
@@ -357,11 +369,13 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     if not layout.run_json.is_file():
         raise InputError(f"{folder}: this is not a run folder (it has no run.json); give what was --out of a run")
     try:
-        record = json.loads(layout.run_json.read_text(encoding="utf-8"))
+        record = check_record(read_json(layout.run_json))
     except (OSError, ValueError) as error:
-        raise InputError(f"{layout.run_json}: it cannot be read ({error}); restore it or run again") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        version = record.get("divseg") if isinstance(record, dict) else None
+        raise InputError(
+            f"{layout.run_json}: it cannot be read ({one_line(error)}); restore it or run again"
+        ) from error
+    if record.get("format") != FORMAT:
+        version = record.get("divseg")
         writer = f"divseg {version}" if version else "another version of divseg"
         raise InputError(
             f"{folder}: this run folder was written by {writer} in a format that cannot be read; "
@@ -372,7 +386,7 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
             f"{folder}: this folder holds the results of divseg {record.get('command')}; "
             f"give one of divseg {', '.join(COMMANDS)}"
         )
-    return Run(layout, record)
+    return Run(RunLayout(layout.folder, record["command"]), record)
 
 
 def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:
@@ -382,14 +396,17 @@ def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:
     ------
     NotInRun
         If the run wrote none.
+    FileProblem
+        If the file is damaged.
     """
     if not path.is_file():
         raise NotInRun(f"{path.stem}: the run wrote no samples of it")
-    with tifffile.TiffFile(path) as file:
-        pages = len(file.series[0].pages)
-        stack = file.asarray(series=0, key=range(pages if limit is None else min(limit, pages)))
-    return np.asarray(native(stack).reshape(-1, *stack.shape[-2:]))
+    shape = tiff_headers(path)[0].shape
+    if len(shape) < 3:
+        return np.asarray(load_tiff(path, (None,) * len(shape)), np.float32)[None]
+    first = slice(0, math.prod(shape[:-2]) if limit is None else limit)
+    return np.asarray(load_tiff(path, (first, *(None,) * (len(shape) - 1))), np.float32)
 
 
 def _read_image(path: Path) -> NDArray[np.float32]:
-    return np.asarray(native(tifffile.imread(path)))
+    return np.asarray(load_tiff(path, (None,) * len(tiff_headers(path)[0].shape)), np.float32)

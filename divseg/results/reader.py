@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from divseg.errors import InputError, one_line
+from divseg.errors import DAMAGE, InputError, one_line
+from divseg.io.atomic import from_text
 from divseg.io.json_lines import read_json_lines
 
 TRAINING_LOG = "training.jsonl"
@@ -61,11 +62,14 @@ def read_table(path: Path) -> pd.DataFrame:
         )
     except FileNotFoundError:
         return pd.DataFrame()
-    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+    except DAMAGE as error:  # pandas' own errors are ValueErrors
         raise InputError(
             f"{path}: this is not a table of a run ({one_line(error)}); delete it and run again"
         ) from error
-    return table.fillna(dict.fromkeys(_TEXT, ""))
+    table = table.fillna(dict.fromkeys(_TEXT, ""))
+    for name in set(_TEXT) & set(table.columns):
+        table[name] = pd.Series([from_text(value) for value in table[name]], table.index, dtype=str)
+    return table
 
 
 def column(table: pd.DataFrame, name: str) -> np.ndarray:
@@ -125,8 +129,8 @@ def read_training_log(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise InputError(f"{file}: line {damaged[0]} is damaged; delete the line")
     try:
         table = pd.DataFrame(rows, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{file}: the training log is damaged ({error}); train again") from error
+    except DAMAGE as error:
+        raise InputError(f"{file}: the training log is damaged ({one_line(error)}); train again") from error
     missing = sorted({"step", "loss", "kl", "active"} - set(table.columns))
     if rows and missing:
         raise InputError(f"{file}: the training log lacks {', '.join(missing)}; train again")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from divseg.errors import Problem
 from divseg.io import PixelSize
+from divseg.io.sources import LeftOut, stem
 from divseg.metrics import summarize
 
 if TYPE_CHECKING:
@@ -28,9 +29,13 @@ SHOWN = ("map", "ap50", "ap75", "seg", "det", "f1", "pq")
 def failure_rows(problems: Iterable[Problem]) -> list[dict[str, str]]:
     """Return rows of failures.csv for files that cannot be used."""
     return [
-        {"image": Path(p.file).stem, "file": p.file, "stage": "check", "error": f"{p.problem}; {p.remedy}"}
-        for p in problems
+        {"image": stem(p.file), "file": p.file, "stage": "check", "error": f"{p.problem}; {p.remedy}"} for p in problems
     ]
+
+
+def left_out_rows(files: Iterable[LeftOut]) -> list[dict[str, str]]:
+    """Return what run.json says of files among the images that are not taken as images."""
+    return [{"file": str(f.file), "reason": f.reason} for f in files]
 
 
 def pixel_columns(shape: tuple[int, ...], size: PixelSize | None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,12 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from divseg.errors import OutputError
+from divseg.errors import DAMAGE, OutputError, one_line
 from divseg.io import write_csv, write_json
 from divseg.io.atomic import PART, output_error
+from divseg.io.json_file import read_json, read_json_object
 from divseg.results.layout import TABLES, RunLayout
 from divseg.results.marker import FORMAT, Marker
 from divseg.results.reader import read_table
+from divseg.results.run_record import check_record
 from divseg.results.writer import StageWriter
 
 _IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini", ".lock", "run.log"}
@@ -42,8 +43,7 @@ class RunStore(RunLayout):
     """
 
     def __init__(self, folder: str | os.PathLike[str], command: str = "run") -> None:
-        super().__init__(Path(folder).expanduser())
-        self.command = command
+        super().__init__(Path(folder).expanduser(), command)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -61,8 +61,7 @@ class RunStore(RunLayout):
             As for :class:`RunStore`.
         """
         store = cls.__new__(cls)
-        RunLayout.__init__(store, Path(folder).expanduser())
-        store.command = command
+        RunLayout.__init__(store, Path(folder).expanduser(), command)
         if store.folder.exists() and not store.folder.is_dir():
             raise OutputError(f"{store.folder}: the output is an existing file; give a folder with --out")
         return store if store.folder.is_dir() and store.check() else None
@@ -116,20 +115,24 @@ class RunStore(RunLayout):
             If it is not that of a divseg run.
         """
         try:
-            record = json.loads(self.run_json.read_text(encoding="utf-8"))
+            record = check_record(read_json(self.run_json))
         except (OSError, ValueError) as error:
-            raise OutputError(f"{self.run_json}: it cannot be read ({error}); choose another --out") from error
-        if not isinstance(record, dict) or not ("command" in record or "divseg_run" in record):
+            raise OutputError(
+                f"{self.run_json}: it cannot be read ({one_line(error)}); choose another --out"
+            ) from error
+        if not ("command" in record or "divseg_run" in record):
             raise OutputError(f"{self.run_json}: it is not that of a divseg run; choose another --out")
         return record
 
     def read_stages(self) -> dict[str, dict[str, Any]]:
         """Return `key` and `outcome` of the finished stages of the whole run; a damaged file says that none is."""
         try:
-            record = json.loads(self.stages_json.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            record = read_json_object(self.stages_json)
+            done = {"key": str, "outcome": dict, "seconds": int | float}
+            whole = all(isinstance(stage[name], kind) for stage in record.values() for name, kind in done.items())
+        except DAMAGE:
             return {}
-        return record if isinstance(record, dict) else {}
+        return record if whole else {}
 
     def write_stage(self, stage: str, key: str, outcome: Mapping[str, Any], seconds: float) -> None:
         """Note that a stage of the whole run is done.

@@ -41,7 +41,8 @@ class StageWriter:
         self.scores: list[dict[str, Any]] = []
         self.info: dict[str, Any] = {}
         self._files: dict[str, Path] = {}
-        self._pending = layout.folder / "units" / f".{marker.name}.{stage}"
+        marked = layout.marker(marker.name)
+        self._pending = marked.with_name(f".{marked.stem}.{stage}")
         if self._pending.exists():  # left by a run that was killed
             shutil.rmtree(self._pending, ignore_errors=True)
 

@@ -18,13 +18,7 @@ def check_settings(config: RunConfig) -> Segmenter | None:
 
     Names are checked where they are known: each room owns its own.
     """
-    from divseg.denoise.networks.registry import parse_network
-    from divseg.denoise.noise.choose import parse_noise
-    from divseg.device import choose_device
-
-    parse_noise(config.noise.noise)
-    choose_device(config.sampling.device)
-    parse_network(config.training.network)
+    check_training(config)
     load_calibration(config.fusion.calibration, config.fusion.method)
     for method in (config.fusion.method, *config.evaluation.compare):
         plain, from_mmse = split_markers(method)
@@ -36,6 +30,26 @@ def check_settings(config: RunConfig) -> Segmenter | None:
             raise ConfigError(str(error)) from None
     name = config.segmentation.segmenter
     return segmenter(name) if asked_candidates(name) is None else None
+
+
+def check_training(config: RunConfig) -> None:
+    """Raise ConfigError for settings that would stop a training.
+
+    Defaults are not checked: that would import torch, which a run that only fuses again does without.
+    """
+    default = RunConfig()
+    if config.noise.noise != default.noise.noise:
+        from divseg.denoise.noise.choose import parse_noise
+
+        parse_noise(config.noise.noise)
+    if config.sampling.device != default.sampling.device:
+        from divseg.device import choose_device
+
+        choose_device(config.sampling.device)
+    if config.training.network != default.training.network:
+        from divseg.denoise.networks.registry import parse_network
+
+        parse_network(config.training.network)
 
 
 def load_calibration(path: str | None, method: str) -> Calibration | None:

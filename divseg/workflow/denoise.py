@@ -15,10 +15,11 @@ from divseg.errors import ConfigError
 from divseg.io import check_inputs
 from divseg.io.sources import Source
 from divseg.results import RunStore
-from divseg.results.rows import failure_rows
-from divseg.workflow.engine import Job, Options, Outcomes, Result, perform
-from divseg.workflow.plan import describe_plan
-from divseg.workflow.progress import LogReporter, Reporter
+from divseg.results.rows import failure_rows, left_out_rows
+from divseg.workflow.engine import Job, Outcomes, Result
+from divseg.workflow.options import Options
+from divseg.workflow.plan import carry_out
+from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute
 from divseg.workflow.stage import Stage, UnitContext
 from divseg.workflow.units import ImageUnit
@@ -138,7 +139,7 @@ def denoise_folder(
     from divseg.denoise.model_folder import fingerprint_model
     from divseg.denoise.validation import checked_image
 
-    settings, reporter = settings or DenoiseSettings(), reporter or LogReporter()
+    settings = settings or DenoiseSettings()
     model = Path(model)
     loaded = DivNoising.load(model, device=device)
     found = check_inputs(source, axes=axes, channel=channel, out=Path(out))
@@ -169,6 +170,7 @@ def denoise_folder(
         stages=lambda _: [stage],
         tools=lambda *_: DenoiseTools(model, settings, device, tile),
         failures=failure_rows(found.problems),
+        left_out=left_out_rows(found.left_out),
         facts=facts,
         lines=lines,
         invocation={
@@ -180,19 +182,17 @@ def denoise_folder(
             "device": device,
             "tile": tile,
         },
+        device=str(device),
     )
-    if dry_run:
-        return describe_plan(
-            job,
-            Path(out),
-            options or Options(),
-            found.lines(),
-            check=lambda unit: checked_image(loaded.network.config, unit.load()),
-        )
-    for line in found.lines():
-        reporter.say(line)
-    reporter.say(f"model: {model} ({loaded.noise.describe()})")
-    return perform(job, Path(out), options, reporter)
+    return carry_out(
+        job,
+        out,
+        options,
+        reporter,
+        [*found.lines(), f"model: {model} ({loaded.noise.describe()})"],
+        dry_run=dry_run,
+        check=lambda unit: checked_image(loaded.network.config, unit.load()),
+    )
 
 
 def denoise_image(context: UnitContext) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from divseg.device import count_gpus
-from divseg.errors import ConfigError, DivsegWarning, InputError
+from divseg.errors import DivsegWarning, InputError
 from divseg.io import config_hash
+from divseg.packages import versions
 from divseg.results import RunStore
 from divseg.results.writer import forget
-from divseg.versions import versions
-from divseg.workflow.executors import Done, Executor, Lost, Progress, make_executor
+from divseg.workflow.executors import Done, Executor, Lost, Progress
 from divseg.workflow.lock import exclusive, run_lock
+from divseg.workflow.options import Options
 from divseg.workflow.progress import LogReporter, Reporter, logged, terminable
-from divseg.workflow.stage import RunContext, RunStage, Stage, Unit, stages_to_redo
+from divseg.workflow.stage import RunContext, RunStage, Stage, Unit, keys_of_all, stages_to_redo
 from divseg.workflow.unit_work import Outcome, UnitWork, describe_failure
 
 if TYPE_CHECKING:
@@ -45,35 +46,39 @@ class Job:
         In the order of the tables.
     stages : callable
         Returns the stages of each unit, given the outcomes of the stages of the whole run; None if these are not done.
-    before : sequence of RunStage
-        Stages of the whole run that come before those of the units.
+    before, after : sequence of RunStage
+        Stages of the whole run that come before those of the units, and after them.
     tools : callable, optional
         Returns what all units share, given store and outcomes.
     failures : sequence of dict
         Rows of failures.csv that are known beforehand.
+    left_out : sequence of dict
+        `file` and `reason` of files among the inputs that are not worked on.
     facts : callable, optional
         Returns what run.json holds beside counts, versions and timings, given store and outcomes.
     summarize : callable, optional
         Makes the table summary of the table scores.
-    report : callable, optional
-        Writes the report of the run folder, if the results are not those of the report that is there.
     lines : callable, optional
         Returns the lines that end the work, given the store and the tables.
     invocation : mapping
         Arguments of the command, from which it can be started again.
+    device : str
+        Where the stages of the units compute, ``"auto"`` for a GPU if there is one.
     """
 
     command: str
     units: Sequence[Unit]
     stages: Callable[[Outcomes | None], Sequence[Stage]]
     before: Sequence[RunStage] = ()
+    after: Sequence[RunStage] = ()
     tools: Callable[[RunStore, Outcomes], Any] = lambda *_: None
     failures: Sequence[dict[str, str]] = ()
+    left_out: Sequence[dict[str, str]] = ()
     facts: Callable[[RunStore, Outcomes], dict[str, Any]] = lambda *_: {}
     summarize: Callable[[pd.DataFrame], pd.DataFrame] = lambda scores: scores
-    report: Callable[[RunStore], Any] | None = None
     lines: Callable[[RunStore, Mapping[str, pd.DataFrame]], list[str]] = lambda *_: []
     invocation: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
     @property
     def plan(self) -> str:
@@ -82,60 +87,14 @@ class Job:
         return config_hash({"command": self.command, "invocation": dict(self.invocation), "units": names})
 
     def stages_to_redo(self, names: Sequence[str]) -> frozenset[str]:
-        """Return the stages that are done again if `names` are, the report left out.
+        """Return the stages that are done again if `names` are.
 
         Raises
         ------
         ConfigError
             A stage that does not exist.
         """
-        others = [name for name in names if name != "report" or self.report is None]
-        return stages_to_redo(others, [*self.before, *self.stages(None)])
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the work is shared out; the results do not depend on it.
-
-    Attributes
-    ----------
-    executor : str
-        ``"serial"``, ``"processes"`` or ``"dask"`` with options, see :func:`divseg.workflow.executors.make_executor`.
-    jobs : int
-        Units that are worked on at the same time.
-    shard : (int, int), optional
-        Work on part I of N alone, I from 1, and leave tables and report to ``divseg finalize``.
-    redo : tuple of str
-        Stages that are done again.
-    finalize : bool
-        Only write tables and report of what is done.
-    """
-
-    executor: str = "serial"
-    jobs: int = 1
-    shard: tuple[int, int] | None = None
-    redo: tuple[str, ...] = ()
-    finalize: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        jobs: int = 1,
-        executor: str | None = None,
-        shard: tuple[int, int] | None = None,
-        redo: Sequence[str] = (),
-        finalize: bool = False,
-    ) -> Options:
-        """Check the options; several jobs ask for processes if no executor is named.
-
-        Raises
-        ------
-        ConfigError
-            A shard that is not one of I of N.
-        """
-        if shard is not None and not 1 <= shard[0] <= shard[1]:
-            raise ConfigError(f"shard {shard[0]}/{shard[1]}: give I/N with I from 1 to N")
-        return cls(executor or ("processes" if jobs > 1 else "serial"), jobs, shard, tuple(redo), finalize)
+        return stages_to_redo(names, [*self.before, *self.stages(None), *self.after])
 
 
 @dataclass(frozen=True)
@@ -195,8 +154,7 @@ def perform(job: Job, out: Path, options: Options | None = None, reporter: Repor
         After Ctrl-C or SIGTERM, when the tables of what is finished are written.
     """
     options = options or Options()
-    gpus = count_gpus() if options.executor == "processes" else 0
-    executor = make_executor(options.executor, options.jobs, gpus)
+    executor = options.make_executor(len(job.units), job.device)
     redo = job.stages_to_redo(options.redo)
     store = RunStore(out, job.command)
     with run_lock(store.folder, job.plan, options.shard), logged(store.log, reporter or LogReporter()) as tell:
@@ -218,26 +176,31 @@ class _Engine:
         self.timings: dict[str, float] = {}
         self.finished: set[str] = set()
         self.interrupted: BaseException | None = None
+        self.began = time.monotonic()
 
     def work(self) -> Result:
         """Do all stages, and write tables and record, even if Ctrl-C came in between."""
-        began = time.monotonic()
         for row in self.failures:
             self.tell.say(f"failed: {row['image']}: {row['file']}: {row['error']}")
         if self.store.read_run().get("invocation") is None or self.options.shard is None:
             self._record(invocation=dict(self.job.invocation))
-        with terminable():
-            try:
-                self._stages_of_the_run()
-                self._units()
-            except KeyboardInterrupt as error:
-                self.interrupted = error
-                self.tell.say("interrupted: writing the tables of what is finished")
-        self.timings["total_s"] = time.monotonic() - began
+        with self._interruptible("interrupted: writing the tables of what is finished"):
+            self._stages_of_the_run()
+            self._units()
         result = self._finish()
         if self.interrupted is not None:
             raise self.interrupted
         return result
+
+    @contextmanager
+    def _interruptible(self, text: str) -> Iterator[None]:
+        """Note Ctrl-C and SIGTERM, so that what is finished can be written down before they end the work."""
+        with terminable():
+            try:
+                yield
+            except KeyboardInterrupt as error:
+                self.interrupted = error
+                self.tell.say(text)
 
     # --- stages of the whole run
 
@@ -250,15 +213,25 @@ class _Engine:
                 outcome = finished[stage.name]["outcome"]
             else:
                 with exclusive(self.store.folder, stage.name, self.tell.say):
-                    outcome = self._once(stage, key, stage.name in self.redo)
-            self.context.outcomes[stage.name] = outcome
-            self.keys[stage.name] = stage.outcome_key(key, outcome)
+                    outcome = self._once(stage, key)
+            self._note_outcome(stage, key, outcome)
 
-    def _once(self, stage: RunStage, key: str, forced: bool) -> Mapping[str, Any]:
+    def _stages_after_the_units(self, units: Sequence[Unit], stages: Sequence[str]) -> None:
+        self.context.units = list(units)
+        self.keys |= keys_of_all([self.store.read_marker(unit.name) for unit in units], stages, self.failures)
+        for stage in self.job.after:
+            key = stage.key(self.keys)
+            self._note_outcome(stage, key, self._once(stage, key))
+
+    def _note_outcome(self, stage: RunStage, key: str, outcome: Mapping[str, Any]) -> None:
+        self.context.outcomes[stage.name] = outcome
+        self.keys[stage.name] = stage.outcome_key(key, outcome)
+
+    def _once(self, stage: RunStage, key: str) -> Mapping[str, Any]:
         """Return the outcome of an earlier run, or do the stage."""
         earlier = self.store.read_stages().get(stage.name, {})
         if (
-            not forced
+            stage.name not in self.redo
             and earlier.get("key") == key
             and (stage.recall is None or stage.recall(self.context, earlier["outcome"]))
         ):
@@ -345,13 +318,15 @@ class _Engine:
         if self.options.shard is not None:
             part, of = self.options.shard
             text = f"part {part} of {of} is done; when all are, run: divseg finalize {self.store.folder}"
-            return Result(self.store.folder, len(self._own_units()), len(self.failures), text)
+            own = len(self._own_units())
+            return Result(self.store.folder, own, len(self.failures) if own else 0, text)
         if not all(stage.name in self.keys for stage in self.job.before):  # interrupted before any unit
             self._record(interrupted=True, timings=self._all_timings())
             return Result(self.store.folder, 0, len(self.failures))
         stages = [stage.name for stage in self.job.stages(self.context.outcomes)]
         units = [unit for unit in self.context.units if unit.name not in self.failed]
-        names = [unit.name for unit in units if self._is_finished(unit)]
+        done = [unit for unit in units if self._is_finished(unit)]
+        names = [unit.name for unit in done]
         tables = self.store.collect(names, stages)
         if self.options.finalize:
             text = "not worked on yet: run the command, or the shard that it belongs to"
@@ -367,27 +342,19 @@ class _Engine:
             tables["summary"] = self.job.summarize(tables["scores"])
         self.store.write_tables(tables)
         self._record(**self._facts(len(names)))
-        if self.job.report is not None:
-            self._report(names, stages)
+        if self.job.after and self.interrupted is None:
+            with self._interruptible("interrupted: the same command goes on from here"):
+                self._stages_after_the_units(done, stages)
+            facts = self.job.facts(self.store, self.context.outcomes)
+            self._record(interrupted=self.interrupted is not None, timings=self._all_timings(), **facts)
+        if self.interrupted is not None:
+            return Result(self.store.folder, len(names), len(self.failures))
         lines = list(self.job.lines(self.store, tables))
         if self.failures:
             lines.insert(1, f"{len(self.failures)} failed: see {self.store.table('failures')}")
         lines.append(f"results: {self.store.folder}")
         summary = tables.get("summary", pd.DataFrame())
         return Result(self.store.folder, len(names), len(self.failures), "\n".join(lines), summary)
-
-    def _report(self, names: Sequence[str], stages: Sequence[str]) -> None:
-        """Write the report, unless the one that is there tells of the same results."""
-        done = {name: self.store.read_marker(name).stages for name in names}
-        keys = {name: [record[stage].key for stage in stages] for name, record in done.items()}
-        stage = RunStage("report", self._write_report, {"results": keys, "failures": self.failures, "keys": self.keys})
-        forced = "report" in self.options.redo or not self.store.report.is_file()
-        self._once(stage, stage.key({}), forced)
-
-    def _write_report(self, context: RunContext) -> dict[str, Any]:
-        if self.job.report is not None:
-            self.job.report(self.store)
-        return {}
 
     def _is_finished(self, unit: Unit) -> bool:
         """Tell whether all stages of a unit are done with the present settings and files."""
@@ -406,6 +373,7 @@ class _Engine:
             "interrupted": self.interrupted is not None,
             "timings": self._all_timings(),
             "inputs": [{**unit.record(), "fingerprint": self._fingerprint(unit)} for unit in self.job.units],
+            "left_out": list(self.job.left_out),
             **self.job.facts(self.store, self.context.outcomes),
         }
 
@@ -414,7 +382,8 @@ class _Engine:
         return sources.get(unit.sources[0], {}).get("fingerprint")
 
     def _all_timings(self) -> dict[str, float]:
-        timings = {**self.store.read_run().get("timings", {}), **self.timings}
+        total = {"total_s": time.monotonic() - self.began}
+        timings = {**self.store.read_run().get("timings", {}), **self.timings, **total}
         return {name: round(seconds, 2) for name, seconds in timings.items()}
 
     def _record(self, **facts: Any) -> None:

@@ -18,11 +18,12 @@ from divseg.metrics import Calibration, evaluate, summarize, to_markdown
 from divseg.results import RunStore
 from divseg.results.rows import SHOWN
 from divseg.workflow.check import load_calibration
-from divseg.workflow.engine import Job, Options, Result, perform
+from divseg.workflow.engine import Job, Result
 from divseg.workflow.image_stages import read_kept_stack, write_consensus
 from divseg.workflow.mask_weights import MaskWeights, Weights
-from divseg.workflow.plan import describe_plan
-from divseg.workflow.progress import LogReporter, Reporter
+from divseg.workflow.options import Options
+from divseg.workflow.plan import carry_out
+from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute, default_out
 from divseg.workflow.stage import Stage, UnitContext
 from divseg.workflow.unit_work import describe_failure
@@ -85,12 +86,8 @@ def fuse_folder(
     calibration : path, optional
         File of :class:`divseg.Calibration`, made from fused label images of the same sources: the tables get
         calibrated confidences and intervals.
-    options : Options, optional
-        How the work is shared out.
-    dry_run : bool
-        Only check the input and say what would be done.
-    reporter : Reporter, optional
-        Told what is done; by default everything goes to the ``divseg`` logger.
+    options, dry_run, reporter
+        As for :func:`divseg.workflow.denoise.denoise_folder`.
 
     Returns
     -------
@@ -101,7 +98,6 @@ def fuse_folder(
     DivsegError
         If nothing can be fused, or results cannot be written.
     """
-    reporter = reporter or LogReporter()
     check_choice(method, objective, existence)
     root = Path(os.path.expanduser(os.fspath(folder)))
     target = default_out(root, "_fused") if out is None else Path(out).expanduser()
@@ -170,11 +166,7 @@ def fuse_folder(
             "calibration": absolute(calibration),
         },
     )
-    if dry_run:
-        return describe_plan(job, target, options or Options(), notes)
-    for line in notes:
-        reporter.say(line)
-    return perform(job, target, options, reporter)
+    return carry_out(job, target, options, reporter, notes, dry_run=dry_run)
 
 
 def fuse_stages(tools: FuseTools, truth: bool) -> list[Stage]:

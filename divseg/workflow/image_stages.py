@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +90,7 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
         Whether images are scored.
     """
     s, f, e = config.sampling, config.fusion, config.evaluation
-    calibration = None if f.calibration is None else Path(f.calibration).read_text(encoding="utf-8")
+    calibration = None if f.calibration is None else asdict(Calibration.load(f.calibration))
     choice = {"objective": f.objective, "existence": f.existence, "fuse_with": f.fuse_with}
     stages = [
         Stage(
@@ -146,6 +146,7 @@ def denoise(context: UnitContext) -> None:
     moments, first = samples.moments()
     mmse, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
     context.memory["mmse"] = mmse
+    context.write.info["device"] = str(context.tools.model.device)
     write, size = context.write, image.pixel_size
     write.denoised(mmse, size)
     write.map("std", std, size)
@@ -195,7 +196,7 @@ def segment_samples(context: UnitContext) -> None:
         context.step("segment other views")
         noisy = context.load().data.astype(np.float32)
         for i, (_, smooth) in enumerate(smoothed(noisy, context.tools.model.noise)):
-            views[f"smoothed {i}"] = [segment.fit(smooth)(smooth)]
+            views[f"smoothed {i}"] = [fitted.fit(smooth)(smooth)]
         weights = agreement_weights([list(group) for group in views.values()], first=SAMPLES_FRACTION)
         context.write.info["weights"] = [
             weight / len(group) for weight, group in zip(weights, views.values(), strict=True) for _ in group

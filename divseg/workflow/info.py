@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from divseg.versions import versions
+from divseg.packages import versions
 
 
 def describe_installation() -> dict[str, Any]:

@@ -8,7 +8,6 @@ folder ``.lock``.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import time
@@ -22,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from divseg.errors import OutputError
 from divseg.io.atomic import output_error, write_json
+from divseg.io.json_file import read_json_object
 
 LOCK_FOLDER = ".lock"
 """Name of the folder of locks inside that of a run."""
@@ -161,16 +161,20 @@ def _try(lock: FileLock) -> bool:
     return True
 
 
+_CARD = {"pid": int, "host": str, "since": str}
+"""What the card of a lock says."""
+
+
 def _card(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
 def _read_card(path: Path) -> dict[str, Any] | None:
     try:
-        card: dict[str, Any] = json.loads(_card(path).read_text(encoding="utf-8"))
+        card = read_json_object(_card(path))
     except (OSError, ValueError):
         return None
-    return card
+    return card if all(isinstance(card.get(key), kind) for key, kind in _CARD.items()) else None
 
 
 def _describe_this_process() -> dict[str, Any]:

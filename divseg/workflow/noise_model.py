@@ -175,7 +175,7 @@ def _between(x: np.ndarray, model: NoiseModel) -> np.ndarray:
 
 def _check_out(out: str | Path) -> None:
     """Raise ConfigError for a name that no noise model can be written to, before the work begins."""
-    from divseg.denoise.noise.base import SUFFIXES
+    from divseg.denoise.noise_file_names import SUFFIXES
 
     if Path(out).suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{out}: a noise model is written as {', '.join(SUFFIXES)}; choose such a name")

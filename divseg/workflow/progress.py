@@ -79,7 +79,7 @@ def logged(path: Path, reporter: Reporter) -> Iterator[Reporter]:
         If the file cannot be written.
     """
     try:
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise OutputError(f"{path}: it cannot be written ({error.strerror}); choose another --out") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

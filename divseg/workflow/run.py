@@ -14,14 +14,15 @@ from divseg.io import ImageList, InputReport, check_inputs
 from divseg.io.sources import Source
 from divseg.metrics import Calibration
 from divseg.results import RunStore
-from divseg.results.rows import failure_rows, score_summary, summary_lines
+from divseg.results.rows import failure_rows, left_out_rows, score_summary, summary_lines
 from divseg.workflow.check import check_settings
 from divseg.workflow.choose_segmenter import asked_candidates, choice_stage
-from divseg.workflow.engine import Job, Options, Outcomes, Result, perform
+from divseg.workflow.engine import Job, Outcomes, Result, perform
 from divseg.workflow.image_stages import RunTools, image_stages
-from divseg.workflow.plan import describe_plan
-from divseg.workflow.progress import LogReporter, Reporter
-from divseg.workflow.stage import Stage
+from divseg.workflow.options import Options
+from divseg.workflow.plan import carry_out
+from divseg.workflow.progress import Reporter
+from divseg.workflow.stage import RunContext, RunStage, Stage
 from divseg.workflow.training import check_image, model_stage, smallest_side, training_seconds
 from divseg.workflow.units import ImageUnit
 
@@ -39,13 +40,14 @@ def run(
     truth: str | os.PathLike[str] | None = None,
     model: str | os.PathLike[str] | None = None,
     config: RunConfig | str | os.PathLike[str] | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     executor: str | None = None,
     shard: tuple[int, int] | None = None,
     redo: Sequence[str] = (),
     dry_run: bool = False,
     finalize: bool = False,
     report: bool = True,
+    allow_code: bool = False,
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> Result:
@@ -65,8 +67,9 @@ def run(
         Model folder to use instead of training.
     config : RunConfig or path of a TOML file, optional
         Settings.
-    jobs : int
-        Images that are worked on at the same time, each by a process of its own.
+    jobs : int, optional
+        Images that are worked on at the same time, each by a process of its own; by default one on a CPU, whose cores
+        one image keeps busy, and four for each GPU if cores and images suffice.
     executor : str, optional
         ``"serial"``, ``"processes"``, or ``"dask"`` with options (:func:`divseg.workflow.executors.make_executor`);
         processes if `jobs` is above 1. Results do not depend on it.
@@ -79,6 +82,8 @@ def run(
         Only check the input and print what would be done.
     finalize : bool
         Only make tables and report of what is done.
+    allow_code : bool
+        Accept a segmenter ``python:module:function`` that the TOML file names.
     report : bool
         Write ``report.html``; ``divseg report`` can do it later.
     reporter : Reporter, optional
@@ -109,8 +114,7 @@ def run(
     >>> result.n_images, result.open().labels["nuclei"].shape
     (1, (96, 96))
     """
-    settings_of_run = _config(config, settings)
-    reporter = reporter or LogReporter()
+    settings_of_run = _config(config, settings, allow_code)
     chosen = check_settings(settings_of_run)  # a wrong setting is told before any work
     folder = default_out(source) if out is None else Path(out).expanduser()
     data = settings_of_run.data
@@ -127,26 +131,28 @@ def run(
         return 0.0 if model is not None else training_seconds(settings_of_run, store)
 
     job = _job(source, found, settings_of_run, None if chosen is None else chosen.name, truth, model, report)
-    if dry_run:
-        side = smallest_side(settings_of_run, model)
-        return describe_plan(
-            job,
-            folder,
-            options,
-            found.lines(),
-            check=lambda unit: check_image(unit.load(), side),
-            trial=trial,
-            training=seconds,
-        )
-    for line in found.lines():
-        reporter.say(line)
-    return perform(job, folder, options, reporter)
+    side = smallest_side(settings_of_run, model) if dry_run else 0
+    return carry_out(
+        job,
+        folder,
+        options,
+        reporter,
+        found.lines(),
+        dry_run=dry_run,
+        check=lambda unit: check_image(unit.load(), side),
+        trial=trial,
+        training=seconds,
+    )
 
 
-def _config(config: RunConfig | str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> RunConfig:
+def _config(
+    config: RunConfig | str | os.PathLike[str] | None, settings: Mapping[str, Any], allow_code: bool
+) -> RunConfig:
     if isinstance(config, RunConfig):
         return config.replace(**settings)
-    return RunConfig.make(**settings) if config is None else RunConfig.from_toml(Path(config), **settings)
+    if config is None:
+        return RunConfig.make(**settings)
+    return RunConfig.from_toml(Path(config), allow_code=allow_code, **settings)
 
 
 def default_out(source: Source, suffix: str = "_divseg") -> Path:
@@ -194,25 +200,20 @@ def _job(
 
     def facts(store: RunStore, outcomes: Outcomes) -> dict[str, Any]:
         from divseg.denoise.model_folder import read_training
-        from divseg.device import choose_device
 
         return {
             "config": config.model_dump(mode="json"),
             "segmenter": name(outcomes),
-            "device": str(choose_device(config.sampling.device)),
+            "device": _device(store, units),
             "seed": config.sampling.seed,
             "input": str(source),
             "training": read_training(store.model),
             "calibration": None if calibration is None else calibration.describe(),
         }
 
-    def write(store: RunStore) -> None:
-        from divseg.report import write_report
-
-        write_report(store.folder)
-
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
-        return summary_lines(tables, store.report if report else None, len(units) + found.n_unusable)
+        shown = summary_lines(tables, store.report if report else None, len(units) + found.n_unusable)
+        return [*shown, *_time_of_choice(store)]
 
     return Job(
         command="run",
@@ -221,9 +222,12 @@ def _job(
         before=before,
         tools=lambda store, outcomes: RunTools(store.model, config, name(outcomes)),
         failures=failure_rows(found.problems),
+        left_out=left_out_rows(found.left_out),
         facts=facts,
         summarize=score_summary,
-        report=write if report else None,
+        after=[report_stage([*(stage.name for stage in before), *(stage.name for stage in stages(None))])]
+        if report
+        else [],
         lines=lines,
         invocation={
             "source": absolute(source),
@@ -231,6 +235,38 @@ def _job(
             "model": absolute(model),
             "settings": config.model_dump(mode="json"),
         },
+        device=config.sampling.device,
+    )
+
+
+def _time_of_choice(store: RunStore) -> list[str]:
+    """Tell how long the choice of the segmenter took, if there was one."""
+    seconds = store.read_run()["timings"]
+    if "segmenter_s" not in seconds:
+        return []
+    took, parts = seconds["segmenter_s"], [seconds.get(f"{name}_s", 0.0) for name in ("model", "segmenter", "images")]
+    return [f"choosing the segmenter: {took:.0f} s, {took / max(sum(parts), 1e-9):.0%} of the time of all steps"]
+
+
+def _device(store: RunStore, units: Sequence[ImageUnit]) -> str | None:
+    """Return the device that drew the samples; None if there are none yet."""
+    for unit in units:
+        if (done := store.read_marker(unit.name).stages.get("denoise")) is not None:
+            return done.info.get("device")
+    return None
+
+
+def report_stage(needs: Sequence[str]) -> RunStage:
+    """Return the stage that writes the report, unless the one that is there tells of the same results."""
+
+    def write(context: RunContext) -> dict[str, Any]:
+        from divseg.report import write_report
+
+        write_report(context.store.folder)
+        return {}
+
+    return RunStage(
+        "report", write, needs=(*needs, "failures"), recall=lambda context, _: context.store.report.is_file()
     )
 
 

@@ -7,15 +7,16 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from divseg.config import Sampling
-from divseg.denoise.sampling.estimates import RunningMoments
 from divseg.io import Image
 
 if TYPE_CHECKING:
+    import torch
+
     from divseg.denoise import DivNoising
+    from divseg.denoise.sampling.estimates import RunningMoments
 
 SAMPLE_MEMORY = 2**28
 """Bytes of samples that are held; more than that are drawn a second time."""
@@ -56,12 +57,16 @@ class Samples:
 
     def means(self, size: int) -> Iterator[torch.Tensor]:
         """Yield means of groups of `size` samples, as batches (1, Y, X)."""
+        import torch
+
         singles = (sample for batch in self.batches() for sample in batch)
         while group := list(islice(singles, size)):
             yield torch.stack(group).mean(0, keepdim=True)
 
     def moments(self) -> tuple[RunningMoments, NDArray[np.float32]]:
         """Return mean and standard deviation of all samples, and the first few samples."""
+        from divseg.denoise.sampling.estimates import RunningMoments
+
         running = RunningMoments()
         first: list[NDArray[np.float32]] = []
         for batch in self.batches():

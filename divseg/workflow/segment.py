@@ -16,12 +16,13 @@ from divseg.errors import ConfigError
 from divseg.io import check_inputs, check_plane
 from divseg.io.sources import Source
 from divseg.results import RunStore
-from divseg.results.rows import failure_rows
+from divseg.results.rows import failure_rows, left_out_rows
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.choose_segmenter import asked_candidates
-from divseg.workflow.engine import Job, Options, Result, perform
-from divseg.workflow.plan import describe_plan
-from divseg.workflow.progress import LogReporter, Reporter
+from divseg.workflow.engine import Job, Result
+from divseg.workflow.options import Options
+from divseg.workflow.plan import carry_out
+from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute
 from divseg.workflow.stage import Stage, UnitContext
 from divseg.workflow.units import ImageUnit
@@ -71,12 +72,8 @@ def segment_folder(
         ``failures.csv``, ``run.json``.
     spec : str
         As for :func:`divseg.segmenter`.
-    options : Options, optional
-        How the work is shared out.
-    dry_run : bool
-        Only check the input and say what would be done.
-    reporter : Reporter, optional
-        Told what is done; by default everything goes to the ``divseg`` logger.
+    options, dry_run, reporter
+        As for :func:`divseg.workflow.denoise.denoise_folder`.
 
     Returns
     -------
@@ -89,7 +86,7 @@ def segment_folder(
     """
     if asked_candidates(spec) is not None:
         raise ConfigError("segmenter auto needs posterior samples: use divseg run, or name a segmenter")
-    reporter, name = reporter or LogReporter(), segmenter(spec).name
+    name = segmenter(spec).name
     found = check_inputs(source, axes=axes, channel=channel, out=Path(out))
     stage = Stage("segment", segment_image, {"segmenter": name, "axes": axes, "channel": channel}, reads=("image",))
     n_files = len(found.images) + len(found.problems)
@@ -105,15 +102,13 @@ def segment_folder(
         stages=lambda _: [stage],
         tools=lambda *_: SegmentTools(name),
         failures=failure_rows(found.problems),
+        left_out=left_out_rows(found.left_out),
         facts=lambda *_: {"config": {"segmentation": {"segmenter": name}}, "segmenter": name, "input": str(source)},
         lines=lines,
         invocation={"source": absolute(source), "spec": name, "axes": axes, "channel": channel},
+        device="auto" if name.startswith("stardist") else "cpu",
     )
-    if dry_run:
-        return describe_plan(job, Path(out), options or Options(), found.lines(), check=_pixels)
-    for line in found.lines():
-        reporter.say(line)
-    return perform(job, Path(out), options, reporter)
+    return carry_out(job, out, options, reporter, found.lines(), dry_run=dry_run, check=_pixels)
 
 
 def segment_image(context: UnitContext) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from divseg.errors import ConfigError, DivsegWarning, did_you_mean
 from divseg.io import config_hash
+from divseg.packages import versions
 from divseg.results import Marker, RunStore, StageWriter
-from divseg.versions import versions
 from divseg.workflow.progress import Reporter
 
 
@@ -110,7 +110,8 @@ class RunStage:
     settings : mapping
         What its results depend on.
     needs : tuple of str
-        Stages of the run that come before it and whose outcome it depends on.
+        Stages that come before it and whose outcome it depends on; of those of the units that of all finished units,
+        and ``"failures"`` stands for the rows of failures.csv.
     recall : callable, optional
         Tells whether the results of an earlier run are still there, given their outcome.
     """
@@ -200,6 +201,24 @@ class UnitContext:
     def warn(self, text: str) -> None:
         """Note something that the user should know about this unit."""
         warnings.warn(text, DivsegWarning, stacklevel=2)
+
+
+def keys_of_all(
+    markers: Sequence[Marker], stages: Sequence[str], failures: Sequence[Mapping[str, str]]
+) -> dict[str, str]:
+    """Return the keys of the units' stages for stages of the whole run that come after them, and of the failures.
+
+    Parameters
+    ----------
+    markers : sequence of Marker
+        Of the finished units.
+    stages : sequence of str
+        Stages of the units.
+    failures : sequence of dict
+        Rows of failures.csv.
+    """
+    keys = {stage: config_hash({marker.name: marker.stages[stage].key for marker in markers}) for stage in stages}
+    return keys | {"failures": config_hash({"failures": [[row["image"], row["error"]] for row in failures]})}
 
 
 def stages_to_redo(names: Sequence[str], stages: Sequence[Stage | RunStage]) -> frozenset[str]:

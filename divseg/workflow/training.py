@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divseg.config import RunConfig
-from divseg.errors import ConfigError, DivsegError, InputError, ModelError
+from divseg.errors import ConfigError, InputError, ModelError, some
 from divseg.io import Image, ImageList
 from divseg.results import RunStore
 from divseg.workflow.progress import Reporter
@@ -29,15 +30,15 @@ def model_stage(units: list[ImageUnit], config: RunConfig, folder: Path | None) 
     ModelError
         If it is damaged.
     """
-    from divseg.denoise.model_folder import fingerprint_model, load_parts, save_model
-    from divseg.denoise.noise.choose import noise_key
+    from divseg.denoise.model_folder import check_model, fingerprint_model, load_parts, save_model
 
     if folder is not None:
         if not folder.is_dir():
             raise ConfigError(f"there is no model folder {folder}")
-        parts = load_parts(folder)
+        check_model(folder)
 
         def take(context: RunContext) -> dict[str, Any]:
+            parts = load_parts(folder)
             if folder.resolve() != context.store.model.resolve():
                 save_model(parts, context.store.model)
             context.reporter.say(f"model: {folder} ({parts.noise.describe()})")
@@ -45,27 +46,73 @@ def model_stage(units: list[ImageUnit], config: RunConfig, folder: Path | None) 
 
         return RunStage("model", take, {"model": fingerprint_model(folder)}, recall=_is_there)
 
+    files = [[unit.name, list(unit.ref.shape), file_stat(unit.file)[:2]] for unit in units]
+    settings = {"data": config.data.model_dump(), "files": files}
+    return training_stage(config, settings, prepare=lambda context: drop_unusable(context, config))
+
+
+def training_stage(
+    config: RunConfig,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    needs: tuple[str, ...] = (),
+    prepare: Callable[[RunContext], None] = lambda context: None,
+    finish: Callable[[Path], object] = lambda folder: None,
+) -> RunStage:
+    """Return the stage that trains on the images of all units.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings of the training.
+    settings : mapping, optional
+        What else the model depends on.
+    needs : tuple of str
+        Stages that come before it.
+    prepare : callable
+        Called first; may take out units.
+    finish : callable
+        Called last, with the model folder.
+    """
+    from divseg.denoise.model_folder import fingerprint_model
+    from divseg.denoise.noise_file_names import noise_key
+
     def train_on_images(context: RunContext) -> dict[str, Any]:
-        drop_unusable(context, config)
-        images = ImageList(unit.ref for unit in context.units)
-        model = train(images, config, context.reporter, checkpoints=context.store.model)
-        model.save(context.store.model)
-        return {"model": fingerprint_model(context.store.model)}
+        prepare(context)
+        images, folder = _large_enough(context), context.store.model
+        train(images, config, context.reporter, checkpoints=folder).save(folder)
+        finish(folder)
+        return {"model": fingerprint_model(folder)}
 
     t = config.training
-    settings = [noise_key(config.noise.noise), t.network, t.train_steps, t.train_minutes, config.sampling.seed]
-    files = [[unit.name, list(unit.ref.shape), file_stat(unit.file)[:2]] for unit in units]
-    data = config.data.model_dump()
-    return RunStage("model", train_on_images, {"training": settings, "data": data, "files": files}, recall=_is_there)
+    own = [noise_key(config.noise.noise), t.network, t.train_steps, t.train_minutes, config.sampling.seed]
+    return RunStage("model", train_on_images, {"training": own, **(settings or {})}, needs, recall=_is_there)
+
+
+def _large_enough(context: RunContext) -> ImageList:
+    """Return the images to train on: without those smaller than a crop, which would make all crops as small.
+
+    They stay if they hold more than a tenth of all pixels, and are denoised and segmented in any case.
+    """
+    from divseg.denoise.training.settings import TrainSettings
+
+    refs = [unit.ref for unit in context.units]
+    side = TrainSettings().patch
+    large = [ref for ref in refs if len(ref.shape) > 2 or min(ref.shape) >= side]
+    if len(large) == len(refs) or sum(math.prod(r.shape) for r in large) < 0.9 * sum(math.prod(r.shape) for r in refs):
+        return ImageList(refs)
+    names = [ref.name for ref in refs if ref not in large]
+    context.reporter.say(f"note: smaller than a crop of {side} pixels, and not trained on: {some(names)}")
+    return ImageList(large)
 
 
 def _is_there(context: RunContext, outcome: Mapping[str, Any]) -> bool:
     """Tell whether the model of an earlier run is still the one that it was, and whole."""
-    from divseg.denoise.model_folder import fingerprint_model, load_parts
+    from divseg.denoise.model_folder import check_model, fingerprint_model
 
     folder = context.store.model
     try:
-        load_parts(folder)
+        check_model(folder)
     except ModelError:
         return False
     if fingerprint_model(folder) != outcome.get("model"):
@@ -86,7 +133,7 @@ def drop_unusable(context: RunContext, config: RunConfig) -> None:
     for unit in list(context.units):
         try:
             check_image(unit.load(), side)
-        except (DivsegError, OSError) as error:
+        except Exception as error:  # one file never stops a folder, whatever is wrong with it
             context.fail(unit, "read", error)
             reason = reason or str(error)
     if not context.units:

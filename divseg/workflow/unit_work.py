@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from divseg.device import gpu_failed
 from divseg.errors import DivsegError, DivsegWarning, OutputError
 from divseg.results import Marker, RunStore
 from divseg.results.writer import forget
+from divseg.workflow.executors import Spent
 from divseg.workflow.progress import end_if_asked
 from divseg.workflow.stage import Stage, Unit, UnitContext
 
@@ -86,6 +88,8 @@ class UnitWork:
         ------
         OutputError
             If results cannot be written: the next unit would fail as well.
+        Spent
+            If the GPU failed in such a way that this process cannot use it any more.
         """
         unit, outcome = item, Outcome()
         marker = self.store.read_marker(unit.name)
@@ -118,6 +122,8 @@ class UnitWork:
             if not isinstance(error, DivsegError):
                 outcome.traceback = traceback.format_exc()
             forget(self.store, marker, [stage.name for stage in left], outcome.failure)
+            if gpu_failed(error):
+                raise Spent(outcome, f"the GPU failed at {unit.name} ({outcome.failure['error']})") from error
         return outcome
 
     def stages_to_do(self, unit: Unit, store: RunStore | None = None) -> list[str]:

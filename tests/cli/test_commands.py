@@ -43,7 +43,7 @@ def test_run_evaluate_report_train_info(plate, tmp_path):
     assert "loss" in done.stderr
     assert tifffile.imread(out / "labels" / "cell0.tif").shape == (72, 80)
 
-    scored = divseg("evaluate", out / "labels", masks, "--out", tmp_path / "scores.csv")
+    scored = divseg("evaluate", out / "labels", masks, "--save", tmp_path / "scores.csv")
     assert scored.returncode == 0, scored.stderr
     assert "map" in scored.stdout
     assert (tmp_path / "scores.csv").is_file()

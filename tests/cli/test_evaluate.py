@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ def test_csv_json_and_markdown_hold_the_scores(folders, tmp_path):
     scores = divseg.evaluate(*folders)
     table, summary = scores.images, scores.summary.iloc[0]
     for suffix in ("csv", "json", "md"):
-        done = evaluate(*folders, "--out", tmp_path / f"s.{suffix}")
+        done = evaluate(*folders, "--save", tmp_path / f"s.{suffix}")
         assert done.exit_code == 0, done.stderr
         assert f"{summary['map']:.3f}" in done.stdout
     rows = pd.read_csv(tmp_path / "s.csv")
@@ -63,7 +64,7 @@ def test_csv_json_and_markdown_hold_the_scores(folders, tmp_path):
     ],
 )
 def test_options_are_those_of_the_function(folders, tmp_path, words, options):
-    done = evaluate(*folders, *words, "--out", tmp_path / "s.csv")
+    done = evaluate(*folders, *words, "--save", tmp_path / "s.csv")
     assert done.exit_code == 0, done.stderr
     found = pd.read_csv(tmp_path / "s.csv").drop(columns="input")
     pd.testing.assert_frame_equal(found, divseg.evaluate(*folders, **options).images, check_dtype=False)
@@ -72,7 +73,10 @@ def test_options_are_those_of_the_function(folders, tmp_path, words, options):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--out", "scores.xlsx"], "scores.xlsx: scores are written as .csv, .json, .md"),
+        (["--save", "scores.xlsx"], "scores.xlsx: scores are written as .csv, .json, .md"),
+        (["--out", "scores.csv"], "--out scores.csv: results go to a folder; give the name of a file with --save"),
+        (["--shard", "1/2"], "need a folder: give one with --out"),
+        (["--dry-run"], "need a folder: give one with --out"),
         (["--thresholds", "half"], "--thresholds half are not numbers"),
         (["--thresholds", "1.5"], "1.5"),
     ],
@@ -82,6 +86,28 @@ def test_wrong_use_is_one_line_and_code_2(folders, words, message):
     assert done.exit_code == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_folder_keeps_the_scores(folders, tmp_path):
+    pred, truth = tmp_path / "pred", folders[1]
+    shutil.copytree(folders[0], pred)
+    words = [pred, truth, "--out", tmp_path / "out", "--thresholds", "0.5,0.7"]
+    plan = evaluate(*words, "--dry-run")
+    assert plan.exit_code == 0, plan.stderr
+    assert "score: 0 done, 2 to do" in plan.stdout
+    done = evaluate(*words, "--save", tmp_path / "s.csv", "--against", truth)
+    assert done.exit_code == 0, done.stderr
+    assert "2 of 2 images scored" in done.stdout
+    assert f"{pred} minus {truth}" in done.stdout
+    assert (
+        pd.read_csv(tmp_path / "out" / "scores.csv")["seg"].tolist() == pd.read_csv(tmp_path / "s.csv")["seg"].tolist()
+    )
+    (pred / "b.tif").write_text("no image")
+    done = evaluate(*words)
+    assert (done.exit_code, done.stdout.count("1 failed: see")) == (1, 1)
+    (pred / "a.tif").write_text("no image")
+    assert [evaluate(*words, *more).exit_code for more in ([], ["--dry-run"])] == [2, 2], "nothing can be scored"
+    assert evaluate(*words, "--redo", "skore").stderr.count("did you mean 'score'") == 1
 
 
 def test_paired_difference_to_another_folder(folders):

@@ -4,7 +4,7 @@ import torch
 
 import divseg
 from divseg.denoise import FlatConfig, TrainSettings
-from divseg.errors import ConfigError, InputError
+from divseg.errors import ConfigError, InputError, TrainingError
 
 SMALL = FlatConfig(filters=8, latents=8)
 QUICK = TrainSettings(batch=4, patch=32, report_every=5, validate_every=10)
@@ -92,3 +92,11 @@ def test_no_gpu_is_said():
         pytest.skip("this machine has a CUDA GPU")
     with pytest.raises(ConfigError, match="no usable CUDA GPU"):
         divseg.DivNoising.fit(images(), device="cuda", train_steps=1)
+
+
+def test_memory_that_runs_out_in_training_is_one_line():
+    def full(row):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    with pytest.raises(TrainingError, match="memory of cpu ran out in training, with steps of 4 crops"):
+        divseg.DivNoising.fit(images(), noise="gaussian,std=20", train_steps=2, device="cpu", progress=full)

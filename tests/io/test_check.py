@@ -111,14 +111,14 @@ class TestTruth:
             path, _ = save(f"{name}.tif")
         truth = self.masks(tmp_path / "truth", a=np.ones((16, 17), int), b=np.ones((17, 16), int))
         (truth / "c.tif").write_text("x")
-        save("d.tif", folder="truth", dtype="float32")
+        save("d.tif", folder="truth", dtype="complex64")
         report = check_inputs(path.parent, truth=truth)
         assert report.images.names == ["a", "b", "c", "d"]
         assert list(report.truth) == ["a"]
         texts = [str(p) for p in report.problems]
         assert "b.tif: a mask of shape (17, 16) for image 'b' of shape (16, 17); give a mask" in texts[0]
         assert "c.tif: it is not a TIFF" in texts[1]
-        assert "d.tif: a mask of dtype float32; save the mask as integers" in texts[2]
+        assert "d.tif: a mask of dtype complex64; save the mask as integers" in texts[2]
 
     def test_planes_of_one_file(self, save, tmp_path, rng):
         path, _ = save("a.tif", (2, 3, 8, 9))
@@ -152,7 +152,7 @@ class TestTruth:
         report = check_inputs(path.parent, truth=path.parent)
         assert report.images.names == ["a"]
         assert report.truth["a"].path.name == "a_mask.tif"
-        assert any("taken as their masks" in line for line in report.warnings)
+        assert any("a_mask.tif: named as the mask of another image" in line for line in report.lines())
 
     def test_two_masks_of_one_image(self, save, tmp_path):
         path, _ = save("a.tif")
@@ -163,7 +163,9 @@ class TestTruth:
     def test_no_mask_at_all(self, save, tmp_path):
         path, _ = save("a.tif")
         truth = self.masks(tmp_path / "truth", b=np.ones((16, 17), int))
-        with pytest.raises(InputError, match="no mask has the name of an image; for image 'a' name it a, a_mask"):
+        with pytest.raises(
+            InputError, match="no mask has the name of an image; for image 'a' name it a, a_cp_masks, a_mask"
+        ):
             check_inputs(path, truth=truth)
         with pytest.raises(InputError, match="no such file"):
             check_inputs(path, truth=tmp_path / "nowhere")

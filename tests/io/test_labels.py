@@ -97,8 +97,11 @@ class TestReadLabels:
     @pytest.mark.parametrize(
         ("data", "message"),
         [
-            (np.array([[0.5, 1]], np.float32), "dtype float32; save the mask as integers"),
-            (np.array([[0.0, 1]]), "dtype float64; save the mask as integers"),
+            (np.array([[0.5, 1]], np.float32), r"value 0\.5 at \(0, 0\); labels are whole numbers"),
+            (np.array([[0.0, np.nan]]), r"value nan at \(0, 1\)"),
+            (np.array([[0.0, np.inf]]), r"value inf at \(0, 1\)"),
+            (np.array([[0.0, -1]]), r"negative value -1\.0 at \(0, 1\)"),
+            (np.array([[0j, 1]]), "dtype complex128; save the mask as integers"),
             (np.array([[0, 0], [1, -2]], np.int16), r"negative value -2 at \(1, 1\)"),
             (np.array([[0, 2**63]], np.uint64), "9223372036854775808; renumber"),
             (np.zeros((2, 2, 4, 5), np.uint8), "more than three dimensions"),
@@ -111,7 +114,7 @@ class TestReadLabels:
         assert str(caught.value).startswith(str(path))
 
     def test_colours(self, tmp_path, save):
-        colours = np.zeros((4, 5, 3), np.uint8)
+        colours = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
         path, _ = save("a.tif", data=colours, photometric="rgb")
         iio.imwrite(tmp_path / "b.png", colours)
         for file in (path, tmp_path / "b.png"):

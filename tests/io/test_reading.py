@@ -1,6 +1,7 @@
 import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import imageio.v3 as iio
 import numpy as np
@@ -158,11 +159,12 @@ def test_several_series(tmp_path, rng):
     for name, options in {"a.tif": {}, "b.ome.tif": {"ome": True}}.items():
         with tifffile.TiffWriter(tmp_path / name, **options) as writer:
             writer.write(frames[0])
-            writer.write(frames[:, :5, :5], photometric="minisblack")
-        with pytest.warns(DivsegWarning, match="2 series"):
+            writer.write(frames[:, :5, :5], photometric="minisblack", metadata={"axes": "TYX"} if "ome" in name else {})
+        with nullcontext() if "ome" in name else pytest.warns(DivsegWarning, match="separate planes"):
             images = read(tmp_path / name)
-        assert len(images) == 1
+        assert [len(images), images.names[0][-3:], images.refs[1].plane[0]] == [5, "_s0", ("S", 1)]
         np.testing.assert_array_equal(images[0].data, frames[0])
+        np.testing.assert_array_equal(np.stack([image.data for image in images[1:]]), frames[:, :5, :5])
 
 
 def test_one_part_of_an_ome_tiff_spread_over_files(tmp_path, rng):

@@ -15,9 +15,9 @@ def reads(monkeypatch):
     """What was read from disk: names of files and positions; nothing is in memory before."""
     done, load_index = [], refs.load_index
 
-    def counted(path, index):
+    def counted(path, index, series):
         done.append((path.name, index))
-        return load_index(path, index)
+        return load_index(path, index, series)
 
     monkeypatch.setattr(refs, "load_index", counted)
     CACHE.clear()

@@ -212,7 +212,10 @@ def test_almost_everything_missing_at_once(tmp_path):
 
 @pytest.mark.parametrize(
     ("command", "message"),
-    [("fuse", "results of divseg fuse, which has no report"), ("train", "results of divseg train")],
+    [
+        ("fuse", "results of divseg fuse, which has no report"),
+        ("train", "results of divseg train, which has no report"),
+    ],
 )
 def test_folders_of_other_commands_have_no_report(tmp_path, command, message):
     (tmp_path / "run.json").write_text(json.dumps({"format": 2, "command": command}))

@@ -80,6 +80,8 @@ def test_few_images_allow_no_statement(scored):
     run = scored({"mmse": [0.2, 0.2], "consensus clustering": [0.9, 0.9]})
     assert np.isnan(paired(run, *rivals(run)).low)
     assert "2 images with both scores are too few" in judge(run)
+    run = scored({"mmse": [0.2], "consensus clustering": [0.9]})
+    assert "on 1 and worse on 0 of 1 image; 1 image with both scores is too few" in judge(run)
 
 
 def test_best_gaussian_is_paired_with_its_rows(scored):

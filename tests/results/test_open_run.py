@@ -37,7 +37,7 @@ def test_mappings_list_what_is_there_without_reading_it(run_copy):
     run = open_run(run_copy)
     assert list(run.denoised) == ["cell0"]
     assert "cell0" in run.denoised
-    assert "1 images: cell0" in repr(run.denoised)
+    assert "of 1 image: cell0" in repr(run.denoised)
     (run_copy / "denoised" / "cell0.tif").unlink()
     assert len(run.denoised) == 0
     assert "cell0" not in run.denoised
@@ -158,10 +158,10 @@ def test_samples_are_read_up_to_a_limit(tmp_path, n):
     [
         (None, "not a run folder"),
         ("{", "cannot be read"),
-        ("[1]", "another version of divseg in a format"),
+        ("[1]", "holds a list, not an object"),
         ({"divseg": "0.0.9", "command": "run"}, r"written by divseg 0\.0\.9 in a format .* run again"),
         ({"format": 3, "command": "run"}, "another version of divseg"),
-        ({"format": 2, "command": "train"}, "results of divseg train; give one of divseg run, "),
+        ({"format": 2, "command": "sample"}, "results of divseg sample; give one of divseg run, "),
     ],
 )
 def test_folders_that_cannot_be_opened(tmp_path, record, message):

@@ -322,7 +322,7 @@ def test_new_and_empty_folders(tmp_path):
     assert (tmp_path / "deep" / "run" / "run.json").exists()
 
 
-@pytest.mark.parametrize("name", ["", "..", ".", "a/b", "../a", "a\\b", "/a", "a\0"])
+@pytest.mark.parametrize("name", ["", "..", ".", "a//b", "a/../b", "../a", "a\\b", "/a", "a\0"])
 def test_names_that_cannot_be_those_of_files(tmp_path, name):
     store = RunStore(tmp_path)
     for path in (store.marker, store.labels, store.stack):

@@ -117,6 +117,8 @@ def test_a_run_chooses_once(make_plate, tmp_path):
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["segmenter"] == table["segmenter"][0]
     assert record["config"]["segmentation"]["segmenter"] == "auto:otsu,smooth=1|li,smooth=2"
+    assert "choosing the segmenter: " in done.text
+    assert "% of the time" in done.text
     said = (tmp_path / "out" / "run.log").read_text()
     assert "by the samples of 2 images" in said
     run(images, tmp_path / "out", config=config, truth=masks)

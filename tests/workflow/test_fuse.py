@@ -14,8 +14,8 @@ from divseg.io.image import PixelSize
 from divseg.io.refs import read_header
 from divseg.results import RunStore
 from divseg.workflow.calibrate import calibrate_run
-from divseg.workflow.engine import Options
 from divseg.workflow.fuse import fuse_folder
+from divseg.workflow.options import Options
 
 
 class Heard:
@@ -382,8 +382,8 @@ def test_a_calibration_from_one_folder_serves_another(tmp_path):
             write_labels(tmp_path / "masks" / rater / f"im{image}.tif", labels)
         write_labels(tmp_path / "truth" / f"im{image}.tif", cells(0, miss=0, jitter=0, side=80))
     fuse_folder(tmp_path / "masks", reporter=Heard())
-    made = calibrate_run(tmp_path / "masks_fused", tmp_path / "truth", tmp_path / "calibration.json")
-    options = {"calibration": tmp_path / "calibration.json", "reporter": (heard := Heard())}
+    made = calibrate_run(tmp_path / "masks_fused", tmp_path / "truth", tmp_path / "calibration").open().calibration
+    options = {"calibration": tmp_path / "calibration", "reporter": (heard := Heard())}
     plain = pd.read_csv(tmp_path / "masks_fused" / "objects.csv")
     assert "confidence" not in plain
     result = fuse_folder(tmp_path / "masks", **options)

@@ -143,7 +143,7 @@ def test_one_bad_image_does_not_stop_the_rest(finished, plate, tmp_path):
     bad[3, 4] = np.nan
     tifffile.imwrite(folder / "nan.tif", bad)
     tifffile.imwrite(folder / "small.tif", np.arange(64, dtype=np.uint8).reshape(8, 8))
-    tifffile.imwrite(folder / "rgb.tif", np.zeros((64, 64, 3), np.uint8), photometric="rgb")
+    tifffile.imwrite(folder / "rgb.tif", np.arange(12288, dtype=np.uint8).reshape(64, 64, 3), photometric="rgb")
     tifffile.imwrite(folder / "deep.tif", np.zeros((2, 5, 64, 64), np.uint8), photometric="minisblack")
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     result = run(folder, tmp_path / "out", config=CONFIG)
@@ -161,18 +161,18 @@ def test_one_bad_image_does_not_stop_the_rest(finished, plate, tmp_path):
 def test_truth_that_does_not_fit(finished, plate, tmp_path):
     masks = shutil.copytree(plate[1], tmp_path / "masks")
     tifffile.imwrite(masks / "cell0.tif", np.ones((5, 5), np.uint8))
-    tifffile.imwrite(masks / "cell1.tif", np.zeros((72, 80), np.float32))
+    tifffile.imwrite(masks / "cell1.tif", np.full((72, 80), 0.5, np.float32))
     (masks / "cell2.tif").unlink()
     tifffile.imwrite(masks / "cell2.tif", np.full((72, 80), -3, np.int16))
     out = copy_run(finished, tmp_path)
     result = run(plate[0], out, config=CONFIG, truth=masks)
     failures = pd.read_csv(out / "failures.csv").set_index("image")
-    assert failures["stage"].to_dict() == {"cell0": "check", "cell1": "check", "cell2": "read"}
-    for name, word in {"cell0": "shape", "cell1": "float32", "cell2": "negative"}.items():
+    assert failures["stage"].to_dict() == {"cell0": "check", "cell1": "read", "cell2": "read"}
+    for name, word in {"cell0": "shape", "cell1": "whole numbers", "cell2": "negative"}.items():
         assert word in failures["error"][name]
-    assert (result.n_images, result.n_failed) == (2, 3), "those whose mask is left out have results without scores"
-    assert "2 of 3 images done" in result.text
-    assert list(pd.read_csv(out / "images.csv")["image"]) == ["cell0", "cell1"]
+    assert (result.n_images, result.n_failed) == (1, 3), "those whose mask is left out have results without scores"
+    assert "1 of 3 images done" in result.text
+    assert list(pd.read_csv(out / "images.csv")["image"]) == ["cell0"]
     assert result.summary.empty
     assert (out / "labels" / "cell2.tif").is_file(), "the mask says nothing of the image"
     again = run(plate[0], out, config=CONFIG, truth=plate[1])

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from functools import partial
 
@@ -15,6 +17,7 @@ import divseg.io.image as image_module
 import divseg.io.pixels as pixels
 import divseg.io.refs as refs
 from divseg.config import RunConfig
+from divseg.device import count_gpus
 from divseg.errors import ConfigError, OutputError
 from divseg.io import read_labels
 from divseg.results import RunStore
@@ -299,3 +302,27 @@ def test_views_hold_samples_and_the_mmse(finished):
     info = RunStore(finished.out).read_marker("cell0").stages["segment"].info
     assert list(info["views"])[:3] == ["samples", "means", "mmse"]
     assert sum(info["weights"][:8]) == pytest.approx(image_stages.SAMPLES_FRACTION)
+
+
+def test_another_method_needs_neither_torch_nor_the_model(plate, tmp_path):
+    model, out = tmp_path / "model", tmp_path / "run"
+    divseg.run(plate[0], tmp_path / "trained", config=CONFIG, report=False)
+    shutil.copytree(tmp_path / "trained" / "model", model)
+    words = ["run", plate[0], "--out", out, "--model", model, "--samples", 8, "--segmenter", "otsu,smooth=1", "-q"]
+    divseg_main(words)
+    assert "torch" not in divseg_main([*words, "--method", "mutex"])
+    assert json.loads((out / "run.json").read_text())["device"] == ("cuda" if count_gpus() else "cpu")
+
+
+def divseg_main(words):
+    """Run a command in a process of its own; return the names of the modules that it imported."""
+    code = """
+import sys, divseg.cli
+try:
+    divseg.cli.main()
+except SystemExit as end:
+    assert not end.code, end.code
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True)
+    return done.stdout.split()

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from divseg.errors import ConfigError
+from divseg.errors import ConfigError, brief
 from divseg.specs import Kind, Number, Option
 
 LOGVAR_MIN, LOGVAR_MAX = -14.0, 6.0
@@ -59,7 +59,7 @@ class VAEConfig(ABC):
             try:
                 object.__setattr__(self, name, option.kind.read(text))  # JSON has lists instead of tuples
             except ValueError as error:
-                raise ConfigError(f"{self.kind} network: {name}={value!r} {error}") from None
+                raise ConfigError(f"{self.kind} network: {name}={brief(value)} {error}") from None
 
     @classmethod
     def options(cls) -> dict[str, Option]:

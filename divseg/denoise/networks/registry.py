@@ -7,7 +7,7 @@ from typing import Any
 from divseg.denoise.networks.base import LatentNet, VAEConfig
 from divseg.denoise.networks.flat import FlatConfig, FlatNet
 from divseg.denoise.networks.hierarchical import HierarchicalConfig, HierarchicalNet
-from divseg.errors import ModelError
+from divseg.errors import ModelError, brief
 from divseg.specs import read_options, split_spec, unknown
 
 CONFIGS: dict[str, type[VAEConfig]] = {cls.kind: cls for cls in (FlatConfig, HierarchicalConfig)}
@@ -63,6 +63,8 @@ def config_from_dict(data: dict[str, Any]) -> VAEConfig:
         If the kind is unknown.
     """
     kind = data.get("kind")
-    if kind not in CONFIGS:
-        raise ModelError(f"unknown kind of network {kind!r} (this version reads {', '.join(CONFIGS)}); update divseg")
+    if not isinstance(kind, str) or kind not in CONFIGS:
+        raise ModelError(
+            f"unknown kind of network {brief(kind)} (this version reads {', '.join(CONFIGS)}); update divseg"
+        )
     return CONFIGS[kind](**{key: value for key, value in data.items() if key != "kind"})

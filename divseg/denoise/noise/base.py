@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from divseg.errors import ConfigError, ModelError
+from divseg.denoise.noise_file_names import SUFFIXES
+from divseg.errors import DAMAGE, ConfigError, ModelError, brief, one_line
 from divseg.io import write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ FORMAT = 1
 
 EXTRA = "divseg"
 """Key under which an .npz file holds, as JSON, what other programs do not read: limits and fit data."""
-
-SUFFIXES = (".json", ".npz", ".npy")
-"""Endings of the names of noise model files."""
 
 _KINDS: dict[str, type[NoiseModel]] = {}
 _LOG_2PI = math.log(2.0 * math.pi)
@@ -84,8 +82,8 @@ class NoiseModel(nn.Module):
             If a limit is not a finite number, or the floor is not below the ceiling.
         """
         for name, value in (("floor", floor), ("ceiling", ceiling)):
-            if value is not None and not math.isfinite(value):
-                raise ConfigError(f"noise {name}={value!r} must be a finite number or absent")
+            if value is not None and (isinstance(value, str) or not math.isfinite(value)):
+                raise ConfigError(f"noise {name}={brief(value)} must be a finite number or absent")
         if floor is not None and ceiling is not None and not floor < ceiling:
             raise ConfigError(f"noise floor={floor:g} must be below ceiling={ceiling:g}")
         self.floor = None if floor is None else float(floor)
@@ -148,12 +146,13 @@ class NoiseModel(nn.Module):
             rest = dict(data)
             kind, floor, ceiling = rest.pop("kind"), rest.pop("floor", None), rest.pop("ceiling", None)
             if kind not in _KINDS:
-                raise ModelError(f"unknown noise model kind {kind!r}: this version knows {', '.join(_KINDS)}")
+                raise ModelError(f"unknown noise model kind {brief(kind)}: this version knows {', '.join(_KINDS)}")
             return _KINDS[kind]._from_values(rest).with_limits(floor, ceiling)
         except ModelError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"damaged noise model {str(data)[:200]}: {error}") from error
+        except DAMAGE as error:
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise ModelError(f"damaged noise model {brief(data, 200)} ({reason})") from error
 
     def save(self, path: str | Path) -> Path:
         """Write the model to a file; the ending of its name says how.

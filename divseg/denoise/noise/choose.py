@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 
-from divseg.denoise.noise.base import SUFFIXES, NoiseModel
+from divseg.denoise.noise.base import NoiseModel
 from divseg.denoise.noise.estimate import PhotonTransfer
 from divseg.denoise.noise.files import load
 from divseg.denoise.noise.gaussian import Gaussian, PoissonGaussian
-from divseg.errors import ConfigError, ModelError
+from divseg.denoise.noise_file_names import SUFFIXES, noise_file
+from divseg.errors import ConfigError
 from divseg.specs import Number, Option, read_options, split_spec, unknown
 
 KINDS: dict[str, dict[str, Option]] = {
@@ -108,20 +107,3 @@ def prior_strength(transfer: PhotonTransfer) -> float:
     good estimate decides, and one from images full of texture leaves the noise to training.
     """
     return RESIDUAL_ERROR**2 / (MIN_ERROR**2 + transfer.deviation**2)
-
-
-def noise_file(spec: str) -> Path | None:
-    """Return the path of the noise model file that `spec` names, None if it does not name a file."""
-    path = Path(spec.strip())
-    return path if path.suffix.lower() in SUFFIXES else None
-
-
-def noise_key(spec: str) -> str:
-    """Return what training depends on: the choice itself, and the content of the file that it names."""
-    path = noise_file(spec)
-    if path is None:
-        return spec
-    try:
-        return f"{spec} {hashlib.sha256(path.read_bytes()).hexdigest()}"
-    except OSError as error:
-        raise ModelError(f"cannot read the noise model {path}: {error.strerror}") from error

@@ -5,20 +5,20 @@ They are written by :meth:`divseg.denoise.noise.NoiseModel.save`.
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.denoise.noise.base import EXTRA, FORMAT, SUFFIXES, NoiseModel
+from divseg.denoise.noise.base import EXTRA, FORMAT, NoiseModel
 from divseg.denoise.noise.fit_data import FitData
 from divseg.denoise.noise.histogram import OUTLIERS, Histogram
 from divseg.denoise.noise.mixture import GaussianMixture
-from divseg.errors import ConfigError, ModelError
+from divseg.denoise.noise_file_names import SUFFIXES
+from divseg.errors import DAMAGE, DivsegError, FileProblem, ModelError, brief, one_line
+from divseg.io.arrays import read_arrays
+from divseg.io.json_file import parse_json, read_json
 
 PN2V_MIN_SIGMA = 50.0
 """Smallest variance of a Gaussian that the code of PN2V has built in; its files do not hold it."""
@@ -45,18 +45,17 @@ def load(path: str | Path) -> NoiseModel:
         raise ModelError(f"there is no noise model file {path}")
     try:
         if suffix == ".json":
-            return _from_json(json.loads(path.read_text(encoding="utf-8")))
-        data = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-        if isinstance(data, np.ndarray):
-            return _from_pn2v(data)
-        with data as file:
-            return _from_npz({name: file[name] for name in file.files})
-    except (ConfigError, ModelError) as error:
+            return _from_json(read_json(path))
+        data = read_arrays(path)
+        return _from_npz(data) if isinstance(data, dict) else _from_pn2v(data)
+    except FileProblem as error:
+        raise ModelError(str(error)) from error
+    except DivsegError as error:
         raise ModelError(f"{path}: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
+    except DAMAGE as error:
         raise ModelError(
-            f"{path} is damaged or not a noise model ({type(error).__name__}: {reason}); measure it again or restore it"
+            f"{path} is damaged or not a noise model ({type(error).__name__}: {one_line(error)}); "
+            "measure it again or restore it"
         ) from error
 
 
@@ -64,12 +63,12 @@ def _from_json(data: Any) -> NoiseModel:
     if not isinstance(data, dict) or "noise" not in data:
         raise ModelError("the file does not hold a noise model")
     if data.get("format") != FORMAT:
-        raise ModelError(f"noise model format {data.get('format')!r}, this version reads {FORMAT}; update divseg")
+        raise ModelError(f"noise model format {brief(data.get('format'))}, this version reads {FORMAT}; update divseg")
     return _with_fit_data(NoiseModel.from_dict(data["noise"]), data)
 
 
 def _from_npz(arrays: dict[str, NDArray[Any]]) -> NoiseModel:
-    extra = json.loads(str(arrays.pop(EXTRA))) if EXTRA in arrays else {}
+    extra = parse_json(str(arrays.pop(EXTRA))) if EXTRA in arrays else {}
     model: NoiseModel
     name = next((n for n in ("trained_weight", "weight") if n in arrays), None)
     if name:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from divseg.errors import ModelError
+from divseg.errors import DAMAGE, ModelError, one_line
+from divseg.io.json_file import real
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,20 @@ class FitData:
             If something is missing.
         """
         try:
-            slices = [Slice(float(s["signal"]), list(s["edges"]), list(s["density"])) for s in data["slices"]]
+            slices = [Slice(real(s["signal"]), _reals(s["edges"]), _reals(s["density"])) for s in data["slices"]]
             return cls(
-                list(data["signal"]),
-                list(data["variance"]),
-                list(data["count"]),
+                _reals(data["signal"]),
+                _reals(data["variance"]),
+                _reals(data["count"]),
                 slices,
                 str(data["source"]),
                 (float(data["correlation"][0]), float(data["correlation"][1])),
                 [str(note) for note in data["notes"]],
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ModelError(f"damaged fit data of a noise model ({type(error).__name__}: {error})") from error
+        except DAMAGE as error:
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise ModelError(f"damaged fit data of a noise model ({reason})") from error
+
+
+def _reals(values: Any) -> list[float]:
+    return [real(value) for value in values]

@@ -11,7 +11,11 @@ from torch import Generator, Tensor, nn
 
 from divseg.denoise.noise.base import NoiseModel, log_normal
 from divseg.denoise.noise.mixture import GaussianMixture
-from divseg.errors import ConfigError
+from divseg.errors import ConfigError, brief
+from divseg.io.json_file import real
+
+_MOST = 1e30
+"""Bound of all variances and signals: their sums and squares fit a 32-bit float."""
 
 
 class _Normal(NoiseModel):
@@ -40,7 +44,7 @@ class Gaussian(_Normal, kind="gaussian"):
 
     def __init__(self, std: float) -> None:
         super().__init__()
-        if not (math.isfinite(std) and std > 0):
+        if not 0 < std < math.sqrt(_MOST):
             raise ConfigError(f"gaussian noise std={std!r} must be a finite number above 0")
         self._std: Tensor
         self.register_buffer("_std", torch.tensor(float(std)))
@@ -107,16 +111,16 @@ class PoissonGaussian(_Normal, kind="poisson-gaussian"):
         min_variance: float | None = None,
     ) -> None:
         super().__init__()
-        if min_variance is not None and not (math.isfinite(min_variance) and min_variance > 0):
+        if min_variance is not None and not 0 < min_variance < _MOST:
             raise ConfigError(f"poisson-gaussian noise min_variance={min_variance!r} must be a finite number above 0")
         self.min_variance = None if min_variance is None else float(min_variance)
-        if not all(map(math.isfinite, (a, b, low, high))) or not low < high:
+        if not all(-_MOST < value < _MOST for value in (a, b, low, high)) or not low < high:
             raise ConfigError(
                 f"poisson-gaussian noise a={a!r}, b={b!r}, low={low!r}, high={high!r}: "
                 "finite numbers with low < high are needed"
             )
         ends = (a * low + b, a * high + b)
-        if min(ends) <= 0:
+        if not 0 < min(ends) <= max(ends) < _MOST:
             raise ConfigError(
                 f"poisson-gaussian noise a={a:g}, b={b:g} has variance {min(ends):g} <= 0 within the "
                 f"signals {low:g} to {high:g} of the images; check a and b (variance = a * signal + b)"
@@ -182,7 +186,7 @@ class PoissonGaussian(_Normal, kind="poisson-gaussian"):
 
     def _ends(self) -> tuple[float, float]:
         """Return the variances at `low` and `high`."""
-        v_low, v_high = self.log_ends.detach().double().exp().tolist()
+        v_low, v_high = self.log_ends.detach().cpu().double().exp().tolist()
         return v_low, v_high
 
     def _values(self) -> dict[str, Any]:
@@ -203,11 +207,11 @@ class PoissonGaussian(_Normal, kind="poisson-gaussian"):
     @classmethod
     def _from_values(cls, data: dict[str, Any]) -> Self:
         """Rebuild the model with exactly the stored values: a and b have been through a subtraction."""
-        log_ends, prior = data.pop("log_ends"), data.pop("prior", None)
+        log_ends, prior = _logs(data.pop("log_ends")), data.pop("prior", None)
         model = cls(**data)
         if prior is not None:
             model.with_prior(float(prior["strength"]))
-            model._prior.copy_(model._prior.new_tensor(prior["log_ends"]))
+            model._prior.copy_(model._prior.new_tensor(_logs(prior["log_ends"])))
         model.log_ends.data.copy_(model.log_ends.new_tensor(log_ends))
         return model
 
@@ -227,6 +231,14 @@ class PoissonGaussian(_Normal, kind="poisson-gaussian"):
         line = f"variance = {self.a:.4g} * signal {self.b:+.4g}"
         lower_bound = "" if self.min_variance is None else f", at least {self.min_variance:.4g}"
         return f"Poisson-Gaussian noise ({how}), {line}{lower_bound}{self._limit_words()}"
+
+
+def _logs(values: Any) -> list[float]:
+    """Return the logarithms of two variances that a 32-bit float can hold."""
+    logs = [real(value) for value in values]
+    if len(logs) != 2 or max(map(abs, logs)) > 80:
+        raise ConfigError(f"log_ends={brief(values)} must be two logarithms of variances")
+    return logs
 
 
 def _one_gaussian(

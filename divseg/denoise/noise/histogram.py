@@ -13,10 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
 from divseg.denoise.noise.base import NoiseModel, log_normal
+from divseg.denoise.precision import sum_dtype
 from divseg.errors import ConfigError
+from divseg.io.json_file import whole
 
 OUTLIERS = 1e-3
 """Fraction of a wide normal distribution that is mixed in, so that cells without counts are not impossible."""
+
+MAX_BINS = 8192
+"""Most bins that a file may have; their table takes 268 MB."""
 
 _CHUNK = 65536
 _FLOOR = 1e-30
@@ -50,12 +55,16 @@ class Histogram(NoiseModel, kind="histogram"):
     def __init__(self, table: ArrayLike, *, low: float, high: float, outliers: float = OUTLIERS) -> None:
         super().__init__()
         counts = np.array(table, dtype=np.float64)
-        if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.shape[0] < 2:
-            raise ConfigError(f"a noise histogram needs a square table of counts, got shape {counts.shape}")
+        if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not 2 <= counts.shape[0] <= MAX_BINS:
+            raise ConfigError(
+                f"a noise histogram needs a square table of counts, 2 to {MAX_BINS} bins, got shape {counts.shape}"
+            )
         if not (np.isfinite(counts).all() and (counts >= 0).all()):
             raise ConfigError("the noise histogram holds counts that are negative or not finite")
-        if not all(map(math.isfinite, (low, high))) or not low < high:
-            raise ConfigError(f"a noise histogram needs low < high, got {low!r} and {high!r}")
+        # a bin must be wide enough for 32-bit floats to tell one from the next
+        room = high - low if all(map(math.isfinite, (low, high))) else 0.0
+        if not len(counts) * 1e-6 * max(abs(low), abs(high)) < room < 1e30:
+            raise ConfigError(f"a noise histogram needs low < high and bins that differ, got {low!r} and {high!r}")
         if not 0 <= outliers < 1:
             raise ConfigError(f"outliers={outliers!r} must be a fraction from 0 to below 1")
         self.low, self.high, self.outliers = float(low), float(high), float(outliers)
@@ -118,8 +127,8 @@ class Histogram(NoiseModel, kind="histogram"):
         row, fraction = self._rows(s)
         pick, level, within = torch.rand((3, *s.shape), generator=generator, device=s.device).unbind()
         row = (row + (pick < fraction)).ravel()
-        cumulative = self.table.double().cumsum(1)
-        level = level.ravel().double() * cumulative[row, -1]
+        cumulative = self.table.to(sum_dtype(s.device)).cumsum(1)
+        level = level.ravel() * cumulative[row, -1]
         columns = [
             torch.searchsorted(cumulative[row[i : i + _CHUNK]], level[i : i + _CHUNK, None], right=True)[:, 0]
             for i in range(0, len(row), _CHUNK)
@@ -150,13 +159,14 @@ class Histogram(NoiseModel, kind="histogram"):
 
     @classmethod
     def _from_values(cls, data: dict[str, Any]) -> Self:
+        bins = whole(data["bins"], 2, MAX_BINS)
         try:
-            raw = zlib.decompress(base64.b64decode(data["table"], validate=True))
+            unpacker = zlib.decompressobj()
+            raw = unpacker.decompress(base64.b64decode(data["table"], validate=True), 4 * bins**2 + 1)
         except (ValueError, zlib.error) as error:
             raise ConfigError(f"the table of the noise histogram cannot be unpacked ({error})") from error
-        bins = int(data["bins"])
         if len(raw) != 4 * bins**2:
-            raise ConfigError(f"the noise histogram has {len(raw)} bytes, {bins} bins need {4 * bins**2}")
+            raise ConfigError(f"the noise histogram does not have the {4 * bins**2} bytes of {bins} bins")
         table = np.frombuffer(raw, "<f4").reshape(bins, bins)
         return cls(table, low=data["low"], high=data["high"], outliers=data["outliers"])
 

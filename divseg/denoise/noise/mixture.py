@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -50,9 +49,9 @@ class GaussianMixture(NoiseModel, kind="mixture"):
             raise ConfigError(f"a mixture needs weights of shape (3 K, C), got {tuple(table.shape)}")
         if not bool(torch.isfinite(table).all()):
             raise ConfigError("the weights of the mixture hold values that are not finite numbers")
-        if not all(map(math.isfinite, (min_signal, max_signal))) or not min_signal < max_signal:
+        if not -1e30 < min_signal < max_signal < 1e30:
             raise ConfigError(f"a mixture needs min_signal < max_signal, got {min_signal!r} and {max_signal!r}")
-        if not (math.isfinite(min_sigma) and min_sigma > 0):
+        if not 0 < min_sigma < 1e30:
             raise ConfigError(f"min_sigma={min_sigma!r} of the mixture must be a finite number above 0")
         self.weight: Tensor
         self.register_buffer("weight", table)

@@ -14,6 +14,7 @@ from torch import Tensor
 from divseg.denoise.networks.base import LatentNet, VAEConfig
 from divseg.denoise.sampling.latent_noise import Generator, LatentNoise
 from divseg.denoise.sampling.tiles import Posterior, Spans, decode, decode_tile, divergence, noise_of, tile_spans
+from divseg.device import out_of_memory
 from divseg.errors import InputError
 
 CPU_BATCH, GPU_BATCH = 4, 128
@@ -39,14 +40,6 @@ class SamplingOptions(TypedDict, total=False):
     tile: int | None
     precision: str
     tta: bool
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory ran out, on a GPU or on the host."""
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
-        return True
-    words = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in words or "out of memory" in words)
 
 
 def free_bytes(device: torch.device) -> int:

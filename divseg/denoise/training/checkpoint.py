@@ -9,8 +9,6 @@ import zipfile
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import torch
-
 from divseg.errors import ConfigError, DivsegWarning, ModelError
 from divseg.io import write_bytes
 from divseg.io.atomic import PART, output_error
@@ -18,7 +16,7 @@ from divseg.io.atomic import PART, output_error
 CHECKPOINT, LOG = "checkpoint.pt", "training.jsonl"
 SET_ASIDE = "checkpoint-old.pt"
 """Name that ``resume="auto"`` gives to a checkpoint that it cannot use."""
-_FORMAT = 2
+_FORMAT = 3
 
 Resume: TypeAlias = bool | Literal["auto"]
 """Whether training goes on from a checkpoint: never, always, or if there is one of the same run."""
@@ -36,6 +34,8 @@ def write_checkpoint(folder: Path, identity: dict[str, Any], state: dict[str, An
     state : dict
         Numbers, strings, lists, dicts and tensors only, so that it can be read safely.
     """
+    import torch
+
     buffer = io.BytesIO()
     torch.save({"format": _FORMAT, "identity": json.dumps(identity, sort_keys=True), "state": state}, buffer)
     write_bytes(folder / CHECKPOINT, buffer.getvalue())
@@ -84,6 +84,8 @@ def read_checkpoint(folder: Path, identity: dict[str, Any], resume: Resume) -> d
 
 def _read(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """Return the state in a checkpoint of this run."""
+    import torch
+
     if not path.is_file():
         raise ModelError(f"{path.parent} holds no checkpoint ({CHECKPOINT}), so there is nothing to resume")
     try:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from divseg.denoise import dihedral
-from divseg.denoise.normalization import Normalization
-from divseg.denoise.training.device_crops import DeviceImages
+from divseg.denoise.normalization import DeviceNormalization, Normalization
+from divseg.denoise.training.crops import CropSource
 from divseg.errors import DivsegWarning, InputError
 
 MAX_BYTES = 2**31
@@ -41,7 +41,7 @@ class TrainingData:
     Parameters
     ----------
     images : sequence of array, each (*sides) or (C, *sides)
-        Held in the dtype they come in.
+        uint8 and uint16 are held as they are, others as float32.
     patch : int
         Side of the crops in pixels along Y and X. Volumes are cropped to half of it along Y and X and a
         quarter along Z, so that a crop of 64 has about as many pixels as four flat ones. Reduced to a
@@ -87,7 +87,8 @@ class TrainingData:
         self._train = [i for i in range(len(self.images)) if i not in set(whole)]
         self._validate = whole or sorted(self._boxes) or self._train
         self.validation = "held-out images" if whole else "held-out corners" if self._boxes else "training crops"
-        self._device: DeviceImages | None = None
+        self._source = CropSource(self.images, self.crop)
+        self.keep_on(torch.device("cpu"))
 
     def planes(self, channel: int) -> Iterator[NDArray[np.float32]]:
         """Yield the planes of one channel of all images."""
@@ -96,75 +97,100 @@ class TrainingData:
             yield from pixels if self.dims == 3 else [pixels]
 
     def keep_on(self, device: torch.device) -> None:
-        """Move the pixels, as they are stored, to a GPU, and crop them there from now on."""
-        if device.type != "cpu":
-            self._device = DeviceImages(self.images, device)
+        """Move the pixels, as they are stored, to a device, and cut the crops there from now on."""
+        self._source.to(device)
+        self.units: DeviceNormalization = self.normalization.on(device, self.dims)
 
     def batch(self, size: int, rng: np.random.Generator, structure_sampling: float = 0.0) -> Tensor:
-        """Draw crops to train on: image by area, position, quarter turn and flip at random.
-
-        Most of a microscopy image is empty, and a network that has learned what emptiness looks like learns nothing
-        more from it. A fraction of the batch is therefore chosen for its structure: of every four crops drawn, the
-        one with the most. The rest is drawn evenly, so that the background is not forgotten.
-
-        Parameters
-        ----------
-        size : int
-            Crops in the batch.
-        rng : numpy.random.Generator
-            Source of randomness.
-        structure_sampling : float
-            Fraction of the batch that is chosen for its structure, from 0 to 1.
+        """Draw crops to train on: a batch of :meth:`plan`, cut by :meth:`cut`.
 
         Returns
         -------
         Tensor, shape (size, C, *crop), float32
-            Normalized by the data's mean and standard deviation.
+            Normalized by the data's mean and standard deviation, on the device of the pixels.
         """
-        chosen = round(size * structure_sampling)
-        crops = self._cut(self._positions(size - chosen + chosen * STRUCTURE_CANDIDATES, rng, self._train))
-        if chosen == 0:
-            return crops
-        even, candidates = crops[: size - chosen], crops[size - chosen :]
-        best = structure(candidates).view(chosen, STRUCTURE_CANDIDATES).argmax(1)
-        first = STRUCTURE_CANDIDATES * torch.arange(chosen, device=best.device)
-        return torch.cat([even, candidates[best + first]])
+        rows = self.plan(1, size, rng, structure_sampling)[0]
+        return self.cut(rows.to(self.units.mean.device), size, structure_sampling)
 
     def validation_batch(self, size: int, rng: np.random.Generator) -> Tensor:
         """Draw crops to validate on; they are never trained on if anything is held out."""
-        return self._cut(self._positions(size, rng, self._validate, validation=True))
+        rows = self._source.rows(self._positions(size, rng, self._validate, validation=True))
+        return self.cut(torch.from_numpy(rows).to(self.units.mean.device), size)
+
+    def plan(self, steps: int, size: int, rng: np.random.Generator, structure_sampling: float = 0.0) -> Tensor:
+        """Draw the crops of some steps: image by area, position, quarter turn and flip at random.
+
+        Most of a microscopy image is empty, and a network that has learned what emptiness looks like learns nothing
+        more from it. A fraction of a batch is therefore chosen for its structure: of every four crops drawn, the
+        one with the most. The rest is drawn evenly, so that the background is not forgotten.
+
+        Parameters
+        ----------
+        steps, size : int
+            Number of batches, and of crops in each.
+        rng : numpy.random.Generator
+            Source of randomness.
+        structure_sampling : float
+            Fraction of a batch that is chosen for its structure, from 0 to 1.
+
+        Returns
+        -------
+        Tensor, shape (steps, crops, 2 + spatial axes), int64, on the CPU
+            Where the pixels of the crops lie, those to choose among last.
+        """
+        chosen = round(size * structure_sampling)
+        drawn = size - chosen + chosen * STRUCTURE_CANDIDATES
+        positions = self._positions(steps * drawn, rng, self._train)
+        return torch.from_numpy(self._source.rows(positions.reshape(steps, drawn, -1)))
+
+    def cut(self, rows: Tensor, size: int, structure_sampling: float = 0.0) -> Tensor:
+        """Cut the crops of a batch, without a wait for the device.
+
+        Parameters
+        ----------
+        rows : Tensor, shape (crops, 2 + spatial axes), int64, on the device of the pixels
+            A batch of :meth:`plan`.
+        size : int
+            Crops in the batch, as for :meth:`plan`.
+        structure_sampling : float
+            As for :meth:`plan`.
+
+        Returns
+        -------
+        Tensor, shape (size, C, *crop), float32, normalized
+        """
+        crops = self.units.normalize(self._source.cut(rows))
+        chosen = round(size * structure_sampling)
+        if chosen == 0:
+            return crops
+        candidates = structure(crops[size - chosen :]).view(chosen, STRUCTURE_CANDIDATES)
+        groups = torch.arange(size - chosen, len(crops), STRUCTURE_CANDIDATES, device=rows.device)
+        best = crops.index_select(0, groups + candidates.argmax(1))
+        return torch.cat([crops[: size - chosen], best])
 
     def _positions(
         self, size: int, rng: np.random.Generator, among: list[int], *, validation: bool = False
     ) -> NDArray[np.int64]:
         """Draw (image, first pixel along each axis, one of eight turns and flips) for each crop."""
-        area = np.array([math.prod(self.images[i].shape[1:]) for i in among], dtype=np.float64)
-        out = np.empty((size, 2 + self.dims), np.int64)
-        for row, chosen in zip(out, rng.choice(len(among), size, p=area / area.sum()), strict=True):
-            which = among[chosen]
-            sides, box = self.images[which].shape[1:], self._boxes.get(which)
-            while True:
-                if validation and box is not None:
-                    first = [int(rng.integers(a, b - c + 1)) for (a, b), c in zip(box, self.crop, strict=True)]
-                else:
-                    first = [int(rng.integers(n - c + 1)) for n, c in zip(sides, self.crop, strict=True)]
-                if validation or box is None or not _overlap(first, self.crop, box):
-                    break
-            row[0], row[1:-1], row[-1] = which, first, rng.integers(8)
-        return out
-
-    def _cut(self, positions: NDArray[np.int64]) -> Tensor:
-        if self._device is not None:
-            x = self._device.crops(positions, self.crop)
-            mean, std = self.normalization.tensors(x)
-            return (x - mean) / std
-        out = np.empty((len(positions), self.channels, *self.crop), np.float32)
-        for slot, (which, *first, turn) in zip(out, positions.tolist(), strict=True):
-            region = tuple(slice(a, a + c) for a, c in zip(first, self.crop, strict=True))
-            slot[:] = dihedral.transform(self.images[which][(slice(None), *region)], turn)
-        shape, units = (1, -1) + (1,) * self.dims, self.normalization
-        centre, width = (np.array(values, np.float32).reshape(shape) for values in (units.mean, units.std))
-        return torch.from_numpy((out - centre) / width)
+        sides = np.array([self.images[i].shape[1:] for i in among], dtype=np.int64)
+        area = sides.prod(1, dtype=np.float64)
+        # the box of an image that has none is empty, beyond its last pixel
+        boxes = np.array([self._boxes.get(i, [(n, n) for n in self.images[i].shape[1:]]) for i in among])
+        chosen = rng.choice(len(among), size, p=area / area.sum())
+        lowest, highest = np.zeros_like(sides[chosen]), sides[chosen]
+        if validation:
+            inside = np.array([i in self._boxes for i in among])[chosen, None]
+            lowest, highest = (np.where(inside, boxes[chosen, :, k], old) for k, old in enumerate((lowest, highest)))
+        crop = np.array(self.crop)
+        first = rng.integers(lowest, highest - crop + 1)
+        while not validation:
+            low, high = boxes[chosen, :, 0], boxes[chosen, :, 1]
+            held_out = np.flatnonzero(((first < high) & (first + crop > low)).all(1))
+            if not held_out.size:
+                break
+            first[held_out] = rng.integers(lowest[held_out], highest[held_out] - crop + 1)
+        numbers = np.array(among)[chosen]
+        return np.column_stack([numbers, first, rng.integers(dihedral.COUNT, size=size)])
 
 
 def validation_images(count: int) -> list[int]:
@@ -202,10 +228,6 @@ def structure(crops: Tensor) -> Tensor:
     pool = torch.nn.functional.avg_pool2d if crops.ndim == 4 else torch.nn.functional.avg_pool3d
     means = pool(crops, [min(STRUCTURE_BLOCK, side) for side in crops.shape[2:]])
     return means.flatten(2).std(2, correction=0).mean(1)
-
-
-def _overlap(first: Sequence[int], crop: Sequence[int], box: Sequence[tuple[int, int]]) -> bool:
-    return all(f < b and f + c > a for f, c, (a, b) in zip(first, crop, box, strict=True))
 
 
 def _crop_sides(images: Sequence[NDArray[np.generic]], patch: int, multiple: int, dims: int) -> tuple[int, ...]:

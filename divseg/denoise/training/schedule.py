@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -60,7 +61,7 @@ def kl_weight(progress: float, warmup: float) -> float:
     return min(1.0, progress / warmup) if warmup > 0 else 1.0
 
 
-def learning_rate(peak: float, progress: float, step: int, *, warmup_steps: int = 100) -> float:
+def learning_rate(peak: float, progress: float, step: int, warmup_steps: int) -> float:
     """Linear warm-up over the first steps, half a cosine to a hundredth of the peak at the end.
 
     Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5, without restarts.
@@ -74,33 +75,54 @@ def noise_rate(progress: float, start: float) -> float:
     return min(1.0, max(0.0, (progress - start) / 0.1))
 
 
+def ema_weight(decay: float, step: int) -> float:
+    """Weight of the parameters after a step in their moving average.
+
+    Early steps count more, so that the start is forgotten.
+    """
+    return 1.0 - min(decay, step / (step + 10.0))
+
+
 class EMA:
     """Exponential moving average of the weights, which is the model that training leaves (Polyak and Juditsky, 1992).
 
     As a context manager, it puts the averages into the parameters, and the parameters' own values back at the end.
+
+    Parameters
+    ----------
+    parameters : sequence of Tensor
+        Dense tensors, which must stay where they are in memory.
+
+    Attributes
+    ----------
+    average : Tensor, shape (elements of all parameters,)
+        In the order that the elements have in memory.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
-        self.parameters, self.decay = parameters, decay
-        self.average = [p.detach().clone() for p in parameters]
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self.parameters = parameters
+        self._flat = [p.detach().as_strided((p.numel(),), (1,)) for p in parameters]
+        self.average = torch.cat(self._flat)
+        firsts = accumulate([0, *(p.numel() for p in parameters[:-1])])
+        self._shaped = [
+            self.average.as_strided(p.shape, p.stride(), first) for p, first in zip(parameters, firsts, strict=True)
+        ]
 
-    def update(self, step: int) -> None:
-        """Add the parameters after a step; early steps count more, so that the start is forgotten."""
-        decay = min(self.decay, step / (step + 10.0))
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1.0 - decay)
+    def update(self, weight: Tensor) -> None:
+        """Move the average towards the parameters by a fraction, a scalar on their device."""
+        self.average.lerp_(torch.cat(self._flat), weight)
 
     def apply(self) -> None:
         """Put the averages into the parameters for good."""
         with torch.no_grad():
-            for p, a in zip(self.parameters, self.average, strict=True):
+            for p, a in zip(self.parameters, self._shaped, strict=True):
                 p.copy_(a)
 
     def _exchange(self) -> None:
         with torch.no_grad():
-            for p, a in zip(self.parameters, self.average, strict=True):
-                value = p.detach().clone()
-                p.copy_(a)
-                a.copy_(value)
+            own = torch.cat(self._flat)
+            self.apply()
+            self.average.copy_(own)
 
     def __enter__(self) -> None:
         self._exchange()

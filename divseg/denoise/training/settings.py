@@ -8,19 +8,42 @@ from typing import Any
 
 from divseg.errors import ConfigError
 
+BATCH = {"cuda": 32}
+"""Crops in a step, by kind of device; of others as many as the settings were chosen with."""
+TUNED_BATCH, TUNED_RATE, TUNED_WARMUP = 4, 3e-3, 100
+"""Crops in a step, peak of the learning rate, and steps of its rise, with which all settings were chosen."""
+LARGEST_RATIO = 8.0
+"""Largest multiple of the tuned batch that the rates follow: the rule holds below ten."""
+
+
+@dataclass(frozen=True)
+class StepSize:
+    """Crops in a step, and the rates that go with their number."""
+
+    batch: int
+    learning_rate: float
+    """Peak of the learning rate."""
+    warmup_steps: int
+    """Steps over which the learning rate rises."""
+    betas: tuple[float, float]
+    """Decay of Adam's moments."""
+    eps: float
+    ema_decay: float
+    """Decay of the moving average of the weights."""
+
 
 @dataclass(frozen=True)
 class TrainSettings:
     """Settings of training; the defaults are what trains best on two CPU cores."""
 
-    batch: int = 4
-    """Crops in a step."""
+    batch: int | None = None
+    """Crops in a step; where it is absent 4, and 32 on a CUDA GPU, which would wait for its host otherwise."""
     patch: int = 64
     """Side of the crops in pixels; of volumes half of it along Y and X, a quarter along Z."""
     structure_sampling: float = 0.5
     """Fraction of a batch's crops that are chosen for the structure in them."""
-    learning_rate: float = 3e-3
-    """Peak of the learning rate."""
+    learning_rate: float | None = None
+    """Peak of the learning rate; where it is absent 3e-3 for 4 crops, growing with the square root of their number."""
     kl_warmup: float = 0.3
     """Fraction of training over which the weight of the KL term rises to 1."""
     kl_balancing: float = 0.5
@@ -29,7 +52,8 @@ class TrainSettings:
     """Fraction of training before co-learned noise parameters begin to move: while the network still misses
     structure, they would take it for noise."""
     ema_decay: float = 0.998
-    """Decay of the exponential moving average of the weights, which is the model that training leaves."""
+    """Decay, in a step of 4 crops, of the exponential moving average of the weights, which is the model that training
+    leaves; more crops forget faster (:meth:`step_size`)."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     precision: str = "auto"
@@ -51,13 +75,36 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for name in ("batch", "patch", "report_every", "validate_every", "checkpoint_every", "patience"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"training setting {name}={getattr(self, name)!r} must be at least 1")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ConfigError(f"training setting learning_rate={self.learning_rate!r} must be above 0")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"training setting {name}={value!r} must be at least 1")
+        rate = self.learning_rate
+        if rate is not None and not (math.isfinite(rate) and rate > 0):
+            raise ConfigError(f"training setting learning_rate={rate!r} must be above 0")
         for name in ("structure_sampling", "kl_balancing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"training setting {name}={getattr(self, name)!r} must lie between 0 and 1")
+
+    def step_size(self, device: str) -> StepSize:
+        """Return crops and rates of a step on a kind of device, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+        The number of crops stands in a table: one that was found by timing would not be the same twice, nor would the
+        model be. With k times as many crops as the settings were found with, the learning rate grows with the square
+        root of k, and Adam forgets k times as much in a step, so that its moments hold as many crops as before (Malladi
+        et al., "On the SDEs and scaling rules for adaptive gradient algorithms", NeurIPS 2022, definition 5). The same
+        holds for the moving average of the weights (Busbridge et al., "How to scale your EMA", NeurIPS 2023) and for
+        the steps in which the learning rate rises.
+        """
+        batch = BATCH.get(device, TUNED_BATCH) if self.batch is None else self.batch
+        k = min(batch / TUNED_BATCH, LARGEST_RATIO)
+        rate = TUNED_RATE * math.sqrt(k) if self.learning_rate is None else self.learning_rate
+        return StepSize(
+            batch=batch,
+            learning_rate=rate,
+            warmup_steps=max(1, round(TUNED_WARMUP / k)),
+            betas=(1.0 - 0.1 * k, 1.0 - 0.001 * k),
+            eps=1e-8 / math.sqrt(k),
+            ema_decay=self.ema_decay**k,
+        )
 
 
 @dataclass
@@ -81,6 +128,10 @@ class TrainingRecord:
     skipped_steps: int = 0
     resumed: int = 0
     """Times that training went on from a checkpoint."""
+    batch: int = 0
+    """Crops in a step."""
+    learning_rate: float = math.nan
+    """Peak of the learning rate."""
     seed: int = 0
     device: str = ""
     precision: str = ""

@@ -17,6 +17,8 @@ from divseg.denoise.training.schedule import Budget
 from divseg.denoise.training.settings import TrainSettings
 from divseg.denoise.training.trainer import Progress, Trainer, check_not_collapsed
 from divseg.denoise.validation import ImagesLike, TrainingImages
+from divseg.device import out_of_memory
+from divseg.errors import TrainingError
 
 
 def train_parts(
@@ -43,17 +45,25 @@ def train_parts(
         torch.manual_seed(seed)
         net = build_network(config)
         net.initialize()
-    trainer = Trainer(
-        net,
-        model,
-        data,
-        budget=budget,
-        settings=settings,
-        seed=seed,
-        device=device,
-        checkpoints=checkpoints,
-        resume=resume,
-    )
-    record = trainer.run(progress)
+    try:
+        trainer = Trainer(
+            net,
+            model,
+            data,
+            budget=budget,
+            settings=settings,
+            seed=seed,
+            device=device,
+            checkpoints=checkpoints,
+            resume=resume,
+        )
+        record = trainer.run(progress)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"memory of {device} ran out in training, with steps of {settings.step_size(device.type).batch} crops: end "
+            "what else uses it, train on fewer images, or choose another device (--device cpu)"
+        ) from error
     check_not_collapsed(record)
     return ModelParts(net, model, data.normalization, record.to_dict() | {"noise": model.to_dict()}, record.history)

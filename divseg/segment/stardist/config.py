@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import reprlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from divseg.errors import DivsegWarning, ModelError
+from divseg.errors import DAMAGE, DivsegWarning, ModelError, one_line
+from divseg.io.json_file import read_json, real, whole
 
 PROB, NMS = 0.5, 0.4
 """StarDist's thresholds for a model that has none of its own."""
@@ -33,6 +34,8 @@ _RESNET: dict[str, Any] = {
     "resnet_batch_norm": False,
     "net_conv_after_resnet": 128,
 }
+_MOST_FILTERS = 65536
+"""More than any network has; how many fit is known when the weights are there."""
 _RAYS = ("Rays_GoldenSpiral", "Rays_Cartesian", "Rays_Tetra", "Rays_Octo", "Rays_Explicit")
 
 
@@ -158,8 +161,9 @@ def read_config(folder: Path) -> ModelConfig:
         return _config(data, path)
     except ModelError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path} is not a StarDist configuration ({error!r}); copy the model folder again") from error
+    except DAMAGE as error:
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise ModelError(f"{path} is not a StarDist configuration ({reason}); copy the model folder again") from error
 
 
 def read_thresholds(folder: Path) -> Thresholds:
@@ -185,7 +189,8 @@ def read_thresholds(folder: Path) -> Thresholds:
         value = data.get(name)
         if not isinstance(value, int | float) or not 0 < value < 1:
             warnings.warn(
-                f"{path}: {name} is {value!r}, not a number between 0 and 1; taking StarDist's default {default}",
+                f"{path}: {name} is {reprlib.repr(value)}, not a number between 0 and 1; "
+                f"taking StarDist's default {default}",
                 DivsegWarning,
                 stacklevel=2,
             )
@@ -200,9 +205,9 @@ def _read_json(path: Path, advice: str) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"{path.parent} has no {path.name}; {advice}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelError(f"{path} cannot be read as JSON ({error}); {advice}") from error
+        data = read_json(path)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as JSON ({one_line(error)}); {advice}") from error
     if not isinstance(data, dict):
         raise ModelError(f"{path} holds a {type(data).__name__}, not an object; {advice}")
     return data
@@ -219,19 +224,19 @@ def _config(data: dict[str, Any], path: Path) -> ModelConfig:
         raise ModelError(
             f"{path}: backbone {backbone!r} is unknown; StarDist {ndim}-D models have {' or '.join(backbones)}"
         )
-    grid = tuple(int(g) for g in data.get("grid", (1,) * ndim))
+    grid = tuple(whole(g, 0, 64) for g in data.get("grid", (1,) * ndim))
     if len(grid) != ndim or any(g < 1 or g & (g - 1) for g in grid):
         raise ModelError(f"{path}: grid {list(grid)} must have {ndim} powers of 2")
     rays = _rays(data, path) if ndim == 3 else None
-    n_rays = int(data.get("n_rays", 32 if ndim == 2 else 96))
+    n_rays = whole(data.get("n_rays", 32 if ndim == 2 else 96), 3, 4096)
     n_classes = data.get("n_classes")
     common: dict[str, Any] = {
         "ndim": ndim,
-        "n_channels": int(data.get("n_channel_in", 1)),
+        "n_channels": whole(data.get("n_channel_in", 1), 1, 1024),
         "n_rays": n_rays,
         "grid": grid,
         "backbone": backbone,
-        "n_classes": None if n_classes is None else int(n_classes),
+        "n_classes": None if n_classes is None else whole(n_classes, 0, 4096),
         "rays": rays,
     }
     return ModelConfig(**common, **(_unet if backbone == "unet" else _resnet)(data, ndim, path))
@@ -241,26 +246,26 @@ def _unet(data: dict[str, Any], ndim: int, path: Path) -> dict[str, Any]:
     values = {**_UNET, "unet_n_depth": 3 if ndim == 2 else 2, **data}
     activation = values["unet_activation"]
     return {
-        "depth": int(values["unet_n_depth"]),
-        "filters": int(values["unet_n_filter_base"]),
-        "convs": int(values["unet_n_conv_per_depth"]),
+        "depth": whole(values["unet_n_depth"], 0, 16),
+        "filters": whole(values["unet_n_filter_base"], 1, _MOST_FILTERS),
+        "convs": whole(values["unet_n_conv_per_depth"], 1, 64),
         "kernel": _sizes(values.get("unet_kernel_size", (3,) * ndim), ndim, path, "unet_kernel_size"),
         "pool": _sizes(values.get("unet_pool", (2,) * ndim), ndim, path, "unet_pool"),
         "activation": str(activation),
         "last_activation": str(values["unet_last_activation"] or activation),
         "batch_norm": bool(values["unet_batch_norm"]),
-        "expansion": float(values["unet_expansion"]),
+        "expansion": _growth(values["unet_expansion"]),
         "prefix": str(values["unet_prefix"] or ""),
-        "features": int(values["net_conv_after_unet"]),
+        "features": whole(values["net_conv_after_unet"], 0, _MOST_FILTERS),
     }
 
 
 def _resnet(data: dict[str, Any], ndim: int, path: Path) -> dict[str, Any]:
     values = {**_RESNET, **data}
     return {
-        "depth": int(values["resnet_n_blocks"]),
-        "filters": int(values["resnet_n_filter_base"]),
-        "convs": int(values["resnet_n_conv_per_block"]),
+        "depth": whole(values["resnet_n_blocks"], 1, 64),
+        "filters": whole(values["resnet_n_filter_base"], 1, _MOST_FILTERS),
+        "convs": whole(values["resnet_n_conv_per_block"], 1, 64),
         "kernel": _sizes(values["resnet_kernel_size"], ndim, path, "resnet_kernel_size"),
         "pool": (1,) * ndim,
         "activation": str(values["resnet_activation"]),
@@ -268,23 +273,43 @@ def _resnet(data: dict[str, Any], ndim: int, path: Path) -> dict[str, Any]:
         "batch_norm": bool(values["resnet_batch_norm"]),
         "expansion": 2.0,
         "prefix": "",
-        "features": int(values["net_conv_after_resnet"]),
+        "features": whole(values["net_conv_after_resnet"], 0, _MOST_FILTERS),
     }
 
 
+def _growth(value: Any) -> float:
+    """Return the growth of the number of filters per level; ValueError where it makes no sense."""
+    if not 0 < (growth := real(value)) <= 16:
+        raise ValueError(f"unet_expansion is {growth}")
+    return growth
+
+
 def _sizes(value: Any, ndim: int, path: Path, name: str) -> tuple[int, ...]:
-    sizes = tuple(int(s) for s in value)
+    sizes = tuple(whole(s, 0, 99) for s in value)
     if len(sizes) != ndim or min(sizes) < 1:
         raise ModelError(f"{path}: {name} {list(sizes)} must have {ndim} positive numbers")
     return sizes
 
 
 def _rays(data: dict[str, Any], path: Path) -> dict[str, Any]:
-    rays = data.get("rays_json") or {"name": "Rays_GoldenSpiral", "kwargs": {"n": int(data.get("n_rays", 96))}}
-    name, arguments = rays["name"], dict(rays["kwargs"])
+    rays = data.get("rays_json") or {
+        "name": "Rays_GoldenSpiral",
+        "kwargs": {"n": whole(data.get("n_rays", 96), 3, 4096)},
+    }
+    name, arguments = str(rays["name"]), dict(rays["kwargs"])
+    _check_rays(arguments)
     if name not in _RAYS:
         # StarDist evaluates the name as code; here it must be one of its classes
         raise ModelError(f"{path}: rays {name!r} are unknown; StarDist has {', '.join(_RAYS)}")
     if "anisotropy" in arguments and arguments["anisotropy"] is None and data.get("anisotropy") is not None:
         arguments["anisotropy"] = tuple(data["anisotropy"])
     return {"name": name, "kwargs": arguments}
+
+
+def _check_rays(value: Any) -> None:
+    """Raise ValueError if there is something else than numbers, in lists, among the arguments of the rays."""
+    if isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            _check_rays(part)
+    elif value is not None and not (isinstance(value, int | float) and -1e6 < value < 1e6):
+        raise ValueError(f"rays with {reprlib.repr(value)}")

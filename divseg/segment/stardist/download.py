@@ -17,8 +17,9 @@ from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from divseg.errors import ModelError
+from divseg.errors import DAMAGE, ModelError
 from divseg.io.atomic import PART, output_error
+from divseg.io.json_file import read_json_object
 
 RECORD = "divseg.json"
 """File in an unpacked model that holds the SHA-256 of the archive and of each file."""
@@ -99,9 +100,9 @@ def verify(folder: Path, sha256: str) -> str | None:
         Expected SHA-256 of the archive.
     """
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_json_object(folder / RECORD)
         archive, files = record["archive"], dict(record["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except DAMAGE:
         return f"{RECORD} is missing or unreadable"
     if archive != sha256:
         return "it comes from another archive"
@@ -109,7 +110,7 @@ def verify(folder: Path, sha256: str) -> str | None:
         try:
             if _sha256(folder / name) != expected:
                 return f"{name} was changed"
-        except OSError:
+        except (OSError, ValueError):
             return f"{name} is missing or unreadable"
     return None
 

@@ -307,6 +307,11 @@ def build_network(config: ModelConfig, weights: WeightFile) -> StarDistNet:
             raise ModelError(
                 f"the model's activation {activation!r} is unknown here; divseg has {', '.join(ACTIVATIONS)}"
             )
+    with torch.device("meta"):  # nothing is allocated before it is known that the weights are there
+        size = sum(value.numel() for value in StarDistNet(config).parameters())
+    there = sum(array.size for layer in weights.layers for array in layer.arrays)
+    if size > 2 * there + 1024:
+        raise _misfit(weights, f"it has {size} weights, the file {there}")
     net = StarDistNet(config)
     convs = list(_creation_order(net))
     kernels = [layer for layer in weights.layers if not layer.is_norm]

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.errors import ModelError
+from divseg.errors import DAMAGE, FileProblem, ModelError, one_line
+from divseg.io.limits import check_claim
 
 Array = NDArray[np.float32]
 
@@ -100,20 +101,28 @@ def read_weights(path: Path) -> WeightFile:
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)
+            if not isinstance(root, h5py.Group):
+                raise ModelError(f"{path} holds no weights in a layout of Keras; copy the model again")
             if "layer_names" in root.attrs or "layer_names0" in root.attrs:
                 return WeightFile(path, tuple(_named(root)), named=True)
             for group in ("layers", "_layer_checkpoint_dependencies"):
                 if group in root:
                     return WeightFile(path, tuple(_numbered(root[group])), named=False)
-    except (OSError, KeyError, RuntimeError) as error:
-        raise ModelError(f"{path} cannot be read as HDF5 weights of Keras ({error}); copy the model again") from error
+    except FileProblem as error:
+        raise ModelError(str(error)) from error
+    except ModelError:
+        raise
+    except DAMAGE as error:
+        raise ModelError(
+            f"{path} cannot be read as HDF5 weights of Keras ({one_line(error)}); copy the model again"
+        ) from error
     raise ModelError(f"{path} holds no weights in a layout of Keras; copy the model again")
 
 
 def _named(root: Any) -> Iterable[LayerWeights]:
     for name in _strings(root, "layer_names"):
         group = root[name]
-        arrays = tuple(np.asarray(group[weight], np.float32) for weight in _strings(group, "weight_names"))
+        arrays = tuple(_array(group[weight], root) for weight in _strings(group, "weight_names"))
         if arrays:
             yield LayerWeights(name, arrays)
 
@@ -122,8 +131,18 @@ def _numbered(root: Any) -> Iterable[LayerWeights]:
     for name in root:
         group = root[name].get("vars")
         if group is not None and len(group):
-            arrays = tuple(np.asarray(group[str(i)], np.float32) for i in range(len(group)))
+            arrays = tuple(_array(group[str(i)], root) for i in range(len(group)))
             yield LayerWeights(name, arrays)
+
+
+def _array(values: Any, root: Any) -> Array:
+    """Read an array, if it lies in the file itself and is not larger than the file can hold."""
+    if values.file.filename != root.file.filename or values.external or values.is_virtual:
+        raise ValueError(f"{values.name} points at another file, which is not opened")
+    if values.dtype.kind not in "fiu":
+        raise ValueError(f"{values.name} holds {values.dtype}, not numbers")
+    check_claim(root.file.filename, values.size * 4)
+    return np.asarray(values, np.float32)
 
 
 def _strings(group: Any, name: str) -> list[str]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from divseg.errors import ConfigError
 from divseg.specs import Number, Option, canonical, read_options, split_spec, unknown
-from divseg.workflow.executors.contract import Done, Event, Executor, Listener, Lost, Progress, Work
+from divseg.workflow.executors.contract import Done, Event, Executor, Listener, Lost, Progress, Spent, Work
 
-__all__ = ["Done", "Event", "Executor", "Listener", "Lost", "Progress", "Work", "make_executor"]
+__all__ = ["Done", "Event", "Executor", "Listener", "Lost", "Progress", "Spent", "Work", "make_executor"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import hashlib
-import json
 import logging
 import pickle
 import time
@@ -19,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from divseg.errors import ConfigError, DivsegError, DivsegWarning, ExtraRequired
-from divseg.workflow.executors.contract import Done, Event, Listener, Lost, Work
+from divseg.io.json_file import read_json_object
+from divseg.workflow.executors.contract import Done, Event, Listener, Lost, Spent, Work
 from divseg.workflow.executors.environment import environment, thread_limits
 
 try:
@@ -104,6 +104,9 @@ class DaskExecutor:
                 for index, value in _finish(client, plugin.name, items, range(len(items))):
                     if isinstance(value, KilledWorker):
                         killed.append(index)
+                    elif isinstance(value, Spent):
+                        yield Done(index, value.value)
+                        raise DivsegError(f"{value.reason}; start the dask workers anew and run again to go on")
                     else:
                         yield Done(index, value)
                 for index in killed:
@@ -175,7 +178,7 @@ def _finish(client: Client, work: str, items: Sequence[Any], indices: Sequence[i
         future = next(finished)
         try:
             value = future.result()
-        except KilledWorker as error:
+        except (KilledWorker, Spent) as error:
             value = error
         yield index_of.pop(future), value
 
@@ -256,7 +259,7 @@ def _read_address(path: str) -> str:
     deadline = time.monotonic() + CONNECT_SECONDS
     while True:
         try:
-            return str(json.loads(Path(path).expanduser().read_text(encoding="utf-8"))["address"])
+            return str(read_json_object(Path(path).expanduser())["address"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             unfinished = isinstance(error, ValueError)  # by a scheduler that is just starting
             if not unfinished or time.monotonic() > deadline:

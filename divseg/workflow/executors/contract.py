@@ -7,6 +7,22 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 
+class Spent(Exception):
+    """Raised by work whose process can do no more items, such as after its GPU has failed.
+
+    Parameters
+    ----------
+    value : object
+        Becomes :attr:`Done.value` of the item.
+    reason : str
+        What happened, one line.
+    """
+
+    def __init__(self, value: Any, reason: str) -> None:
+        super().__init__(value, reason)
+        self.value, self.reason = value, reason
+
+
 class Work(Protocol):
     """What is done to each item; picklable, and sent once to each worker."""
 
@@ -24,6 +40,11 @@ class Work(Protocol):
         -------
         object
             Picklable; becomes :attr:`Done.value`.
+
+        Raises
+        ------
+        Spent
+            If this process can do no more: another goes on with the rest, or the work ends where there is none.
         """
 
 

@@ -12,7 +12,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_
 
 def thread_limits(workers: int) -> dict[str, str]:
     """Return the variables by which each of some processes uses its share of the cores; lower limits stay."""
-    share = max(1, _cores() // workers)
+    share = max(1, cores() // workers)
     limits = {}
     for name in THREADS:
         limit = os.environ.get(name, "")
@@ -42,7 +42,7 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -20,7 +20,7 @@ from multiprocessing.context import SpawnContext
 from typing import Any
 
 from divseg.errors import DivsegError
-from divseg.workflow.executors.contract import Done, Event, Listener, Lost, Progress, Work
+from divseg.workflow.executors.contract import Done, Event, Listener, Lost, Progress, Spent, Work
 from divseg.workflow.executors.environment import environment, one_gpu, thread_limits
 
 ATTEMPTS = 3
@@ -245,7 +245,11 @@ def _serve(pipe: Connection) -> None:
                 work = pickle.loads(message)
                 continue
             index, item = pickle.loads(message)
-            send(("done", index, work(item, teller(index))))
+            try:
+                send(("done", index, work(item, teller(index))))
+            except Spent as spent:  # the next process goes on
+                send(("done", index, spent.value))
+                return
     except Exception as error:
         text = traceback.format_exc()
         try:

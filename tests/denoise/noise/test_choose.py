@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from divseg.denoise.noise import Gaussian, PhotonTransfer, PoissonGaussian, choose_noise
-from divseg.denoise.noise.choose import noise_key, parse_noise, prior_strength
+from divseg.denoise.noise.choose import parse_noise, prior_strength
+from divseg.denoise.noise_file_names import noise_key
 from divseg.errors import ConfigError, ModelError
 
 

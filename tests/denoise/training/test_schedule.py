@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from divseg.denoise.training.schedule import EMA, Budget, kl_weight, learning_rate
+from divseg.denoise.training.schedule import EMA, Budget, ema_weight, kl_weight, learning_rate
 from divseg.errors import ConfigError
 
 
@@ -11,9 +11,9 @@ def test_kl_warm_up():
 
 
 def test_learning_rate_rises_and_falls():
-    early = learning_rate(1e-3, 0.0, 0)
-    peak = learning_rate(1e-3, 0.0, 1000)
-    late = learning_rate(1e-3, 1.0, 5000)
+    early = learning_rate(1e-3, 0.0, 0, 100)
+    peak = learning_rate(1e-3, 0.0, 99, 100)
+    late = learning_rate(1e-3, 1.0, 5000, 100)
     assert early < peak == pytest.approx(1e-3)
     assert late == pytest.approx(1e-5)
 
@@ -35,23 +35,25 @@ def test_impossible_budgets(bad):
 
 
 def test_the_moving_average_is_lent_to_the_parameters_and_given_back():
-    parameter = torch.nn.Parameter(torch.tensor([1.0]))
-    ema = EMA([parameter], decay=0.5)
+    plain, deep = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(2, 3, 4, 5))
+    deep.data = deep.data.contiguous(memory_format=torch.channels_last)
+    ema = EMA([plain, deep])
+    own = torch.arange(120.0).view(2, 3, 4, 5)
     with torch.no_grad():
-        parameter.fill_(3.0)
-    ema.update(1000)
+        plain.fill_(3.0)
+        deep.copy_(own)
+    ema.update(torch.tensor(0.5))
     for _ in range(2):
         with ema:
-            assert parameter.item() == 2.0
-        assert parameter.item() == 3.0
+            assert plain.tolist() == [2.0] * 3
+            assert torch.equal(deep, (own + 1) / 2)
+        assert plain.tolist() == [3.0] * 3
+        assert torch.equal(deep, own)
+    ema.update(torch.tensor(0.0))
     ema.apply()
-    assert parameter.item() == 2.0
+    assert torch.equal(deep, (own + 1) / 2)
 
 
 def test_the_moving_average_forgets_the_start():
-    parameter = torch.nn.Parameter(torch.tensor([0.0]))
-    ema = EMA([parameter], decay=0.998)
-    with torch.no_grad():
-        parameter.fill_(1.0)
-    ema.update(1)
-    assert ema.average[0].item() == pytest.approx(10 / 11)
+    assert ema_weight(0.998, 1) == pytest.approx(10 / 11)
+    assert ema_weight(0.998, 10**6) == pytest.approx(0.002)

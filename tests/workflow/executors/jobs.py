@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from divseg.errors import OutputError
+from divseg.workflow.executors import Spent
 
 
 def double(item, tell):
@@ -118,3 +119,10 @@ class Unreadable:
 
 def _broken():
     raise ValueError("not readable here")
+
+
+def spend(item, tell):
+    """Return item and process; a process can do no more after "last"."""
+    if item == "last":
+        raise Spent((item, os.getpid()), "the device failed")
+    return item, os.getpid()

@@ -231,3 +231,17 @@ def test_choice_of_executor():
         make_executor("processes", 0)
     with pytest.raises(ConfigError, match="for 2 jobs choose executor processes"):
         make_executor("serial", 2)
+
+
+def test_another_process_goes_on_when_one_can_do_no_more():
+    done = values(make_executor("processes", jobs=1).run(jobs.spend, ["a", "last", "b", "c"]))
+    assert [item for item, _ in (done[i] for i in range(4))] == ["a", "last", "b", "c"]
+    pids = [pid for _, pid in (done[i] for i in range(4))]
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+def test_where_there_is_no_other_process_the_work_ends():
+    events = make_executor("serial").run(jobs.spend, ["a", "last", "b"])
+    assert [next(events).value[0] for _ in range(2)] == ["a", "last"]
+    with pytest.raises(DivsegError, match="the device failed; give the same command again to go on"):
+        next(events)
