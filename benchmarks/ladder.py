@@ -33,7 +33,7 @@ from divseg.denoise.precision import training_dtype
 from divseg.denoise.training.data import TrainingData
 from divseg.denoise.training.likelihood import choose_likelihood
 from divseg.denoise.training.schedule import Budget
-from divseg.denoise.training.settings import BATCH, TUNED_BATCH, TUNED_RATE, TrainSettings
+from divseg.denoise.training.settings import TUNED_BATCH, TUNED_RATE, TrainSettings
 from divseg.denoise.training.trainer import Trainer
 
 SETS = {
@@ -223,7 +223,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--networks", nargs="+", default=["flat,filters=16", "hierarchical"])
     parser.add_argument("--patch", type=int, default=TrainSettings.patch, help="side of the crops in pixels")
-    parser.add_argument("--batch", type=int, default=BATCH["cpu"], help="crops a step")
+    parser.add_argument("--batch", type=int, default=TUNED_BATCH, help="crops a step")
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument(
         "--precision", choices=["auto", "fp32", "bf16"], default="auto", help="of the trunk in training"

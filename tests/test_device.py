@@ -35,7 +35,8 @@ def test_memory_that_ran_out_leaves_a_gpu_usable():
 
 
 def test_errors_that_say_that_memory_ran_out():
-    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert out_of_memory(MemoryError())
     assert not out_of_memory(RuntimeError("sizes do not match"))
+    assert not out_of_memory(ValueError("out of memory"))

@@ -1,15 +1,22 @@
 """How fast are samples drawn, against the reference's loop? Both in one run, turn by turn.
 
     python -m benchmarks.speed sampling [--samples 64] [--sides 512 1024] [--rounds 3] [--device cuda|cpu]
+    python -m benchmarks.speed sampling --against CHECKOUT [--threads 1 2]
 
 Speed does not depend on what the network has learned, so it has random weights. Every round times the reference's loop
 (`benchmarks/speed/reference.py`) and ours, one after the other, on the same image; medians over the rounds are shown.
+With `--against` it is another checkout of divseg instead, on a CPU, for both networks; each in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,9 +37,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--name", default="sampling_speed", help="of the table")
+    parser.add_argument("--against", type=Path, help="checkout of divseg to compare this one with, instead")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="with --against")
 
 
 def run(a: argparse.Namespace) -> None:
+    if a.against is not None:
+        run_against(a)
+        return
     device = torch.device(a.device)
     torch.manual_seed(0)
     network = FlatNet()
@@ -41,7 +53,7 @@ def run(a: argparse.Namespace) -> None:
     model = DivNoising(parts, device=device)
     reference = plain_copy(network, device)
     rows = [
-        "| image | reference loop (s) | divseg fp32 (s) | faster | divseg bf16 (s) | faster |",
+        "| image | reference loop (s) | divseg exact (s) | faster | divseg bf16 (s) | faster |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for side in a.sides:
@@ -53,7 +65,7 @@ def run(a: argparse.Namespace) -> None:
 
         ways: dict[str, Callable[[], object]] = {
             "reference": lambda noisy=noisy: reference_samples(reference, noisy, a.samples, model.normalization),
-            "fp32": lambda ours=ours: ours("fp32"),
+            "exact": lambda ours=ours: ours("exact"),
             "bf16": lambda ours=ours: ours("bf16"),
         }
         model.draw(noisy, range(4))  # everything is loaded and warm
@@ -63,7 +75,7 @@ def run(a: argparse.Namespace) -> None:
                 times[name].append(seconds(work))
         t = {name: float(np.median(values)) for name, values in times.items()}
         rows.append(
-            f"| {side}x{side} | {t['reference']:.1f} | {t['fp32']:.1f} | {t['reference'] / t['fp32']:.1f}x | "
+            f"| {side}x{side} | {t['reference']:.1f} | {t['exact']:.1f} | {t['reference'] / t['exact']:.1f}x | "
             f"{t['bf16']:.1f} | {t['reference'] / t['bf16']:.1f}x |"
         )
         print(rows[-1], flush=True)
@@ -74,3 +86,58 @@ def run(a: argparse.Namespace) -> None:
     sides = " ".join(map(str, a.sides))
     command = f"python -m benchmarks.speed sampling --samples {a.samples} --sides {sides} --rounds {a.rounds}"
     write_result(a.name, "Speed of sampling against the reference loop", command, body)
+
+
+def run_against(a: argparse.Namespace) -> None:
+    """Compare the speed of two checkouts, in turn."""
+    here = Path(__file__).parents[2]
+    other, ours = (_worker(folder) for folder in (a.against, here))
+    rows = [
+        "| network | image | threads | former (s) | now (s) | faster | processor time, former (s) | now (s) | less |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for network in ("flat", "hierarchical"):
+        for side in a.sides:
+            for threads in a.threads:
+                job = {"network": network, "side": side, "threads": threads, "samples": a.samples}
+                for worker in (other, ours):
+                    _seconds(worker, job | {"samples": 1})
+                # rounds, checkouts, clock and processor
+                times = np.array([[_seconds(worker, job) for worker in (other, ours)] for _ in range(a.rounds)])
+                (former, former_cpu), (now, now_cpu) = np.median(times, 0)
+                faster, less = np.median(times[:, 0] / times[:, 1], 0)
+                rows.append(
+                    f"| {network} | {side}x{side} | {threads} | {former:.2f} | {now:.2f} | {faster:.2f}x | "
+                    f"{former_cpu:.2f} | {now_cpu:.2f} | {less:.2f}x |"
+                )
+                print(rows[-1], flush=True)
+    for worker in (other, ours):
+        worker.communicate()
+    body = (
+        f"{a.samples} samples of one image, encoding included; medians of {a.rounds} rounds in turn on the CPU. The "
+        "ratios are medians of those of the rounds; processor time counts where other programs share the machine.\n\n"
+        + "\n".join(rows)
+    )
+    sides, threads_text = (" ".join(map(str, values)) for values in (a.sides, a.threads))
+    command = (
+        f"python -m benchmarks.speed sampling --against FORMER --samples {a.samples} --sides {sides} "
+        f"--threads {threads_text} --rounds {a.rounds}"
+    )
+    write_result(a.name, "Speed of sampling against a former version", command, body)
+
+
+def _worker(checkout: Path) -> subprocess.Popen[str]:
+    script = Path(__file__).with_name("sampling_worker.py")
+    environment = os.environ | {"PYTHONPATH": str(checkout.resolve())}
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, str(script)], stdin=pipe, stdout=pipe, text=True, env=environment)
+
+
+def _seconds(worker: subprocess.Popen[str], job: dict[str, object]) -> tuple[float, float]:
+    """Give a worker a job and wait; return the seconds by the clock and of the processor."""
+    if worker.stdin is None or worker.stdout is None:
+        raise SystemExit("the worker has no pipes")
+    worker.stdin.write(json.dumps(job) + "\n")
+    worker.stdin.flush()
+    clock, processor = worker.stdout.readline().split()
+    return float(clock), float(processor)

@@ -196,7 +196,7 @@ def segment_samples(context: UnitContext) -> None:
         context.step("segment other views")
         noisy = context.load().data.astype(np.float32)
         for i, (_, smooth) in enumerate(smoothed(noisy, context.tools.model.noise)):
-            views[f"smoothed {i}"] = [segment.fit(smooth)(smooth)]
+            views[f"smoothed {i}"] = [fitted.fit(smooth)(smooth)]
         weights = agreement_weights([list(group) for group in views.values()], first=SAMPLES_FRACTION)
         context.write.info["weights"] = [
             weight / len(group) for weight, group in zip(weights, views.values(), strict=True) for _ in group

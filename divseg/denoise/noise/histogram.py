@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
 from divseg.denoise.noise.base import NoiseModel, log_normal
+from divseg.denoise.precision import sum_dtype
 from divseg.errors import ConfigError
 from divseg.io.json_file import whole
 
@@ -126,8 +127,8 @@ class Histogram(NoiseModel, kind="histogram"):
         row, fraction = self._rows(s)
         pick, level, within = torch.rand((3, *s.shape), generator=generator, device=s.device).unbind()
         row = (row + (pick < fraction)).ravel()
-        cumulative = self.table.double().cumsum(1)
-        level = level.ravel().double() * cumulative[row, -1]
+        cumulative = self.table.to(sum_dtype(s.device)).cumsum(1)
+        level = level.ravel() * cumulative[row, -1]
         columns = [
             torch.searchsorted(cumulative[row[i : i + _CHUNK]], level[i : i + _CHUNK, None], right=True)[:, 0]
             for i in range(0, len(row), _CHUNK)

@@ -8,8 +8,8 @@ from typing import Any
 
 from divseg.errors import ConfigError
 
-BATCH = {"cpu": 4, "mps": 4, "cuda": 32}
-"""Crops in a step, by kind of device."""
+BATCH = {"cuda": 32}
+"""Crops in a step, by kind of device; of others as many as the settings were chosen with."""
 TUNED_BATCH, TUNED_RATE, TUNED_WARMUP = 4, 3e-3, 100
 """Crops in a step, peak of the learning rate, and steps of its rise, with which all settings were chosen."""
 LARGEST_RATIO = 8.0
@@ -94,7 +94,7 @@ class TrainSettings:
         holds for the moving average of the weights (Busbridge et al., "How to scale your EMA", NeurIPS 2023) and for
         the steps in which the learning rate rises.
         """
-        batch = BATCH[device] if self.batch is None else self.batch
+        batch = BATCH.get(device, TUNED_BATCH) if self.batch is None else self.batch
         k = min(batch / TUNED_BATCH, LARGEST_RATIO)
         rate = TUNED_RATE * math.sqrt(k) if self.learning_rate is None else self.learning_rate
         return StepSize(

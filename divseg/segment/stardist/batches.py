@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from divseg.errors import InputError
@@ -34,7 +35,7 @@ def in_batches(
     Raises
     ------
     InputError
-        Pixels that are not finite real numbers.
+        Pixels that are not real numbers.
     """
     for first, stack in stacks:
         step = size or max(max_pixels // int(np.prod(stack.shape[1:])), 1)
@@ -49,15 +50,30 @@ def _batch(stack: Any, form: ImageForm, device: torch.device, first: int) -> Ten
     if tensor.dtype in (torch.bfloat16, torch.float16):
         tensor = tensor.float()
     tensor = tensor.to(device)
-    if tensor.is_floating_point():
-        bad = (~torch.isfinite(tensor)).flatten(1).sum(1)
-        if bool(bad.any()):
-            worst = int(bad.argmax())
-            raise InputError(
-                f"{image_name(first + worst)} has {int(bad[worst])} pixels that are NaN or infinite; "
-                "replace them before segmenting"
-            )
     return tensor.movedim(-1, 1) if form.channels > 1 else tensor[:, None]
+
+
+def check_finite(first: int, batch: Tensor, finite: NDArray[np.bool_]) -> None:
+    """Raise an error that names the first image that is not finite.
+
+    Parameters
+    ----------
+    first : int
+        Number of the batch's first image.
+    batch : tensor, shape (B, ...)
+    finite : bool array, shape (B,)
+        Whether all pixels of an image are finite.
+
+    Raises
+    ------
+    InputError
+        With the number of pixels that are not.
+    """
+    for i in np.flatnonzero(~finite):
+        bad = int((~torch.isfinite(batch[i])).sum())
+        raise InputError(
+            f"{image_name(first + int(i))} has {bad} pixels that are NaN or infinite; replace them before segmenting"
+        )
 
 
 def _from_numpy(array: np.ndarray[Any, Any], first: int) -> Tensor:

@@ -15,6 +15,9 @@ from torch import Tensor
 
 _EPSILON = 1e-20  # of CSBDeep: a constant image becomes 0, not NaN
 
+NUMPY_ON = ("cpu",)
+"""Types of devices whose percentiles NumPy finds; on others the pixels are sorted where they are."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -22,60 +25,76 @@ class Limits:
 
     Attributes
     ----------
-    low, high : float32 array
-        One value for each channel, or one for all.
+    low, high : float32 array, shape (B, C)
+        Values for each image and channel; an axis of length 1 stands for all.
+    least, greatest : array, shape (B, C)
+        Extreme values; NaN or infinite if a pixel is.
     """
 
     low: NDArray[np.float32]
     high: NDArray[np.float32]
+    least: NDArray[np.generic]
+    greatest: NDArray[np.generic]
 
     @property
-    def flat(self) -> bool:
-        """Whether the two are equal in a channel, so that there is no range to scale by."""
-        return bool((self.high <= self.low).any())
+    def finite(self) -> NDArray[np.bool_]:
+        """Whether all pixels of an image are finite, shape (B,)."""
+        finite: NDArray[np.bool_] = (np.isfinite(self.least) & np.isfinite(self.greatest)).all(1)
+        return finite
+
+    @property
+    def flat(self) -> NDArray[np.bool_]:
+        """Whether an image that is not constant has a channel of equal limits, no range to scale by, shape (B,)."""
+        varies: NDArray[np.bool_] = self.least.min(1) < self.greatest.max(1)
+        return (self.high <= self.low).any(1) & varies
 
 
-def find_limits(image: Tensor, percentiles: tuple[float, float], joint: bool) -> Limits:
-    """Find the percentiles of one image.
+def find_limits(batch: Tensor, percentiles: tuple[float, float], joint: bool) -> Limits:
+    """Find the percentiles of images; one transfer from the device for all.
 
     Parameters
     ----------
-    image : tensor, shape (C, Y, X) or (C, Z, Y, X)
+    batch : tensor, shape (B, C, Y, X) or (B, C, Z, Y, X)
         Integer or floating point, on any device.
     percentiles : (float, float)
         From 0 to 100.
     joint : bool
         Whether all channels share one pair.
     """
-    flat = image.reshape(1 if joint else image.shape[0], -1)
-    if not flat.is_floating_point():
-        flat = flat.double()  # NumPy's percentiles of integers are float64
-    if flat.device.type == "cpu":
+    flat = batch.reshape(len(batch), 1 if joint else batch.shape[1], -1)
+    whole = not flat.is_floating_point()  # NumPy's percentiles of integers are float64
+    if whole:
+        flat = flat.to(torch.float32 if flat.dtype.itemsize <= 2 else torch.float64)
+    if flat.device.type in NUMPY_ON:
         # a C-ordered copy: a strided view would be copied once per percentile
-        values = np.percentile(np.ascontiguousarray(flat.numpy()), percentiles, axis=1)
-    else:
-        values = _percentiles(flat, percentiles)
-    low, high = values.astype(np.float32)
-    return Limits(low, high)
+        pixels = np.ascontiguousarray(flat.numpy())
+        least, greatest = pixels.min(-1), pixels.max(-1)
+        if not (np.isfinite(least) & np.isfinite(greatest)).all():
+            return Limits(least.astype(np.float32), greatest.astype(np.float32), least, greatest)
+        pixels = pixels.astype(np.float64) if whole else pixels
+        low, high = np.percentile(pixels, percentiles, axis=-1).astype(np.float32)
+        return Limits(low, high, least, greatest)
+    last = flat.shape[-1] - 1
+    positions = [percent / 100 * last for percent in percentiles]
+    places = [0, last, *(min(int(p) + step, last) for p in positions for step in (0, 1))]
+    # a NaN is sorted to the end
+    least, greatest, *ends = flat.sort(dim=-1).values[..., places].movedim(-1, 0).cpu().numpy()
+    if not (np.isfinite(least) & np.isfinite(greatest)).all():
+        return Limits(least.astype(np.float32), greatest.astype(np.float32), least, greatest)
+    ends = [end.astype(np.float64) for end in ends] if whole else ends
+    low, high = (_between(ends[2 * k], ends[2 * k + 1], p - int(p)) for k, p in enumerate(positions))
+    return Limits(low, high, least, greatest)
 
 
-def normalise(image: Tensor, limits: Limits) -> Tensor:
-    """Scale one image (C, ...) so that `limits` become 0 and 1; float32 arithmetic in CSBDeep's order."""
-    shape = (-1, *[1] * (image.ndim - 1))
-    low, high = (torch.from_numpy(v).to(image.device).reshape(shape) for v in (limits.low, limits.high))
-    return (image.to(torch.float32) - low) / (high - low + _EPSILON)
+def normalise(batch: Tensor, limits: Limits) -> Tensor:
+    """Scale images (B, C, ...) so that `limits` become 0 and 1; float32 arithmetic in CSBDeep's order."""
+    shape = (*limits.low.shape, *[1] * (batch.ndim - 2))
+    low, high = (torch.from_numpy(v).to(batch.device).reshape(shape) for v in (limits.low, limits.high))
+    return (batch.to(torch.float32) - low) / (high - low + _EPSILON)
 
 
-def _percentiles(flat: Tensor, percentiles: tuple[float, float]) -> NDArray[np.floating]:
-    """Return NumPy's linear percentiles of the rows, shape (2, rows), from values sorted on their device."""
-    ordered = flat.sort(dim=1).values
-    rows = []
-    for percent in percentiles:
-        position = percent / 100 * (flat.shape[1] - 1)
-        below = int(position)
-        above = min(below + 1, flat.shape[1] - 1)
-        a, b = (ordered[:, i].cpu().numpy() for i in (below, above))
-        # the difference is taken in the type of the data, and from the nearer end, as NumPy does
-        fraction, difference = position - below, (b - a).astype(np.float64)
-        rows.append(a + difference * fraction if fraction < 0.5 else b - difference * (1 - fraction))
-    return np.stack(rows)
+def _between(a: NDArray[np.generic], b: NDArray[np.generic], fraction: float) -> NDArray[np.float32]:
+    """Interpolate as NumPy's percentiles do: the difference in the type of the data, and from the nearer end."""
+    difference = np.subtract(b, a).astype(np.float64)
+    value = a + difference * fraction if fraction < 0.5 else b - difference * (1 - fraction)
+    return np.asarray(value, np.float32)

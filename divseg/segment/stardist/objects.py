@@ -57,15 +57,16 @@ def suppress(job: Job) -> Job:
     """Drop each candidate that overlaps a more probable one by more than ``nms``; the others in falling order."""
     if not len(job.points):
         return job
-    from stardist import nms
-
     if len(job.shape) == 2:
-        points, prob, dist, _ = nms.non_maximum_suppression_sparse(job.dist, job.prob, job.points, nms_thresh=job.nms)
+        from divseg.segment.stardist.suppression import kept_polygons
+
+        kept = kept_polygons(job.dist, job.prob, job.points, job.nms)
     else:
-        points, prob, dist, _ = nms.non_maximum_suppression_3d_sparse(
-            job.dist, job.prob, job.points, make_rays(job.rays or {}), nms_thresh=job.nms
-        )
-    return replace(job, prob=prob, dist=dist, points=points)
+        from stardist.nms import non_maximum_suppression_3d_sparse
+
+        rays = make_rays(job.rays or {})
+        *_, kept = non_maximum_suppression_3d_sparse(job.dist, job.prob, job.points, rays, nms_thresh=job.nms)
+    return replace(job, prob=job.prob[kept], dist=job.dist[kept], points=job.points[kept])
 
 
 def _paint_polygons(job: Job) -> LabelImage:

@@ -53,8 +53,10 @@ OPTIONS: Mapping[str, Option] = {
         Number(1, whole=True, words=("auto",)), "auto", "of more, the least probable are dropped, with a warning"
     ),
     "device": Option(Device(), "auto", "auto, cpu, cuda, cuda:N or mps"),
-    "processes": Option(
-        Number(0, 64, whole=True, words=("auto",)), "auto", "for suppression and painting; 0 = in this process"
+    "threads": Option(
+        Number(0, 64, whole=True, words=("auto",)),
+        "auto",
+        "on a CPU images worked on at once, on a GPU threads for suppression and painting; 0 = only the caller's",
     ),
 }
 
@@ -74,7 +76,7 @@ class StarDistOptions:
     batch: str | int
     max_candidates: str | int
     device: str
-    processes: str | int
+    threads: str | int
 
 
 def stardist_options(method: str, pairs: Iterable[tuple[str, str]]) -> tuple[StarDistOptions, str]:

@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ BORDER = 2
 
 MIN_DISTANCE = 1e-3
 """Smallest distance to a boundary, as in StarDist: objects have an area."""
+
+Part: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]"
+"""Index (n, 1 + ndim) of image and grid pixel, probability (n,) and distances (n, n_rays) of a tile's candidates."""
 
 _COMPARISONS = {2: 2e9, 3: 2e8}
 """Comparisons of candidates that take about half a minute on one core if none is suppressed early; 3D is slower."""
@@ -76,7 +80,7 @@ def resized(x: Tensor, scale: float) -> Tensor:
 
 
 def predict_candidates(net: StarDistNet, x: Tensor, threshold: float, tile: int) -> list[Candidates]:
-    """Predict a batch and keep the pixels above a probability.
+    """Predict a batch and keep the pixels above a probability; they alone leave the device, once for each tile.
 
     Parameters
     ----------
@@ -144,8 +148,8 @@ def _above(
     full: torch.Size,
     shape: torch.Size,
     grid: tuple[int, ...],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (index, prob, dist) of pixels above the threshold; index has the image and the grid pixel."""
+) -> Part:
+    """Return the pixels above the threshold. The host waits twice: for their number, and for them."""
     mask = prob > float(np.float32(threshold))
     for axis, (first, whole, length, g) in enumerate(zip(offset, full, shape, grid, strict=True), start=1):
         at = torch.arange(first, first + mask.shape[axis], device=mask.device)
@@ -153,26 +157,25 @@ def _above(
         keep = (at >= BORDER) & (at < whole // g - BORDER) & (at * g < length)
         mask &= keep.reshape([-1 if a == axis else 1 for a in range(mask.ndim)])
     index = mask.nonzero()
-    rows = dist[tuple(index.T)].clamp_min(MIN_DISTANCE)
-    finite = torch.isfinite(rows).all(1)
-    if not bool(finite.all()):  # intensities far outside the percentiles overflow; StarDist's NMS would not end
-        index, rows = index[finite], rows[finite]
-    chosen = prob[tuple(index.T)]
-    index = index + torch.tensor([0, *offset], device=index.device)
-    return index.cpu(), chosen.cpu(), rows.cpu()
+    at = tuple(index.T)
+    rows = torch.cat([prob[at][:, None], dist[at].clamp_min(MIN_DISTANCE)], 1)
+    # one transfer; bits as integers survive it, whatever number they would be
+    bits = torch.cat([index.to(torch.int32), rows.view(torch.int32)], 1).cpu().numpy()
+    places, numbers = bits[:, : mask.ndim], bits[:, mask.ndim :].view(np.float32)
+    # intensities far outside the percentiles overflow
+    finite = np.isfinite(numbers).all(1)
+    places, numbers = places[finite] + np.array([0, *offset]), numbers[finite]
+    return places, numbers[:, 0], numbers[:, 1:]
 
 
-def _by_image(parts: list[tuple[Tensor, Tensor, Tensor]], images: int, grid: tuple[int, ...]) -> list[Candidates]:
-    index, prob, dist = (torch.cat(p).numpy() if len(p) > 1 else p[0].numpy() for p in zip(*parts, strict=True))
+def _by_image(parts: list[Part], images: int, grid: tuple[int, ...]) -> list[Candidates]:
+    index, prob, dist = (np.concatenate(p) for p in zip(*parts, strict=True))
     if len(parts) > 1:
         order = np.lexsort(index.T[::-1])
         index, prob, dist = index[order], prob[order], dist[order]
     ends = np.searchsorted(index[:, 0], np.arange(images + 1))
     points = index[:, 1:] * np.asarray(grid)
-    return [
-        Candidates(prob[a:b].astype(np.float32, copy=False), dist[a:b], points[a:b])
-        for a, b in itertools.pairwise(ends)
-    ]
+    return [Candidates(prob[a:b], dist[a:b], points[a:b]) for a, b in itertools.pairwise(ends)]
 
 
 def max_candidates(candidates: Candidates, shape: tuple[int, ...]) -> int:

@@ -48,7 +48,7 @@ def paint_polygons(
     return labels
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _paint(labels: NDArray[np.int32], coord: NDArray[np.float64], order: NDArray[np.int64]) -> None:
     rows, columns = labels.shape
     corners = coord.shape[2]
@@ -72,7 +72,7 @@ def _paint(labels: NDArray[np.int32], coord: NDArray[np.float64], order: NDArray
                     labels[row, column] = order[n] + 1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _inside(ys: NDArray[np.float64], xs: NDArray[np.float64], edges: NDArray[np.int64], row: int, column: int) -> bool:
     on_right = on_left = False
     for i in edges:

@@ -6,18 +6,17 @@ import itertools
 import math
 import os
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.errors import ConfigError, DivsegWarning
+from divseg.device import out_of_memory
+from divseg.errors import ConfigError, DivsegWarning, InputError
 from divseg.labels import LabelImage
-from divseg.segment.ahead import ErrorLast, map_ahead
+from divseg.segment.ahead import map_ahead
 from divseg.segment.stardist.config import ModelConfig, Thresholds, read_config, read_thresholds
 from divseg.segment.stardist.objects import Job, find_objects
 from divseg.segment.stardist.options import StarDistOptions, stardist_options
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from divseg.io import Image
     from divseg.segment.stardist.network import StarDistNet
     from divseg.segment.stardist.normalise import Limits
-    from divseg.segment.stardist.pool import Pool
     from divseg.segment.stream import Pixels
 
 SCALES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
@@ -39,7 +37,8 @@ SCALES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 _TILE = {2: 2048, 3: 192}
 _GPU_PIXELS = 2**23  # largest batch; activations take about 0.5 kB a pixel
 _SHARED_PIXELS = 2**22  # of larger images a CPU works on one at a time
-_MIN_IMAGES = 8  # shorter streams are not worth starting processes
+_LEAST_TILE = 128  # halved no further if memory runs out
+_TRIAL_SIDE = 1024  # pixels of the reference, from its middle, that the scale is looked for on
 
 
 class StarDistSegmenter:
@@ -80,7 +79,8 @@ class StarDistSegmenter:
         self._limits: Limits | None = None
         self._scale = options.scale if isinstance(options.scale, float) else None
         self._net: StarDistNet | None = None
-        self._pool: Pool | None = None
+        self._tile = options.tile if isinstance(options.tile, int) else _TILE[self.config.ndim]
+        self._together = options.batch if isinstance(options.batch, int) else None
 
     @classmethod
     def from_spec(cls, method: str, pairs: Iterable[tuple[str, str]]) -> Self:
@@ -104,20 +104,7 @@ class StarDistSegmenter:
         return cls(model_folder(model), options, name)
 
     def __getstate__(self) -> dict[str, Any]:
-        # another process reads the weights itself and has its own workers
-        return {**self.__dict__, "_net": None, "_pool": None}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the worker processes; they start again when needed. They also end with the segmenter."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        return {**self.__dict__, "_net": None}  # another process reads the weights itself
 
     @property
     def halo(self) -> int:
@@ -130,6 +117,9 @@ class StarDistSegmenter:
 
     def fit(self, reference: Pixels | Image) -> Self:
         """Take the percentiles (``normalize=image``) and the scale (``scale=auto``) from a reference image.
+
+        The scale is looked for on the middle of the reference, 1024 pixels wide and high. A segmenter that has found it
+        keeps it: fitted again, to another view of the same objects, it takes the percentiles alone.
 
         Parameters
         ----------
@@ -146,31 +136,32 @@ class StarDistSegmenter:
         InputError
             If the reference is not one image of the model's dimensions and channels.
         """
-        if self.options.normalize != "image" and self.options.scale != "auto":
+        if self.options.normalize != "image" and self._scale is not None:
             return self
-        pixels = read_reference(reference, self._form)
         fitted = self
+        _, batch = next(self._batches(iter([(0, read_reference(reference, self._form)[None])])))
+        limits = None if self.options.normalize == "none" else self._find_limits(0, batch, "the reference")
         if self.options.normalize == "image":
-            _, batch = next(self._batches(iter([(0, pixels[None])])))
-            limits = self._find_limits(batch[0], "the reference")
             fitted = fitted._changed(_limits=limits)
-        if self.options.scale == "auto":
-            scale = best_scale(lambda scale: fitted._changed(_scale=scale)(pixels).prob)
-            fitted = fitted._changed(_scale=scale)
+        if self._scale is None:
+            trial = fitted._changed(_limits=limits)
+            middle = batch[(0, slice(None), *(_middle(side) for side in batch.shape[2:]))]
+            part = middle.movedim(0, -1) if self.config.n_channels > 1 else middle[0]
+            fitted = fitted._changed(_scale=best_scale(lambda scale: trial._changed(_scale=scale)(part).prob))
         return fitted
 
     def _changed(self, **values: Any) -> Self:
-        """Return a copy that shares the network, but has worker processes of its own."""
+        """Return a copy that shares the network."""
         self._network()
         other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__ | {"_pool": None} | values)
+        other.__dict__.update(self.__dict__ | values)
         return other
 
     def __call__(self, images: Any) -> Any:
         """Segment one image, or many lazily; see :class:`divseg.segment.Segmenter`.
 
-        Images of a model with several channels have these as their last axis. Unless ``processes=0``, the next
-        elements of a stream are taken while those before are still being worked on: at most three for each core.
+        Images of a model with several channels have these as their last axis. Unless ``threads=0``, the next elements
+        of a stream are taken while those before are still being worked on: at most one for each thread, and one.
         Tensors stay on their device if it is the network's.
 
         Raises
@@ -193,61 +184,62 @@ class StarDistSegmenter:
                 )
         source = read_images(images, self._form)
         if source.single:
-            return self._find_here(self._predict(next(self._batches(source.stacks)))[0])
+            return self._segment(next(self._batches(source.stacks)))[0]
         return self._stream(source)
 
     def _stream(self, source: Source) -> Iterator[LabelImage]:
-        futures: deque[Future[LabelImage]] = deque()
-        jobs = ErrorLast(self._jobs(source))  # a bad image does not cost the results of those before it
-        try:
-            for number, job in enumerate(jobs):
-                pool = self._workers() if number >= _MIN_IMAGES or self.options.processes != "auto" else None
-                if pool is None:
-                    yield from self._finished(futures, wait=True)
-                    yield self._find_here(job)
-                    continue
-                futures.append(pool.submit(job))
-                # results go out as soon as they are ready; the queue is just long enough to keep all workers busy
-                yield from self._finished(futures, room=3 * pool.count)
-            yield from self._finished(futures, wait=True)
-            jobs.raise_error()
-        finally:
-            for future in futures:
-                future.cancel()
-
-    def _finished(self, futures: deque[Future[LabelImage]], wait: bool = False, room: int = 0) -> Iterator[LabelImage]:
-        while futures and (wait or futures[0].done() or len(futures) > room):
-            yield futures.popleft().result()
-
-    def _find_here(self, job: Job) -> LabelImage:
         import torch
 
+        batches = self._batches(source.stacks)
+        first = next(batches, None)
+        if first is None:
+            return
+        batches = itertools.chain([first], batches)
+        threads, whole = self._threads(first[1])
+        # a new thread begins with the number of torch threads that was set last: it is restored in the end
+        before = torch.get_num_threads()
+        try:
+            if threads == 0:
+                for batch in batches:
+                    yield from self._segment(batch)
+            elif whole:
+                # Two threads on two images beat two threads on one: no thread waits at the end of each layer for the
+                # other. torch and the compiled code let go of the interpreter lock.
+                for labels in map_ahead(self._segment, batches, threads, lambda: torch.set_num_threads(1)):
+                    yield from labels
+            else:
+                jobs = (job for batch in batches for job in self._predict(batch))
+                yield from map_ahead(find_objects, jobs, threads, lambda: torch.set_num_threads(1))
+        finally:
+            torch.set_num_threads(before)
+
+    def _threads(self, batch: Tensor) -> tuple[int, bool]:
+        """Return the number of threads beside the caller's, and whether the network runs in them."""
+        import torch
+
+        on_cpu, threads = batch.device.type == "cpu", torch.get_num_threads()
+        whole = on_cpu and batch[:, 0].numel() * (self._scale or 1.0) ** 2 <= _SHARED_PIXELS
+        if isinstance(self.options.threads, int):
+            return self.options.threads, whole
+        # StarDist's code for polyhedra starts threads itself, and keeps the interpreter lock
+        if self.config.ndim == 3 or (on_cpu and threads == 1):
+            return 0, False
+        return (threads, True) if whole else (max(1, min(_cores() - 1, 16)), False)
+
+    def _segment(self, numbered: tuple[int, Tensor]) -> list[LabelImage]:
+        import torch
+
+        jobs = self._predict(numbered)
         if self.config.ndim == 3:  # polyhedra gain by several threads
-            return find_objects(job)
-        # StarDist starts its OpenMP threads anew for each candidate, which costs more than they save in 2D; they
-        # are torch's, whose library is loaded first
+            return [find_objects(job) for job in jobs]
+        # StarDist starts its OpenMP threads anew for each pair, which costs more than they save in 2D; they are
+        # torch's, whose library is loaded first
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return find_objects(job)
+            return [find_objects(job) for job in jobs]
         finally:
             torch.set_num_threads(threads)
-
-    def _workers(self) -> Pool | None:
-        """Return the pool if it is ready; nobody waits for it to start."""
-        count = self.options.processes
-        if self._pool is None and count != 0:
-            from divseg.segment.stardist.pool import Pool
-
-            self._pool = Pool(count if isinstance(count, int) else self._cores())
-        return self._pool if self._pool is not None and self._pool.ready else None
-
-    def _cores(self) -> int:
-        affinity = getattr(os, "sched_getaffinity", None)
-        cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-        # on the CPU the network itself takes most of the time
-        on_cpu = self._network().prob.weight.device.type == "cpu"
-        return max(1, cores // 2 if on_cpu else min(cores - 1, 16))
 
     def _network(self) -> StarDistNet:
         if self._net is None:
@@ -269,85 +261,89 @@ class StarDistSegmenter:
         from divseg.segment.stardist.batches import in_batches
 
         device = self._network().prob.weight.device
-        size = self.options.batch if isinstance(self.options.batch, int) else None
         # one image fits a CPU's caches better than several
-        max_pixels = 1 if device.type == "cpu" else _GPU_PIXELS
-        return in_batches(stacks, self._form, size, device, max_pixels)
-
-    def _jobs(self, source: Source) -> Iterator[Job]:
-        """Yield what is left to do for each of many images once the network has seen it."""
-        import torch
-
-        batches = self._batches(source.stacks)
-        first = next(batches, None)
-        if first is None:
-            return
-        batches = itertools.chain([first], batches)
-        threads = self._threads(first[1], source.streamed)
-        if threads == 1:
-            for batch in batches:
-                yield from self._predict(batch)
-            return
-        # Two threads on two images beat two threads on one: no thread waits at the end of each layer for the other,
-        # which matters most if worker processes take turns on the same cores. torch lets go of the interpreter lock
-        # in its operators, and threads share the weights. Each thread has its own number of torch threads, but a new
-        # one begins with what was set last: it is restored in the end.
-        before = torch.get_num_threads()
-        try:
-            for jobs in map_ahead(self._predict, batches, threads, lambda: torch.set_num_threads(1)):
-                yield from jobs
-        finally:
-            torch.set_num_threads(before)
-
-    def _threads(self, batch: Tensor, streamed: bool) -> int:
-        """Return how many batches the network may work on at once; 1 if it may not look ahead in a stream."""
-        import torch
-
-        small = batch[:, 0].numel() <= _SHARED_PIXELS
-        ahead = not (streamed and self.options.processes == 0)
-        return torch.get_num_threads() if small and batch.device.type == "cpu" and ahead else 1
+        max_pixels = 1 if device.type == "cpu" else int(_GPU_PIXELS / (self._scale or 1.0) ** 2)
+        return in_batches(stacks, self._form, self._together, device, max_pixels)
 
     def _predict(self, numbered: tuple[int, Tensor]) -> list[Job]:
-        """Normalise a batch and run the network; the number is that of its first image."""
+        """Run the network on a batch, with fewer images or smaller tiles where memory runs out, and from then on."""
         import torch
 
+        first, batch = numbered
+        most = self._together or len(batch)
+        if len(batch) > most:
+            parts = [(first + k, batch[k : k + most]) for k in range(0, len(batch), most)]
+            return [job for part in parts for job in self._predict(part)]
+        try:
+            return self._predict_once(first, batch)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            if len(batch) == 1 and self._tile <= _LEAST_TILE:
+                raise InputError(
+                    f"memory ran out while StarDist's network worked on {image_name(first)} in tiles of {self._tile} "
+                    "pixels; close other programs, or use device=cpu"
+                ) from error
+        # the error is gone, and with it what its frames held
+        if batch.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(batch) > 1:
+            self._together = len(batch) // 2
+        else:
+            side = round(max(batch.shape[2:]) * (self._scale or 1.0))
+            self._tile = max(_LEAST_TILE, min(self._tile, side) // 2)
+        return self._predict(numbered)
+
+    def _predict_once(self, first: int, batch: Tensor) -> list[Job]:
+        import torch
+
+        from divseg.segment.stardist.batches import check_finite
         from divseg.segment.stardist.normalise import normalise
         from divseg.segment.stardist.predict import limit_candidates, predict_candidates, resized
 
-        net = self._network()
-        tile = self.options.tile if isinstance(self.options.tile, int) else _TILE[self.config.ndim]
         limit = self.options.max_candidates if isinstance(self.options.max_candidates, int) else None
-        first, batch = numbered
-        what = [image_name(first + i) for i in range(len(batch))]
-        if self.options.normalize == "none":
-            x = batch.to(torch.float32)
+        if self.options.normalize == "none" or self._limits is not None:
+            check_finite(first, batch, torch.isfinite(batch).flatten(1).all(1).cpu().numpy())
+            x = batch.to(torch.float32) if self._limits is None else normalise(batch, self._limits)
         else:
-            limits = [self._limits or self._find_limits(image, w) for image, w in zip(batch, what, strict=True)]
-            x = torch.stack([normalise(image, lim) for image, lim in zip(batch, limits, strict=True)])
+            x = normalise(batch, self._find_limits(first, batch))
         scale = self._scale or 1.0  # it is set: __call__ checks
         full = (x.shape[-2], x.shape[-1]) if scale != 1.0 else None
         if full is not None:
             x = resized(x, scale)
         shape = tuple(x.shape[2:])
         jobs = []
-        for candidates, w in zip(predict_candidates(net, x, self.thresholds.prob, tile), what, strict=True):
-            c = limit_candidates(candidates, limit, shape, self.config.grid, w)
+        for i, found in enumerate(predict_candidates(self._network(), x, self.thresholds.prob, self._tile)):
+            c = limit_candidates(found, limit, shape, self.config.grid, image_name(first + i))
             jobs.append(Job(c.prob, c.dist, c.points, shape, self.thresholds.nms, self.config.rays, full))
         return jobs
 
-    def _find_limits(self, image: Tensor, what: str) -> Limits:
+    def _find_limits(self, first: int, batch: Tensor, what: str | None = None) -> Limits:
+        from divseg.segment.stardist.batches import check_finite
         from divseg.segment.stardist.normalise import find_limits
 
         o = self.options
-        limits = find_limits(image, (o.pmin, o.pmax), o.channels == "joint")
-        if limits.flat and bool((image != image.flatten()[0]).any()):
+        limits = find_limits(batch, (o.pmin, o.pmax), o.channels == "joint")
+        check_finite(first, batch, limits.finite)
+        for flat in np.flatnonzero(limits.flat):
             warnings.warn(
-                f"{what}: its percentiles {o.pmin:g} and {o.pmax:g} are equal, so almost all pixels have one value and "
-                "the others lie far outside the network's range; choose pmin and pmax further apart",
+                f"{what or image_name(first + int(flat))}: its percentiles {o.pmin:g} and {o.pmax:g} are equal, so "
+                "almost all pixels have one value and the others lie far outside the network's range; choose pmin and "
+                "pmax further apart",
                 DivsegWarning,
                 stacklevel=2,
             )
         return limits
+
+
+def _middle(side: int) -> slice:
+    start = max(0, (side - _TRIAL_SIDE) // 2)
+    return slice(start, start + _TRIAL_SIDE)
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _thresholds(folder: Path, options: StarDistOptions) -> Thresholds:

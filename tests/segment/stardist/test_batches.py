@@ -41,7 +41,7 @@ def test_tensors_on_the_device_are_not_copied():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 def test_tensors_on_a_gpu_stay_there(models):
     image = models.expected("unet2d")["image"]
-    segment = divseg.segmenter(f"stardist:{models.folder / 'unet2d'},device=cuda,normalize=none,processes=0")
+    segment = divseg.segmenter(f"stardist:{models.folder / 'unet2d'},device=cuda,normalize=none,threads=0")
     samples = torch.from_numpy(np.stack([image] * 3)).cuda()
     ((_, batch),) = segment._batches(iter([(0, samples)]))
     assert batch.data_ptr() == samples.data_ptr()

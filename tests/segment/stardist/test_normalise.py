@@ -7,36 +7,52 @@ from divseg.segment.stardist import normalise as module
 from divseg.segment.stardist.normalise import find_limits, normalise
 
 
-def images():
+def batches():
     rng = np.random.default_rng(0)
-    yield rng.normal(100, 20, (1, 37, 41)).astype(np.float32)
-    yield rng.normal(100, 20, (1, 37, 41))
-    yield rng.integers(0, 255, (1, 31, 33)).astype(np.uint8)
-    yield rng.integers(0, 60000, (2, 31, 33)).astype(np.uint16)
-    yield rng.normal(0, 1e-3, (1, 5, 9, 11)).astype(np.float32)
-    yield np.full((1, 8, 8), 7.0, np.float32)
+    yield rng.normal(100, 20, (2, 1, 37, 41)).astype(np.float32)
+    yield rng.normal(100, 20, (1, 1, 37, 41))
+    yield rng.integers(0, 255, (3, 1, 31, 33)).astype(np.uint8)
+    yield rng.integers(0, 60000, (2, 2, 31, 33)).astype(np.uint16)
+    yield rng.integers(0, 2**31, (2, 1, 31, 33))
+    yield rng.random((1, 1, 31, 33)) < 0.3
+    yield rng.normal(0, 1e-3, (1, 1, 5, 9, 11)).astype(np.float32)
+    yield np.full((1, 1, 8, 8), 7.0, np.float32)
 
 
-@pytest.mark.parametrize("limits", [(1, 99.8), (0, 100), (3, 60.5)])
+@pytest.fixture(params=["numpy", "sorted"])
+def way(request, monkeypatch):
+    """Percentiles of NumPy, and of pixels sorted on the device."""
+    monkeypatch.setattr(module, "NUMPY_ON", ("cpu",) if request.param == "numpy" else ())
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("limits", [(1, 99.8), (0, 100), (3, 60.5), (49.9, 50.1)])
 def test_as_csbdeep_to_the_last_bit(limits):
-    for image in images():
-        tensor = torch.from_numpy(image)
-        axis = tuple(range(1, image.ndim))
+    for batch in batches():
+        tensor = torch.from_numpy(batch)
         ours = normalise(tensor, find_limits(tensor, limits, joint=False)).numpy()
-        np.testing.assert_array_equal(ours, normalize(image, *limits, axis=axis))
         joint = normalise(tensor, find_limits(tensor, limits, joint=True)).numpy()
-        np.testing.assert_array_equal(joint, normalize(image, *limits))
+        for i, image in enumerate(batch.astype(float) if batch.dtype == bool else batch):
+            np.testing.assert_array_equal(ours[i], normalize(image, *limits, axis=tuple(range(1, image.ndim))))
+            np.testing.assert_array_equal(joint[i], normalize(image, *limits))
 
 
-def test_sorted_on_the_device_the_percentiles_are_numpys():
-    for image in images():
-        flat = torch.from_numpy(image.reshape(len(image), -1))
-        flat = flat if flat.is_floating_point() else flat.double()
-        for q in ((1, 99.8), (0, 100), (49.9, 50.1)):
-            ours = module._percentiles(flat, q).astype(np.float32)
-            np.testing.assert_array_equal(ours, np.percentile(flat.numpy(), q, axis=1).astype(np.float32))
+@pytest.mark.usefixtures("way")
+def test_flat_images_are_known():
+    varied = torch.arange(10000.0).reshape(1, 1, 100, 100)
+    constant = torch.full_like(varied, 3)
+    speck = constant.clone()
+    speck[..., 7, 7] = 5
+    flat = find_limits(torch.cat([varied, constant, speck]), (1, 99.8), False).flat
+    assert flat.tolist() == [False, False, True]
+    two = torch.cat([varied, speck], 1)
+    assert find_limits(two, (1, 99.8), False).flat.tolist() == [True]
+    assert find_limits(two, (1, 99.8), True).flat.tolist() == [False]
 
 
-def test_a_flat_image_is_known():
-    assert find_limits(torch.ones(1, 4, 4), (1, 99.8), False).flat
-    assert not find_limits(torch.arange(16.0).reshape(1, 4, 4), (1, 99.8), False).flat
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_not_finite_are_known(value):
+    batch = torch.rand(3, 2, 9, 9)
+    batch[1, 1, 4, 5] = value
+    assert find_limits(batch, (1, 99.8), False).finite.tolist() == [True, False, True]

@@ -16,9 +16,8 @@ from divseg.io import Image
 from divseg.labels import LabelImage
 from divseg.segment import Segmenter
 from divseg.segment.stardist.segmenter import SCALES, best_scale
-from divseg.segment.stream import read_images
 
-PLAIN = "stardist:nuclei,device=cpu,processes=0"
+PLAIN = "stardist:nuclei,device=cpu,threads=0"
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +34,9 @@ def image(models):
 
 
 def test_a_name_and_its_options(make, models):
-    made = make("unet2d", "NMS=0.30", "prob=0.5", "tile=auto", "processes=0")
+    made = make("unet2d", "NMS=0.30", "prob=0.5", "tile=auto", "threads=0")
     assert isinstance(made, Segmenter)
-    assert made.name == f"stardist:{models.folder / 'unet2d'},prob=0.5,nms=0.3,device=cpu,processes=0"
+    assert made.name == f"stardist:{models.folder / 'unet2d'},prob=0.5,nms=0.3,device=cpu,threads=0"
     assert divseg.segmenter(made.name).name == made.name
     assert made.halo == 10
     assert (made.thresholds.prob, made.thresholds.nms) == (0.5, 0.3)
@@ -50,7 +49,7 @@ def test_a_name_and_its_options(make, models):
         ("prob=1.5", "prob must be model or a number"),
         ("nsm=0.3", "did you mean 'nms'"),
         ("device=gpu", "device must be auto, cpu, cuda"),
-        ("processes=-1", "processes must be auto or an integer"),
+        ("threads=-1", "threads must be auto or an integer"),
         ("pmin=99,pmax=2", "pmin must be below"),
         ("normalize=none,pmin=2", "pmin has no effect with normalize=none"),
         ("tile=3", "tile must be auto or an integer not below 64"),
@@ -146,7 +145,7 @@ def test_a_stream_is_taken_as_it_is_needed(make, image):
             taken.append(k)
             yield np.stack([image] * 2)
 
-    results = make("unet2d", "processes=0")(stream())
+    results = make("unet2d", "threads=0")(stream())
     assert taken == []
     next(results), next(results)
     assert taken == [0]
@@ -284,11 +283,13 @@ def test_too_many_candidates(make, image):
 def test_the_network_on_several_images_at_once(make, image):
     rng = np.random.default_rng(1)
     stack = np.stack([image + rng.normal(0, 0.1, image.shape).astype(np.float32) for _ in range(12)])
-    alone = list(make("unet2d", "processes=0")(iter(stack)))  # a stream, and no looking ahead
-    for ours, theirs in zip(make("unet2d", "processes=0")(stack), alone, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    alone = list(make("unet2d", "threads=0")(iter(stack)))
+    assert len({labels.tobytes() for labels in alone}) > 6
+    for options in ((), ("threads=3",)):
+        for ours, theirs in zip(make("unet2d", *options)(stack), alone, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
     segment = make("unet2d")
-    left = segment._jobs(read_images(stack, segment._form))
+    left = segment(stack)
     next(left)
     left.close()
     seen = []  # a new thread begins with the number that was set last
@@ -377,12 +378,12 @@ def test_the_best_scale():
     assert best_scale(lambda scale: np.array([])) == 1.0
 
 
-def test_processes_and_sides_that_do_not_divide(picture):
+def test_threads_and_sides_that_do_not_divide(picture):
     image = picture[0][:201, :155]
     stack = np.stack([image] * 9)
     here = list(segmenter(f"{PLAIN},scale=0.7")(stack))
-    with segmenter("stardist:nuclei,device=cpu,processes=1,scale=0.7") as beside:
-        assert all(np.array_equal(a, b) for a, b in zip(here, beside(stack), strict=True))
+    beside = segmenter("stardist:nuclei,device=cpu,threads=2,scale=0.7")
+    assert all(np.array_equal(a, b) for a, b in zip(here, beside(stack), strict=True))
     assert here[0].shape == image.shape
 
 
