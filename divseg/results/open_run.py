@@ -69,17 +69,17 @@ class Files(Mapping[str, T], Generic[T]):
         if name not in self._names:
             hint = did_you_mean(str(name), self._names) or "; images_table lists all of them"
             raise NotInRun(f"there is no image {name!r} in this run{hint}")
-        if not self._path(name).is_file():
+        if not os.path.isfile(self._path(name)):
             raise NotInRun(f"{name}: this run holds no {self._kind} of it (no file {self._path(name)})")
         return self._load(name)
 
     def __contains__(self, name: object) -> bool:
         """Tell without reading whether there is such an image."""
-        return isinstance(name, str) and name in self._names and self._path(name).is_file()
+        return isinstance(name, str) and name in self._names and os.path.isfile(self._path(name))
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names, in the order of the input."""
-        return (name for name in self._names if self._path(name).is_file())
+        return (name for name in self._names if os.path.isfile(self._path(name)))
 
     def __len__(self) -> int:
         """Count the files."""

@@ -63,7 +63,7 @@ class Histogram(NoiseModel, kind="histogram"):
             raise ConfigError("the noise histogram holds counts that are negative or not finite")
         # a bin must be wide enough for 32-bit floats to tell one from the next
         room = high - low if all(map(math.isfinite, (low, high))) else 0.0
-        if not len(counts) * 1e-6 * max(abs(low), abs(high)) < room < 1e30:
+        if not max(len(counts) * 1e-6 * max(abs(low), abs(high)), 1e-30) < room < 1e30:
             raise ConfigError(f"a noise histogram needs low < high and bins that differ, got {low!r} and {high!r}")
         if not 0 <= outliers < 1:
             raise ConfigError(f"outliers={outliers!r} must be a fraction from 0 to below 1")
