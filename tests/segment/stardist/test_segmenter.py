@@ -354,6 +354,28 @@ def test_auto_keeps_the_scale_of_the_reference(picture):
     assert fitted.halo == same.halo
 
 
+def test_fitted_again_it_keeps_the_scale_and_takes_new_percentiles(picture):
+    image = large((picture[0][:96, :96], picture[1]), 4)[0]
+    fitted = segmenter(f"{PLAIN},scale=auto").fit(image)
+    assert fitted.fit(image[::4, ::4]) is fitted
+    fitted = segmenter(f"{PLAIN},scale=auto,normalize=image").fit(image)
+    bright = fitted.fit(2 * image + 5)
+    np.testing.assert_array_equal(bright(2 * image + 5), fitted(image))
+    assert not np.array_equal(fitted(2 * image + 5), fitted(image))
+    other = fitted.fit(image[::4, ::4])
+    assert other.halo == fitted.halo != segmenter(f"{PLAIN},scale=auto").fit(image[::4, ::4]).halo
+
+
+def test_the_scale_is_looked_for_in_the_middle(picture):
+    """1024 pixels wide; what lies beyond does not count, though the percentiles are those of all."""
+    middle = large((picture[0][:128, :256], picture[1]), 4)[0]
+    beyond = np.tile(picture[0][::2, ::2], (4, 2))
+    image = np.concatenate([beyond, middle, beyond], axis=1)
+    scale = segmenter(f"{PLAIN},scale=auto").fit(image)._scale
+    assert scale == segmenter(f"{PLAIN},scale=auto").fit(middle)._scale <= 0.5
+    assert segmenter(f"{PLAIN},scale=auto").fit(beyond)._scale > scale
+
+
 def test_the_halo_grows_as_the_network_sees_a_smaller_image(make):
     assert [make("unet2d", f"scale={scale}").halo for scale in (1, 0.5, 2, "auto")] == [10, 20, 5, 40]
 
