@@ -57,10 +57,10 @@ def parties(folder: str, options: str) -> Iterator[tuple[str, Segment]]:
             lambda x: [model.predict_instances(normalize(image, 1, 99.8))[0] for image in x],
         )
     name = f"stardist:{folder}{options}"
-    alone = divseg.segmenter(f"{name},processes=0")
-    yield "divseg, one process", lambda x: list(alone(x))
-    pooled = divseg.segmenter(name)
-    yield "divseg", lambda x: list(pooled(x))
+    alone = divseg.segmenter(f"{name},threads=0")
+    yield "divseg, one image at a time", lambda x: list(alone(x))
+    together = divseg.segmenter(name)
+    yield "divseg", lambda x: list(together(x))
 
 
 def speed(folder: str, options: str, count: int, rounds: int) -> str:
@@ -71,7 +71,6 @@ def speed(folder: str, options: str, count: int, rounds: int) -> str:
     identical: dict[str, int] = {}
     for _, segment in contestants:
         segment(stack[:12])
-    time.sleep(5)  # until the processes are there
     for _ in range(rounds):
         for name, segment in contestants:
             busy, start = processor_time(), time.perf_counter()
@@ -114,7 +113,6 @@ def memory(folder: str, options: str, count: int) -> str:
         assert labels.max() > 0
         if done in (10, 100, 300, 1000, 3000) or done == count:
             rows.append(f"| {done} | {resident() / 2**20:.0f} |")
-    segment.close()
     return f"256x256 images, one by one from an iterator.\n\n{chr(10).join(rows)}"
 
 

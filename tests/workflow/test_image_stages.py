@@ -141,7 +141,7 @@ def test_correlated_noise_is_told(case, tmp_path):
 
 
 def test_probabilities_of_stardist_reach_the_object_table(case, tmp_path):
-    config = CONFIG.replace(segmenter="stardist:nuclei,prob=0.1,processes=0", samples=3, compare=(), baseline_sigmas=())
+    config = CONFIG.replace(segmenter="stardist:nuclei,prob=0.1,threads=0", samples=3, compare=(), baseline_sigmas=())
     plain = process(case, tmp_path / "plain", config)
     scored = process(case, tmp_path / "scored", config, truth=case.masks)
     assert len(plain.objects)

@@ -145,7 +145,9 @@ class StarDistSegmenter:
             fitted = fitted._changed(_limits=limits)
         if self._scale is None:
             trial = fitted._changed(_limits=limits)
-            middle = batch[(0, slice(None), *(_middle(side) for side in batch.shape[2:]))]
+            middle = batch[0]
+            for axis, side in enumerate(middle.shape[1:], start=1):
+                middle = middle.narrow(axis, max(0, side - _TRIAL_SIDE) // 2, min(side, _TRIAL_SIDE))
             part = middle.movedim(0, -1) if self.config.n_channels > 1 else middle[0]
             fitted = fitted._changed(_scale=best_scale(lambda scale: trial._changed(_scale=scale)(part).prob))
         return fitted
@@ -334,11 +336,6 @@ class StarDistSegmenter:
                 stacklevel=2,
             )
         return limits
-
-
-def _middle(side: int) -> slice:
-    start = max(0, (side - _TRIAL_SIDE) // 2)
-    return slice(start, start + _TRIAL_SIDE)
 
 
 def _cores() -> int:
