@@ -7,7 +7,6 @@ import math
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from divseg.errors import some
 from divseg.results.open_run import Run
@@ -196,10 +195,10 @@ def duration(seconds: Any) -> str:
 
 def image_facts(run: Run, name: str) -> list[tuple[str, str]]:
     """Return name and value of what ``images.csv`` says about one image."""
-    row = run.images_table.iloc[run.names.index(name)]
+    row = run.images_table.iloc[[run.names.index(name)]]
 
     def value(key: str) -> float:
-        return float(pd.to_numeric(row.get(key, np.nan), errors="coerce"))
+        return float(column(row, key)[0])
 
     facts = []
     if np.isfinite(value("height")) and np.isfinite(value("width")):
