@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from divseg.consensus.baselines import fuse_majority, fuse_medoid
 from divseg.consensus.clustering import fuse_clustering
 from divseg.consensus.evidence import ObjectEvidence
-from divseg.consensus.hypotheses import FusionResult
+from divseg.consensus.hypotheses import FusionResult, Witnesses
 from divseg.consensus.mutex import fuse_mutex
 from divseg.consensus.result import Consensus
-from divseg.consensus.run_lengths import empty_runs, from_runs, to_runs
+from divseg.consensus.run_lengths import from_runs, to_runs
 from divseg.consensus.selection import OBJECTIVES
 from divseg.consensus.stack import LabelStack, Mask
 from divseg.consensus.table import alternatives_table, object_table
@@ -35,6 +35,9 @@ METHODS: dict[str, Callable[..., FusionResult]] = {
 }
 """Fusion methods by name."""
 
+LEAST_EXISTENCE = 0.5
+"""Fraction of the posterior samples that hold an object which is kept, if other label images are fused beside them."""
+
 
 def fuse(
     masks: Iterable[Mask] | NDArray[Any] | LabelStack,
@@ -43,6 +46,7 @@ def fuse(
     objective: str = "map",
     existence: float | None = None,
     weights: ArrayLike | None = None,
+    samples: int | None = None,
     markers: ArrayLike | None = None,
     seed: int = 0,
     **options: Any,
@@ -76,6 +80,11 @@ def fuse(
         Weight of each sample in everything that is counted; only the ratios matter. A weight of 2 acts on
         the labels as if the sample were there twice, one of 0 as if it were not there. By default all weigh
         the same, or as they do in the LabelStack.
+    samples : int, optional
+        Number of posterior samples, which are then the first of the masks; the others are segmentations of other
+        versions of the image. All propose objects and vote for their outlines, but an object is kept only if at least
+        half of the samples hold it, or the fraction `existence`, and what the result says of its objects
+        (existence, intervals, maps, expected scores) is what the samples alone say.
     markers : label image of the shape of the masks, optional
         One marker for each object, for ``voting``.
     seed : int
@@ -119,12 +128,17 @@ def fuse(
             raise ConfigError(f"option {option} is given twice, in method={method!r} and beside it; keep one of them")
     own |= _read_keywords(name, options)
     stack = _as_stack(masks, weights)
+    witnesses = None if samples is None else _witnesses(stack, samples, existence)
     run = METHODS[name]
-    common = {"objective": objective, "existence": existence, "seed": seed}
+    # what a fraction of the samples holds has at least that fraction of their part of all votes
+    votes = existence if existence is None or samples is None else existence * stack.input_weights[:samples].sum()
+    common = {"objective": objective, "existence": votes, "witnesses": witnesses, "seed": seed}
     own |= {n: value for n, value in common.items() if n in inspect.signature(run).parameters}
     trivial = stack.identical and markers is None
     result = FusionResult(stack.decode(0)) if trivial else run(stack, **own)
-    return _finish(result, stack, ",".join(part.strip() for part in method.split(",")), existence)
+    if witnesses is None:
+        witnesses = Witnesses(stack, existence or 0.0)
+    return _finish(result, witnesses, ",".join(part.strip() for part in method.split(",")))
 
 
 def assess(
@@ -181,7 +195,7 @@ def assess(
             f"labels have the shape {image.shape}, the masks {stack.shape}; give label images of one shape"
         )
     volume = image.reshape(stack.volume)
-    result = _finish(FusionResult(from_runs(to_runs(volume), stack.volume)), stack, "given", existence)
+    result = _finish(FusionResult(volume), Witnesses(stack, existence or 0.0), "given")
     if not isinstance(labels, Consensus):
         return result
     # rivals of the alternatives are labels, which change if objects are dropped
@@ -253,12 +267,24 @@ def _as_stack(masks: Iterable[Mask] | NDArray[Any] | LabelStack, weights: ArrayL
     return masks if weights is None else masks.select(range(len(masks)), weights)
 
 
-def _finish(result: FusionResult, stack: LabelStack, method: str, existence: float | None) -> Consensus:
+def _witnesses(stack: LabelStack, samples: int, existence: float | None) -> Witnesses:
+    """Return the first label images of a stack as those without which no object is kept."""
+    if not 1 <= samples <= len(stack):
+        raise InputError(f"samples={samples}: there are {len(stack)} masks; give a number from 1 to {len(stack)}")
+    first = stack.select(range(samples), stack.input_weights[:samples])
+    return Witnesses(first, LEAST_EXISTENCE if existence is None else existence)
+
+
+def _finish(result: FusionResult, witnesses: Witnesses, method: str) -> Consensus:
     """Drop objects that are too rare, number the others by first pixel, and compute what the samples say of them."""
-    labels = result.labels
+    stack, labels, hypotheses = witnesses.stack, result.labels, result.hypotheses
     runs = to_runs(labels)
     evidence = ObjectEvidence(runs, stack)
-    if existence is not None and (rare := evidence.existence < existence - 1e-9).any():
+    if hypotheses is None:
+        labels, considered = from_runs(runs, stack.volume), evidence
+    else:
+        considered = ObjectEvidence(hypotheses.runs, stack) if hypotheses.stack is not stack else hypotheses
+    if (rare := witnesses.too_rare(evidence.existence)).any():
         labels = labels.copy()
         labels[np.concatenate([[False], rare])[from_runs(runs, stack.volume)]] = 0
         runs = to_runs(labels)
@@ -272,6 +298,6 @@ def _finish(result: FusionResult, stack: LabelStack, method: str, existence: flo
         counts=stack.input_counts,
         weights=stack.input_weights,
         expected=evidence.expected(),
-        alternatives=alternatives_table(result.hypotheses or ObjectEvidence(empty_runs(), stack), labels, runs),
+        alternatives=alternatives_table(considered, labels, runs),
         method=method,
     )

@@ -40,7 +40,33 @@ class FusionResult:
     hypotheses: ObjectEvidence | None = None
 
 
-def fuse_masks(stack: LabelStack, masks: RunLengths, objective: str, existence: float | None) -> FusionResult:
+@dataclass(frozen=True, eq=False)
+class Witnesses:
+    """Label images without which no object is kept, whatever the others of a stack hold.
+
+    Attributes
+    ----------
+    stack : LabelStack
+        The posterior samples.
+    least : float
+        Fraction of their weight that must hold an object.
+    """
+
+    stack: LabelStack
+    least: float
+
+    def too_rare(self, existence: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which objects of these existences among the witnesses are not kept, shape (n,)."""
+        return existence < self.least - 1e-9
+
+
+def fuse_masks(
+    stack: LabelStack,
+    masks: RunLengths,
+    objective: str,
+    existence: float | None,
+    witnesses: Witnesses | None = None,
+) -> FusionResult:
     """Refine rough masks by the samples, choose among them, and rasterize the chosen ones.
 
     Parameters
@@ -50,10 +76,15 @@ def fuse_masks(stack: LabelStack, masks: RunLengths, objective: str, existence: 
         Rough masks; they may overlap.
     objective, existence
         As in :func:`divseg.consensus.selection.select`.
+    witnesses : Witnesses, optional
+        Only what they hold is chosen.
     """
     refined = reassign(stack, masks, existence)
     evidence = ObjectEvidence(refined.runs, stack)
-    chosen = select(evidence, find_conflicts(evidence), objective, existence)
+    allowed = None
+    if witnesses is not None:
+        allowed = ~witnesses.too_rare(ObjectEvidence(refined.runs, witnesses.stack).existence)
+    chosen = select(evidence, find_conflicts(evidence), objective, existence, allowed)
     labels = rasterize(refined, chosen, stack.volume)
     return FusionResult(labels, evidence)
 

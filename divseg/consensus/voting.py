@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from divseg.consensus.cluster_masks import Votes, cast_votes
 from divseg.consensus.clustering import fuse_clustering
-from divseg.consensus.hypotheses import FusionResult
+from divseg.consensus.hypotheses import FusionResult, Witnesses
 from divseg.consensus.overlaps import overlaps
 from divseg.consensus.rasterize import keep_largest_pieces
 from divseg.consensus.run_lengths import RunLengths, to_runs
@@ -40,6 +40,7 @@ def fuse_voting(
     *,
     objective: str,
     existence: float | None,
+    witnesses: Witnesses | None = None,
     seed: int,
     markers: ArrayLike | None = None,
     scheme: Annotated[str, Choice(SCHEMES)] = "flat",
@@ -57,7 +58,7 @@ def fuse_voting(
     Parameters
     ----------
     stack : LabelStack
-    objective, existence, seed
+    objective, existence, witnesses, seed
         For the clustering that finds the markers, if there are no `markers`.
     markers : label image, optional
         One marker for each object. By default the objects that ``clustering`` finds.
@@ -79,7 +80,7 @@ def fuse_voting(
         ``clustering``, which have the samples' support, and false for `markers`.
     """
     if markers is None:
-        image = fuse_clustering(stack, objective=objective, existence=existence, seed=seed).labels
+        image = fuse_clustering(stack, objective=objective, existence=existence, witnesses=witnesses, seed=seed).labels
     else:
         image = check_labels(markers, "markers")
         if image.shape != stack.shape:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from divseg.config import RunConfig
-from divseg.consensus import Consensus, LabelStack, assess, fuse
+from divseg.consensus import Consensus, LabelStack, fuse
 from divseg.errors import InputError
 from divseg.io import read
 from divseg.metrics import Calibration, agreement_weights, evaluate
@@ -261,22 +261,18 @@ def write_consensus(context: UnitContext, consensus: Consensus, calibration: Cal
 
 
 def fuse_views(context: UnitContext, method: str) -> Consensus:
-    """Fuse the label images of an image by a method; what is said of the objects is what the samples alone say."""
+    """Fuse the label images of an image by a method; only objects that the samples hold are kept."""
     fusion = context.tools.config.fusion
     stack: LabelStack = context.memory["stack"]
     info: Mapping[str, Any] = context.memory["segment info"]
     n = info["views"]["samples"]
-    own = stack.select(range(n))
     plain, from_mmse = split_markers(method)
-    options: dict[str, Any] = {"method": plain, "objective": fusion.objective}
+    options: dict[str, Any] = {"method": plain, "objective": fusion.objective, "existence": fusion.existence}
     if from_mmse:
         options["markers"] = _mmse_labels(context)
     if fusion.fuse_with == "samples":
-        return fuse(own, existence=fusion.existence, **options)
-    # an object of the samples has at least their fraction of all votes
-    least = None if fusion.existence is None else fusion.existence * SAMPLES_FRACTION
-    every = fuse(stack.select(range(len(info["weights"])), info["weights"]), existence=least, **options)
-    return assess(every, own, existence=fusion.existence)
+        return fuse(stack.select(range(n)), samples=n, **options)
+    return fuse(stack.select(range(len(info["weights"])), info["weights"]), samples=n, **options)
 
 
 def split_markers(method: str) -> tuple[str, bool]:
