@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from divseg.consensus.cluster_masks import cluster_masks
 from divseg.consensus.contraction import contract
 from divseg.consensus.graph import object_graph
-from divseg.consensus.hypotheses import FusionResult, Witnesses, fuse_masks, min_support
+from divseg.consensus.hypotheses import FusionResult, fuse_masks, min_support
 from divseg.consensus.local_search import improve
 from divseg.consensus.stack import LabelStack
+from divseg.consensus.witnesses import Witnesses
 from divseg.specs import Number
 
 

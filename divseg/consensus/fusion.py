@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from divseg.consensus.baselines import fuse_majority, fuse_medoid
 from divseg.consensus.clustering import fuse_clustering
 from divseg.consensus.evidence import ObjectEvidence
-from divseg.consensus.hypotheses import FusionResult, Witnesses
+from divseg.consensus.hypotheses import FusionResult
 from divseg.consensus.mutex import fuse_mutex
 from divseg.consensus.result import Consensus
 from divseg.consensus.run_lengths import from_runs, to_runs
@@ -22,6 +22,7 @@ from divseg.consensus.selection import OBJECTIVES
 from divseg.consensus.stack import LabelStack, Mask
 from divseg.consensus.table import alternatives_table, object_table
 from divseg.consensus.voting import fuse_voting
+from divseg.consensus.witnesses import LEAST_CONTRAST, LEAST_EXISTENCE, Witnesses
 from divseg.errors import ConfigError, InputError
 from divseg.labels import check_labels
 from divseg.specs import Option, read_options, split_spec, unknown
@@ -35,9 +36,6 @@ METHODS: dict[str, Callable[..., FusionResult]] = {
 }
 """Fusion methods by name."""
 
-LEAST_EXISTENCE = 0.5
-"""Fraction of the posterior samples that hold an object which is kept, if other label images are fused beside them."""
-
 
 def fuse(
     masks: Iterable[Mask] | NDArray[Any] | LabelStack,
@@ -47,6 +45,8 @@ def fuse(
     existence: float | None = None,
     weights: ArrayLike | None = None,
     samples: int | None = None,
+    moments: tuple[ArrayLike, ArrayLike] | None = None,
+    contrast: float = LEAST_CONTRAST,
     markers: ArrayLike | None = None,
     seed: int = 0,
     **options: Any,
@@ -85,6 +85,11 @@ def fuse(
         versions of the image. All propose objects and vote for their outlines, but an object is kept only if at least
         half of the samples hold it, or the fraction `existence`, and what the result says of its objects
         (existence, intervals, maps, expected scores) is what the samples alone say.
+    moments : pair of arrays, optional
+        With `samples`: mean and standard deviation of the images that were segmented, pixel by pixel. Objects that
+        hardly differ from the background around them are then not kept.
+    contrast : float
+        Least contrast (:func:`divseg.consensus.contrast.contrast`) of an object that is kept, if there are `moments`.
     markers : label image of the shape of the masks, optional
         One marker for each object, for ``voting``.
     seed : int
@@ -128,7 +133,11 @@ def fuse(
             raise ConfigError(f"option {option} is given twice, in method={method!r} and beside it; keep one of them")
     own |= _read_keywords(name, options)
     stack = _as_stack(masks, weights)
-    witnesses = None if samples is None else _witnesses(stack, samples, existence)
+    witnesses = None
+    if samples is not None:
+        witnesses = _witnesses(stack, samples, existence, moments, contrast)
+    elif moments is not None:
+        raise ConfigError("moments are those of posterior samples; say with samples= how many of the masks they are")
     run = METHODS[name]
     # what a fraction of the samples holds has at least that fraction of their part of all votes
     votes = existence if existence is None or samples is None else existence * stack.input_weights[:samples].sum()
@@ -267,37 +276,63 @@ def _as_stack(masks: Iterable[Mask] | NDArray[Any] | LabelStack, weights: ArrayL
     return masks if weights is None else masks.select(range(len(masks)), weights)
 
 
-def _witnesses(stack: LabelStack, samples: int, existence: float | None) -> Witnesses:
+def _witnesses(
+    stack: LabelStack,
+    samples: int,
+    existence: float | None,
+    moments: tuple[ArrayLike, ArrayLike] | None,
+    contrast: float,
+) -> Witnesses:
     """Return the first label images of a stack as those without which no object is kept."""
     if not 1 <= samples <= len(stack):
         raise InputError(f"samples={samples}: there are {len(stack)} masks; give a number from 1 to {len(stack)}")
     first = stack.select(range(samples), stack.input_weights[:samples])
-    return Witnesses(first, LEAST_EXISTENCE if existence is None else existence)
+    witnesses = Witnesses(first, LEAST_EXISTENCE if existence is None else existence)
+    if moments is None:
+        return witnesses
+    mean, std = (np.asarray(values, np.float64) for values in moments)
+    for name, values in (("mean", mean), ("standard deviation", std)):
+        if values.shape != stack.shape:
+            raise InputError(
+                f"moments: the {name} has the shape {values.shape}, the masks {stack.shape}; give arrays of one shape"
+            )
+    return replace(witnesses, mean=mean, std=std, least_contrast=contrast)
 
 
 def _finish(result: FusionResult, witnesses: Witnesses, method: str) -> Consensus:
-    """Drop objects that are too rare, number the others by first pixel, and compute what the samples say of them."""
-    stack, labels, hypotheses = witnesses.stack, result.labels, result.hypotheses
-    runs = to_runs(labels)
-    evidence = ObjectEvidence(runs, stack)
-    if hypotheses is None:
-        labels, considered = from_runs(runs, stack.volume), evidence
+    """Drop what is too rare or too faint, number the rest by first pixel, and compute what the samples say of it."""
+    stack, labels = witnesses.stack, result.labels
+    if result.hypotheses is None:
+        labels = from_runs(to_runs(labels), stack.volume)
+        considered = ObjectEvidence(to_runs(labels), stack)
     else:
-        considered = ObjectEvidence(hypotheses.runs, stack) if hypotheses.stack is not stack else hypotheses
-    if (rare := witnesses.too_rare(evidence.existence)).any():
-        labels = labels.copy()
-        labels[np.concatenate([[False], rare])[from_runs(runs, stack.volume)]] = 0
+        considered = ObjectEvidence(result.hypotheses.runs, stack)
+    faint = np.zeros(considered.n, bool)
+    while True:
         runs = to_runs(labels)
-        evidence = ObjectEvidence(runs, stack)
+        evidence, numbered = ObjectEvidence(runs, stack), from_runs(runs, stack.volume)
+        dropped = witnesses.too_rare(evidence.existence)
+        contrasts = None if dropped.any() else witnesses.contrast(numbered)
+        if contrasts is not None:
+            dropped = contrasts < witnesses.least_contrast
+            faint[np.unique(labels[_of(dropped, numbered)]) - 1] = True
+        if not dropped.any():
+            break
+        labels = np.where(_of(dropped, numbered), 0, labels)
     return Consensus(
-        labels=from_runs(runs, stack.volume).reshape(stack.shape),
-        objects=object_table(evidence),
+        labels=numbered.reshape(stack.shape),
+        objects=object_table(evidence, contrasts),
         foreground=stack.foreground,
         boundary=stack.boundary,
         n_samples=stack.n_samples,
         counts=stack.input_counts,
         weights=stack.input_weights,
         expected=evidence.expected(),
-        alternatives=alternatives_table(considered, labels, runs),
+        alternatives=alternatives_table(considered, labels, runs, faint),
         method=method,
     )
+
+
+def _of(chosen: NDArray[np.bool_], numbered: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return the pixels of the chosen ones among objects 1..n."""
+    return np.concatenate([[False], chosen])[numbered]

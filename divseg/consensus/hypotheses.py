@@ -15,6 +15,7 @@ from divseg.consensus.rasterize import rasterize
 from divseg.consensus.run_lengths import RunLengths
 from divseg.consensus.selection import select
 from divseg.consensus.stack import LabelStack
+from divseg.consensus.witnesses import Witnesses
 
 TOUCH = 0.02
 """Hypotheses never exclude each other if they share at most this fraction of the smaller one."""
@@ -38,26 +39,6 @@ class FusionResult:
 
     labels: NDArray[np.int32]
     hypotheses: ObjectEvidence | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Witnesses:
-    """Label images without which no object is kept, whatever the others of a stack hold.
-
-    Attributes
-    ----------
-    stack : LabelStack
-        The posterior samples.
-    least : float
-        Fraction of their weight that must hold an object.
-    """
-
-    stack: LabelStack
-    least: float
-
-    def too_rare(self, existence: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell which objects of these existences among the witnesses are not kept, shape (n,)."""
-        return existence < self.least - 1e-9
 
 
 def fuse_masks(

@@ -8,9 +8,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from divseg.consensus.hypotheses import FusionResult, Witnesses, fuse_masks
+from divseg.consensus.hypotheses import FusionResult, fuse_masks
 from divseg.consensus.run_lengths import to_runs
 from divseg.consensus.stack import LabelStack
+from divseg.consensus.witnesses import Witnesses
 from divseg.specs import Flag, Number, Numbers
 
 

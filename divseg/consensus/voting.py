@@ -10,12 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from divseg.consensus.cluster_masks import Votes, cast_votes
 from divseg.consensus.clustering import fuse_clustering
-from divseg.consensus.hypotheses import FusionResult, Witnesses
+from divseg.consensus.hypotheses import FusionResult
 from divseg.consensus.overlaps import overlaps
 from divseg.consensus.rasterize import keep_largest_pieces
 from divseg.consensus.run_lengths import RunLengths, to_runs
 from divseg.consensus.stack import LabelStack
 from divseg.consensus.weights import UNIT
+from divseg.consensus.witnesses import Witnesses
 from divseg.errors import InputError
 from divseg.labels import check_labels
 from divseg.specs import Choice, Flag, Number
