@@ -106,9 +106,9 @@ class Fusion(_Section):
     existence: float | None = Field(default=None, ge=0, le=1)
     """Keep the objects that are found in at least this fraction of the samples, whatever the objective; otherwise the
     objective chooses among those that at least half of the samples hold."""
-    contrast: float | None = Field(default=None, ge=0)
-    """Least contrast of an object with the background around it, in standard deviations of that background; 2 if not
-    set, and 0 (all are kept) for a segmenter of your own (python:...)."""
+    snr: float | None = Field(default=None, ge=0)
+    """Least signal-to-noise ratio of an object in the noisy image; 5 if not set, and 0, which keeps all, for a
+    segmenter of your own (python:...)."""
     calibration: str | None = None
     """Folder written by divseg calibrate, or the calibration.json in it: confidences become probabilities."""
 

@@ -22,7 +22,7 @@ from divseg.consensus.selection import OBJECTIVES
 from divseg.consensus.stack import LabelStack, Mask
 from divseg.consensus.table import alternatives_table, object_table
 from divseg.consensus.voting import fuse_voting
-from divseg.consensus.witnesses import LEAST_CONTRAST, LEAST_EXISTENCE, Witnesses
+from divseg.consensus.witnesses import LEAST_EXISTENCE, LEAST_SNR, Images, Witnesses
 from divseg.errors import ConfigError, InputError
 from divseg.labels import check_labels
 from divseg.specs import Option, read_options, split_spec, unknown
@@ -45,8 +45,8 @@ def fuse(
     existence: float | None = None,
     weights: ArrayLike | None = None,
     samples: int | None = None,
-    moments: tuple[ArrayLike, ArrayLike] | None = None,
-    contrast: float = LEAST_CONTRAST,
+    images: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
+    snr: float = LEAST_SNR,
     markers: ArrayLike | None = None,
     seed: int = 0,
     **options: Any,
@@ -85,11 +85,12 @@ def fuse(
         versions of the image. All propose objects and vote for their outlines, but an object is kept only if at least
         half of the samples hold it, or the fraction `existence`, and what the result says of its objects
         (existence, intervals, maps, expected scores) is what the samples alone say.
-    moments : pair of arrays, optional
-        With `samples`: mean and standard deviation of the images that were segmented, pixel by pixel. Objects that
-        hardly differ from the background around them are then not kept.
-    contrast : float
-        Least contrast (:func:`divseg.consensus.contrast.contrast`) of an object that is kept, if there are `moments`.
+    images : three arrays, optional
+        With `samples`: the noisy image, and mean and standard deviation of its samples pixel by pixel. Objects that
+        do not differ from the background around them (:func:`divseg.consensus.contrast.measure_contrast`) are then
+        not kept.
+    snr : float
+        Least signal-to-noise ratio of an object that is kept, if there are `images`; 0 keeps all.
     markers : label image of the shape of the masks, optional
         One marker for each object, for ``voting``.
     seed : int
@@ -135,9 +136,9 @@ def fuse(
     stack = _as_stack(masks, weights)
     witnesses = None
     if samples is not None:
-        witnesses = _witnesses(stack, samples, existence, moments, contrast)
-    elif moments is not None:
-        raise ConfigError("moments are those of posterior samples; say with samples= how many of the masks they are")
+        witnesses = _witnesses(stack, samples, existence, images, snr)
+    elif images is not None:
+        raise ConfigError("images belong to posterior samples; say with samples= how many of the masks are theirs")
     run = METHODS[name]
     # what a fraction of the samples holds has at least that fraction of their part of all votes
     votes = existence if existence is None or samples is None else existence * stack.input_weights[:samples].sum()
@@ -280,23 +281,22 @@ def _witnesses(
     stack: LabelStack,
     samples: int,
     existence: float | None,
-    moments: tuple[ArrayLike, ArrayLike] | None,
-    contrast: float,
+    images: tuple[ArrayLike, ArrayLike, ArrayLike] | None,
+    snr: float,
 ) -> Witnesses:
     """Return the first label images of a stack as those without which no object is kept."""
     if not 1 <= samples <= len(stack):
         raise InputError(f"samples={samples}: there are {len(stack)} masks; give a number from 1 to {len(stack)}")
     first = stack.select(range(samples), stack.input_weights[:samples])
-    witnesses = Witnesses(first, LEAST_EXISTENCE if existence is None else existence)
-    if moments is None:
-        return witnesses
-    mean, std = (np.asarray(values, np.float64) for values in moments)
-    for name, values in (("mean", mean), ("standard deviation", std)):
-        if values.shape != stack.shape:
+    if not snr >= 0:
+        raise ConfigError(f"snr={snr!r} is impossible; give a signal-to-noise ratio of 0 or more")
+    shown = None if images is None else Images(*images)
+    for name, image in ({} if shown is None else shown._asdict()).items():
+        if np.shape(image) != stack.shape:
             raise InputError(
-                f"moments: the {name} has the shape {values.shape}, the masks {stack.shape}; give arrays of one shape"
+                f"images: {name} has the shape {np.shape(image)}, the masks {stack.shape}; give arrays of one shape"
             )
-    return replace(witnesses, mean=mean, std=std, least_contrast=contrast)
+    return Witnesses(first, LEAST_EXISTENCE if existence is None else existence, shown, snr)
 
 
 def _finish(result: FusionResult, witnesses: Witnesses, method: str) -> Consensus:
@@ -312,16 +312,16 @@ def _finish(result: FusionResult, witnesses: Witnesses, method: str) -> Consensu
         runs = to_runs(labels)
         evidence, numbered = ObjectEvidence(runs, stack), from_runs(runs, stack.volume)
         dropped = witnesses.too_rare(evidence.existence)
-        contrasts = None if dropped.any() else witnesses.contrast(numbered)
-        if contrasts is not None:
-            dropped = contrasts < witnesses.least_contrast
+        contrast = None if dropped.any() else witnesses.contrast(numbered)
+        if contrast is not None:
+            dropped = witnesses.too_faint(contrast)
             faint[np.unique(labels[_of(dropped, numbered)]) - 1] = True
         if not dropped.any():
             break
         labels = np.where(_of(dropped, numbered), 0, labels)
     return Consensus(
         labels=numbered.reshape(stack.shape),
-        objects=object_table(evidence, contrasts),
+        objects=object_table(evidence, {} if contrast is None else contrast._asdict()),
         foreground=stack.foreground,
         boundary=stack.boundary,
         n_samples=stack.n_samples,

@@ -57,9 +57,10 @@ class Consensus:
             The same over the members.
         ``prob_mean`` (only if the segmenter gives probabilities)
             Mean of the probabilities that the segmenter gave the members, such as StarDist's object probability.
-        ``contrast`` (only if the fusion knows the images)
-            Difference of the object's mean brightness from the background around it, in standard deviations of that
-            background's pixels in the samples (:func:`divseg.consensus.contrast.contrast`).
+        ``snr contrast`` (only if the fusion knows the images)
+            How far the object differs from the background around it: in the noisy image, in standard errors, and in
+            the samples, in standard deviations of a pixel of that background
+            (:func:`divseg.consensus.contrast.measure_contrast`).
         ``p_split``
             Fraction of the samples in which at least two objects, each with more than half of its area inside,
             cover at least a tenth of the object each.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ SPLIT_PART = 0.1
 """Objects that cover at least this fraction of an object count as pieces of it."""
 
 
-def object_table(evidence: ObjectEvidence, contrast: NDArray[np.float64] | None = None) -> pd.DataFrame:
+def object_table(evidence: ObjectEvidence, contrast: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
     """Return the table of :class:`divseg.consensus.Consensus` for the objects of one label image."""
     runs, stack = evidence.runs, evidence.stack
     members = evidence.overlaps.members
@@ -36,7 +38,7 @@ def object_table(evidence: ObjectEvidence, contrast: NDArray[np.float64] | None 
         "diameter": diameter(runs.areas, ndim),
         **_spread("diameter", diameter(areas, ndim), weights),
         **_prob(members, stack),
-        **({} if contrast is None else {"contrast": contrast}),
+        **contrast,
         "p_split": p_split,
         "p_merge": p_merge,
         **positions(runs, stack),

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from divseg.consensus.contrast import contrast
+from divseg.consensus.contrast import Contrast, measure_contrast
 from divseg.consensus.stack import LabelStack
 
 LEAST_EXISTENCE = 0.5
 """Fraction of the posterior samples that hold an object which is kept."""
 
-LEAST_CONTRAST = 2.0
-"""Contrast (:func:`divseg.consensus.contrast.contrast`) of an object which is kept."""
+LEAST_SNR = 5.0
+"""Signal-to-noise ratio of an object which is kept: Rose's criterion of what can be told from noise."""
+
+LEAST_CONTRAST = 1.0
+"""Contrast of an object which is kept: it differs from its background by more than the background's own spread."""
+
+
+class Images(NamedTuple):
+    """The images behind the posterior samples, arrays of the shape of a label image."""
+
+    noisy: ArrayLike
+    """The noisy image."""
+    mean: ArrayLike
+    """Mean of the samples."""
+    std: ArrayLike
+    """Standard deviation of the samples."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,26 +40,27 @@ class Witnesses:
     ----------
     stack : LabelStack
         The posterior samples.
-    least : float
+    existence : float
         Fraction of their weight that must hold an object.
-    mean, std : float arrays of the shape of a label image, optional
-        Mean and standard deviation of the images that were segmented.
-    least_contrast : float
-        Contrast that an object must have, if there are `mean` and `std`.
+    images : Images, optional
+        The images behind them, in which an object must be seen.
+    snr : float
+        Signal-to-noise ratio that an object must have if there are images; 0 to keep it whatever they show.
     """
 
     stack: LabelStack
-    least: float = 0.0
-    mean: NDArray[np.floating] | None = None
-    std: NDArray[np.floating] | None = None
-    least_contrast: float = 0.0
+    existence: float = 0.0
+    images: Images | None = None
+    snr: float = LEAST_SNR
 
     def too_rare(self, existence: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell which objects of these existences among the witnesses are not kept, shape (n,)."""
-        return existence < self.least - 1e-9
+        """Tell which objects of these existences among the samples are not kept, shape (n,)."""
+        return existence < self.existence - 1e-9
 
-    def contrast(self, labels: NDArray[np.int32]) -> NDArray[np.float64] | None:
-        """Return the contrast of objects 1..n of a label image (Z, Y, X), shape (n,); None without `mean` and `std`."""
-        if self.mean is None or self.std is None:
-            return None
-        return contrast(labels.reshape(self.stack.shape), self.mean, self.std)
+    def contrast(self, labels: NDArray[np.int32]) -> Contrast | None:
+        """Return how objects 1..n of a label image (Z, Y, X) differ from their background; None without images."""
+        return None if self.images is None else measure_contrast(labels.reshape(self.stack.shape), *self.images)
+
+    def too_faint(self, contrast: Contrast) -> NDArray[np.bool_]:
+        """Tell which objects are not kept because the images do not show them, shape (n,)."""
+        return (contrast.snr < self.snr) | (contrast.contrast < LEAST_CONTRAST * (self.snr > 0))

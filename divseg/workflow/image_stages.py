@@ -14,7 +14,7 @@ from scipy import ndimage as ndi
 
 from divseg.config import RunConfig
 from divseg.consensus import Consensus, LabelStack, fuse
-from divseg.consensus.witnesses import LEAST_CONTRAST
+from divseg.consensus.witnesses import LEAST_SNR
 from divseg.errors import InputError
 from divseg.io import read
 from divseg.metrics import Calibration, agreement_weights, evaluate
@@ -92,7 +92,7 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
     """
     s, f, e = config.sampling, config.fusion, config.evaluation
     calibration = None if f.calibration is None else asdict(Calibration.load(f.calibration))
-    choice = {"objective": f.objective, "existence": f.existence, "contrast": f.contrast, "fuse_with": f.fuse_with}
+    choice = {"objective": f.objective, "existence": f.existence, "snr": f.snr, "fuse_with": f.fuse_with}
     stages = [
         Stage(
             "denoise",
@@ -278,16 +278,16 @@ def fuse_views(context: UnitContext, method: str) -> Consensus:
     info: Mapping[str, Any] = context.memory["segment info"]
     n = info["views"]["samples"]
     plain, from_mmse = split_markers(method)
-    contrast = fusion.contrast
-    if contrast is None:  # a function may find objects by something else than their brightness
-        contrast = 0.0 if context.tools.segmenter.startswith("python:") else LEAST_CONTRAST
+    snr = fusion.snr
+    if snr is None:  # a function may find objects by something else than their brightness
+        snr = 0.0 if context.tools.segmenter.startswith("python:") else LEAST_SNR
     options: dict[str, Any] = {
         "method": plain,
         "objective": fusion.objective,
         "existence": fusion.existence,
         "samples": n,
-        "moments": (_mmse(context), _std(context)),
-        "contrast": contrast,
+        "images": (context.load().data, _mmse(context), _std(context)),
+        "snr": snr,
     }
     if from_mmse:
         options["markers"] = _mmse_labels(context)

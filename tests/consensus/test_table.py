@@ -129,6 +129,6 @@ def test_rivals_share_more_than_two_in_a_hundred_pixels():
     labels = np.zeros((1, 1, 200), np.int32)
     labels[..., :100] = 1
     stack = LabelStack.of([labels[0], labels[0]])
-    table = alternatives_table(ObjectEvidence(hypotheses, stack), labels, to_runs(labels))
+    table = alternatives_table(ObjectEvidence(hypotheses, stack), labels, to_runs(labels), np.zeros(3, bool))
     assert table["kind"].tolist() == ["other shape", "other shape", "unlikely"]
     assert table["rivals"].tolist() == ["1", "1", ""]
