@@ -16,7 +16,6 @@ from divseg.consensus.rasterize import keep_largest_pieces
 from divseg.consensus.run_lengths import RunLengths, to_runs
 from divseg.consensus.stack import LabelStack
 from divseg.consensus.weights import UNIT
-from divseg.consensus.witnesses import Witnesses
 from divseg.errors import InputError
 from divseg.labels import check_labels
 from divseg.specs import Choice, Flag, Number
@@ -41,7 +40,6 @@ def fuse_voting(
     *,
     objective: str,
     existence: float | None,
-    witnesses: Witnesses | None = None,
     seed: int,
     markers: ArrayLike | None = None,
     scheme: Annotated[str, Choice(SCHEMES)] = "flat",
@@ -59,7 +57,7 @@ def fuse_voting(
     Parameters
     ----------
     stack : LabelStack
-    objective, existence, witnesses, seed
+    objective, existence, seed
         For the clustering that finds the markers, if there are no `markers`.
     markers : label image, optional
         One marker for each object. By default the objects that ``clustering`` finds.
@@ -81,7 +79,7 @@ def fuse_voting(
         ``clustering``, which have the samples' support, and false for `markers`.
     """
     if markers is None:
-        image = fuse_clustering(stack, objective=objective, existence=existence, witnesses=witnesses, seed=seed).labels
+        image = fuse_clustering(stack, objective=objective, existence=existence, seed=seed).labels
     else:
         image = check_labels(markers, "markers")
         if image.shape != stack.shape:
