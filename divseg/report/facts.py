@@ -48,9 +48,11 @@ def overview(run: Run) -> list[tuple[str, str, str]]:
     """Return the cards at the top of the page: name, value, and an explanation."""
     existence = column(run.objects, "existence")
     existence = existence[np.isfinite(existence)]
+    empty = int((column(run.images_table, "n_objects") == 0).sum())
+    nothing = f"nothing found in {empty} image{'s' if empty > 1 else ''}" if empty else ""
     cards = [
         ("images", number(len(run.names), 0), ""),
-        ("objects", number(len(run.objects), 0), ""),
+        ("objects", number(len(run.objects), 0), nothing),
         ("median existence", number(np.median(existence) if existence.size else np.nan, 2), "1 = in every sample"),
     ]
     for limit in (0.5, 0.8):
@@ -206,7 +208,7 @@ def image_facts(run: Run, name: str) -> list[tuple[str, str]]:
     size = run.pixel_sizes[name]
     if size is not None:
         facts.append(("pixel size", f"{size.y:.4g} \u00d7 {size.x:.4g} {size.unit}"))
-    facts.append(("objects", number(value("n_objects"), 0)))
+    facts.append(("objects", "nothing found" if value("n_objects") == 0 else number(value("n_objects"), 0)))
     if np.isfinite(value("count_mean")):
         interval = f"{number(value('count_q05'), 0)} to {number(value('count_q95'), 0)}"
         facts.append(("count in the samples", f"mean {value('count_mean'):.1f}, 5\u201395 %: {interval}"))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from divseg.config import RunConfig
-from divseg.consensus import Consensus, LabelStack, assess, fuse
+from divseg.consensus import Consensus, LabelStack, fuse
+from divseg.consensus.witnesses import LEAST_SNR
 from divseg.errors import InputError
 from divseg.io import read
 from divseg.metrics import Calibration, agreement_weights, evaluate
@@ -91,7 +92,7 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
     """
     s, f, e = config.sampling, config.fusion, config.evaluation
     calibration = None if f.calibration is None else asdict(Calibration.load(f.calibration))
-    choice = {"objective": f.objective, "existence": f.existence, "fuse_with": f.fuse_with}
+    choice = {"objective": f.objective, "existence": f.existence, "snr": f.snr, "fuse_with": f.fuse_with}
     stages = [
         Stage(
             "denoise",
@@ -147,6 +148,7 @@ def denoise(context: UnitContext) -> None:
     mmse, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
     context.memory["mmse"] = mmse
     context.write.info["device"] = str(context.tools.model.device)
+    context.memory["std"] = std
     write, size = context.write, image.pixel_size
     write.denoised(mmse, size)
     write.map("std", std, size)
@@ -168,10 +170,19 @@ def denoise(context: UnitContext) -> None:
 
 def _mmse(context: UnitContext) -> NDArray[np.float32]:
     """Return the mean of the samples, from memory or from the file that holds it exactly."""
-    if "mmse" not in context.memory:
-        context.memory["mmse"] = read(context.store.denoised(context.unit.name))[0].data
-    mmse: NDArray[np.float32] = context.memory["mmse"]
-    return mmse
+    return _kept(context, "mmse", context.store.denoised(context.unit.name))
+
+
+def _std(context: UnitContext) -> NDArray[np.float32]:
+    """Return the standard deviation of the samples, from memory or from the file that holds it exactly."""
+    return _kept(context, "std", context.store.map(context.unit.name, "std"))
+
+
+def _kept(context: UnitContext, what: str, path: Path) -> NDArray[np.float32]:
+    if what not in context.memory:
+        context.memory[what] = read(path)[0].data
+    image: NDArray[np.float32] = context.memory[what]
+    return image
 
 
 # --- segment
@@ -261,22 +272,28 @@ def write_consensus(context: UnitContext, consensus: Consensus, calibration: Cal
 
 
 def fuse_views(context: UnitContext, method: str) -> Consensus:
-    """Fuse the label images of an image by a method; what is said of the objects is what the samples alone say."""
+    """Fuse the label images of an image by a method; only objects that the samples hold and show are kept."""
     fusion = context.tools.config.fusion
     stack: LabelStack = context.memory["stack"]
     info: Mapping[str, Any] = context.memory["segment info"]
     n = info["views"]["samples"]
-    own = stack.select(range(n))
     plain, from_mmse = split_markers(method)
-    options: dict[str, Any] = {"method": plain, "objective": fusion.objective}
+    snr = fusion.snr
+    if snr is None:  # a function may find objects by something else than their brightness
+        snr = 0.0 if context.tools.segmenter.startswith("python:") else LEAST_SNR
+    options: dict[str, Any] = {
+        "method": plain,
+        "objective": fusion.objective,
+        "existence": fusion.existence,
+        "samples": n,
+        "images": (context.load().data, _mmse(context), _std(context)),
+        "snr": snr,
+    }
     if from_mmse:
         options["markers"] = _mmse_labels(context)
     if fusion.fuse_with == "samples":
-        return fuse(own, existence=fusion.existence, **options)
-    # an object of the samples has at least their fraction of all votes
-    least = None if fusion.existence is None else fusion.existence * SAMPLES_FRACTION
-    every = fuse(stack.select(range(len(info["weights"])), info["weights"]), existence=least, **options)
-    return assess(every, own, existence=fusion.existence)
+        return fuse(stack.select(range(n)), **options)
+    return fuse(stack.select(range(len(info["weights"])), info["weights"]), **options)
 
 
 def split_markers(method: str) -> tuple[str, bool]:
