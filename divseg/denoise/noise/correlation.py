@@ -15,7 +15,7 @@ SIDE = 16
 MIN_BLOCKS = 25
 """Blocks (half overlapping) below which an image is too small to tell."""
 
-CORRELATED = 1.45
+CORRELATED = 1.4
 """Power in a band, relative to that of independent noise, above which noise is correlated; chosen in
 ``benchmarks/noise_checks.py``."""
 
