@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from divseg.errors import some
 from divseg.results.open_run import Run
 from divseg.results.reader import column, read_table, text
 
@@ -83,7 +82,7 @@ def calibration_words(run: Run) -> str:
 
 
 def images_to_show(run: Run, max_images: int) -> list[str]:
-    """Choose the images to show: half of them the least certain, the others spread over the folder.
+    """Choose the images to show: half of them with warnings or the least certain, the others spread over the folder.
 
     Parameters
     ----------
@@ -101,7 +100,8 @@ def images_to_show(run: Run, max_images: int) -> list[str]:
     if len(names) <= max_images:
         return names
     certainty = column(run.images_table, "existence_mean")
-    doubtful = np.argsort(np.where(np.isfinite(certainty), certainty, np.inf), kind="stable")
+    fine = np.array([name not in run.warnings for name in names])
+    doubtful = np.lexsort((np.where(np.isfinite(certainty), certainty, np.inf), fine))
     chosen = [int(i) for i in doubtful[: max_images // 2]]
     rest = [i for i in range(len(names)) if i not in chosen]
     with_samples = [i for i in rest if names[i] in run.samples]
@@ -110,15 +110,6 @@ def images_to_show(run: Run, max_images: int) -> list[str]:
         if free > 0:
             chosen += [pool[k] for k in np.linspace(0, len(pool) - 1, free).round().astype(int)]
     return [names[i] for i in sorted(chosen)]
-
-
-def warnings(run: Run) -> list[tuple[str, int, str]]:
-    """Return each distinct warning with the number of images it concerns and the first few of them."""
-    owners: dict[str, list[str]] = {}
-    for name, lines in run.warnings.items():
-        for line in lines:
-            owners.setdefault(line, []).append(name)
-    return [(line, len(names), some(names)) for line, names in owners.items()]
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:

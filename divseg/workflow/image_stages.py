@@ -21,6 +21,7 @@ from divseg.metrics import Calibration, agreement_weights, evaluate
 from divseg.results.rows import consensus_columns
 from divseg.results.writer import file_sha256
 from divseg.segment import Segmenter, segmenter
+from divseg.workflow.image_warnings import warn_of_misfit, warn_of_objects, warn_of_pixels
 from divseg.workflow.samples import Samples
 from divseg.workflow.stage import Stage, UnitContext
 
@@ -32,9 +33,6 @@ MEANS = 4
 
 SAMPLES_FRACTION = 0.5
 """Fraction of the votes that the samples have, if all views are fused; the others share the rest by their agreement."""
-
-CORRELATED = 0.06
-"""Correlation of the noise of neighbouring pixels above which the user is warned that the noise model is wrong."""
 
 
 @dataclass
@@ -136,15 +134,17 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
 
 def denoise(context: UnitContext) -> None:
     """Draw samples; write their mean, their standard deviation and the first of them."""
-    from divseg.denoise.noise import neighbour_correlation
+    from divseg.denoise.rank_histogram import RankHistogram
     from divseg.denoise.validation import plane
 
     config: RunConfig = context.tools.config
     context.step("denoise")
     image = context.load()
-    noisy = plane(image, context.tools.model.network.config.smallest_side).astype(np.float32)
+    noisy = plane(image, context.tools.model.network.config.smallest_side)
+    pixel_columns = warn_of_pixels(context, noisy)
+    ranks = RankHistogram(context.tools.model.noise, noisy, config.sampling.seed)
     samples = context.memory["samples"] = Samples(context.tools.model, image, config.sampling)
-    moments, first = samples.moments()
+    moments, first = samples.moments(ranks.add)
     mmse, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
     context.memory["mmse"] = mmse
     context.write.info["device"] = str(context.tools.model.device)
@@ -154,17 +154,11 @@ def denoise(context: UnitContext) -> None:
     write.map("std", std, size)
     if len(first):
         write.samples(first, size)
-    correlation = neighbour_correlation(noisy)
-    if max(map(abs, correlation)) > max(CORRELATED, 15.0 / noisy.size**0.5):  # three standard errors or more
-        context.warn(
-            f"the noise of neighbouring pixels is correlated (x {correlation[0]:.2f}, y {correlation[1]:.2f}); the "
-            "noise model assumes it is not, so parts of the noise may be kept as structure"
-        )
     write.row |= {
         **context.unit.row(),
         "std_mean": float(std.mean()),
-        "noise_correlation_x": correlation[0],
-        "noise_correlation_y": correlation[1],
+        **pixel_columns,
+        **warn_of_misfit(context, ranks.heights()),
     }
 
 
@@ -260,6 +254,7 @@ def fuse_samples(context: UnitContext) -> None:
     write.map("foreground", consensus.foreground, size)
     write.map("boundary", consensus.boundary, size)
     write_consensus(context, consensus, context.tools.calibration)
+    warn_of_objects(context, consensus.objects)
 
 
 def write_consensus(context: UnitContext, consensus: Consensus, calibration: Calibration | None) -> None:
