@@ -104,7 +104,11 @@ class Fusion(_Section):
     objective: str = "map"
     """Expected score that the selection of objects maximises: map, ap50, f1, pq or seg."""
     existence: float | None = Field(default=None, ge=0, le=1)
-    """Keep the objects that are found in at least this fraction of the samples; overrides the objective."""
+    """Keep the objects that are found in at least this fraction of the samples, whatever the objective; otherwise the
+    objective chooses among those that at least half of the samples hold."""
+    snr: float | None = Field(default=None, ge=0)
+    """Least signal-to-noise ratio of an object in the noisy image; 5 if not set, and 0, which keeps all, for a
+    segmenter of your own (python:...)."""
     calibration: str | None = None
     """Folder written by divseg calibrate, or the calibration.json in it: confidences become probabilities."""
 

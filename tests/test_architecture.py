@@ -16,9 +16,10 @@ FILES = sorted(ROOT.rglob("*.py"))
 NAMES = [".".join(("divseg", *path.relative_to(ROOT).with_suffix("").parts)) for path in FILES]
 MODULES = dict(zip([name.removesuffix(".__init__") for name in NAMES], FILES, strict=True))
 
-BASE = {"errors"}
+BASE = {"concerns", "errors"}
 MAY_IMPORT = {
     "__main__": {"cli"},
+    "concerns": set(),
     "errors": set(),
     "packages": set(),
     "device": BASE,

@@ -38,6 +38,7 @@ _TRAINING = ("noise", "network", "train_steps", "train_minutes", "seed", "device
     "method",
     "objective",
     "existence",
+    "snr",
     "calibration",
     "compare",
     "baseline_sigmas",

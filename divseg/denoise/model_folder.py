@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from divseg.concerns import UNFINISHED
 from divseg.denoise.training.checkpoint import CHECKPOINT, LOG, SET_ASIDE, remove_checkpoint
 from divseg.errors import DAMAGE, DivsegError, ModelError, OutputError, brief, one_line
 from divseg.io import config_hash, write_bytes, write_text
@@ -257,6 +258,7 @@ Load it with `divseg.DivNoising.load(FOLDER)` or `divseg run ... --model FOLDER`
 | loss on training crops; validated on | {t.get("train_loss", float("nan")):.4f}; {t.get("validation", "?")} |
 | active latent channels | {t.get("active_latents")} |
 | seed, end of training | {t.get("seed")}, {t.get("stopped")} |
+| converged | {UNFINISHED.says("; ".join(t["shortfalls"])) if t.get("shortfalls") else "yes, as far as can be told"} |
 | versions | {json.dumps(config["versions"])} |
 
 Use it on images of the same kind, camera and settings only: on others its samples can look sharp and be wrong.

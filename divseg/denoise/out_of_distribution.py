@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from divseg.concerns import UNLIKE
 from divseg.denoise.noise import NoiseModel
 from divseg.denoise.normalization import Normalization
 from divseg.denoise.precision import sum_dtype
@@ -52,10 +53,10 @@ class OutOfDistribution:
             if self.loss > self.high
             else "less noise than the model expects"
         )
-        return (
-            f"the image is unlike those that the model was trained on: {self.loss:.3f} nats per pixel, training images "
-            f"have {self.low:.3f} to {self.high:.3f}, which suggests {cause}; samples may look right and be wrong. "
-            "Train on images of this kind, or check camera settings and intensity scale"
+        return UNLIKE.says(
+            f"{self.loss:.3f} nats per pixel, training images have {self.low:.3f} to {self.high:.3f}, which suggests "
+            f"{cause}; samples may look right and be wrong. Train on images of this kind, or check camera settings and "
+            "intensity scale"
         )
 
 

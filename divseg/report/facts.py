@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from divseg.errors import some
 from divseg.results.open_run import Run
 from divseg.results.reader import column, read_table, text
 
@@ -48,9 +47,11 @@ def overview(run: Run) -> list[tuple[str, str, str]]:
     """Return the cards at the top of the page: name, value, and an explanation."""
     existence = column(run.objects, "existence")
     existence = existence[np.isfinite(existence)]
+    empty = int((column(run.images_table, "n_objects") == 0).sum())
+    nothing = f"nothing found in {empty} image{'s' if empty > 1 else ''}" if empty else ""
     cards = [
         ("images", number(len(run.names), 0), ""),
-        ("objects", number(len(run.objects), 0), ""),
+        ("objects", number(len(run.objects), 0), nothing),
         ("median existence", number(np.median(existence) if existence.size else np.nan, 2), "1 = in every sample"),
     ]
     for limit in (0.5, 0.8):
@@ -81,7 +82,7 @@ def calibration_words(run: Run) -> str:
 
 
 def images_to_show(run: Run, max_images: int) -> list[str]:
-    """Choose the images to show: half of them the least certain, the others spread over the folder.
+    """Choose the images to show: half of them with warnings or the least certain, the others spread over the folder.
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ def images_to_show(run: Run, max_images: int) -> list[str]:
     if len(names) <= max_images:
         return names
     certainty = column(run.images_table, "existence_mean")
-    doubtful = np.argsort(np.where(np.isfinite(certainty), certainty, np.inf), kind="stable")
+    fine = np.array([name not in run.warnings for name in names])
+    doubtful = np.lexsort((np.where(np.isfinite(certainty), certainty, np.inf), fine))
     chosen = [int(i) for i in doubtful[: max_images // 2]]
     rest = [i for i in range(len(names)) if i not in chosen]
     with_samples = [i for i in rest if names[i] in run.samples]
@@ -108,15 +110,6 @@ def images_to_show(run: Run, max_images: int) -> list[str]:
         if free > 0:
             chosen += [pool[k] for k in np.linspace(0, len(pool) - 1, free).round().astype(int)]
     return [names[i] for i in sorted(chosen)]
-
-
-def warnings(run: Run) -> list[tuple[str, int, str]]:
-    """Return each distinct warning with the number of images it concerns and the first few of them."""
-    owners: dict[str, list[str]] = {}
-    for name, lines in run.warnings.items():
-        for line in lines:
-            owners.setdefault(line, []).append(name)
-    return [(line, len(names), some(names)) for line, names in owners.items()]
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -206,7 +199,7 @@ def image_facts(run: Run, name: str) -> list[tuple[str, str]]:
     size = run.pixel_sizes[name]
     if size is not None:
         facts.append(("pixel size", f"{size.y:.4g} \u00d7 {size.x:.4g} {size.unit}"))
-    facts.append(("objects", number(value("n_objects"), 0)))
+    facts.append(("objects", "nothing found" if value("n_objects") == 0 else number(value("n_objects"), 0)))
     if np.isfinite(value("count_mean")):
         interval = f"{number(value('count_q05'), 0)} to {number(value('count_q95'), 0)}"
         facts.append(("count in the samples", f"mean {value('count_mean'):.1f}, 5\u201395 %: {interval}"))

@@ -13,9 +13,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from divseg.errors import InputError, printable
+from divseg.errors import InputError, printable, some
 from divseg.io import write_bytes, write_text
-from divseg.report import facts
+from divseg.report import facts, findings
 from divseg.report.figures import confidence_figure, count_figure, size_figure, training_figure
 from divseg.report.image_data import read_image_data
 from divseg.report.panels import image_panel, region_to_show, whole_image, write_overlay
@@ -141,7 +141,9 @@ def _parts(page: _Page, shown: list[str]) -> dict[str, Any]:
         ),
         "failures": _failures(run),
         "left_out": {"rows": run.record.get("left_out", [])[:MAX_ROWS], "total": len(run.record.get("left_out", []))},
-        "warnings": facts.warnings(run)[:MAX_ROWS],
+        "findings": _findings(run),
+        "anchors": {name: f"image-{k}" for k, name in enumerate(shown, 1)},
+        "warnings": _warnings(run)[:MAX_ROWS],
         "ranking": facts.segmenter_ranking(run),
         "settings": facts.flatten(run.config),
         "versions": _versions(run),
@@ -288,6 +290,25 @@ def _review(page: _Page) -> dict[str, Any] | None:
     return {"rows": rows, "picture": picture}
 
 
+def _findings(run: Run) -> list[tuple[str, list[findings.Line]]]:
+    """Return the first lines of the page: title and lines of each part; a part without lines is left out."""
+    groups = findings.grouped_warnings(run)
+    parts = [
+        ("What was found", findings.found(run, groups)),
+        ("What to trust", findings.to_trust(run, groups)),
+        ("What to look at", findings.to_look_at(run, groups)),
+    ]
+    return [(title, lines) for title, lines in parts if lines]
+
+
+def _warnings(run: Run) -> list[tuple[str, int, str]]:
+    """Return each kind of warning, with figures of one image, the number of images it concerns and the first few."""
+    return [
+        (next(iter(images.values())), len(images), some(list(images)))
+        for images in findings.grouped_warnings(run).values()
+    ]
+
+
 def _failures(run: Run) -> dict[str, Any]:
     table = run.failures
     columns = [name for name in ("image", "file", "stage", "error") if name in table]
@@ -302,8 +323,8 @@ def _selection(shown: int, total: int) -> str:
         return f"All {total} images." if total > 1 else "The only image."
     half = shown // 2
     return (
-        f"{shown} of {total} images: the {half} of lowest mean existence, the others spread over the folder "
-        "(images with stored samples first)."
+        f"{shown} of {total} images: {half} with warnings or of lowest mean existence, the others spread over the "
+        "folder (images with stored samples first)."
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from divseg.errors import Problem
+from divseg.errors import Problem, some
 from divseg.io import PixelSize
 from divseg.io.sources import LeftOut, stem
 from divseg.metrics import summarize
@@ -108,7 +108,9 @@ def summary_lines(tables: Mapping[str, pd.DataFrame], page: Path | None, n_input
     """Return the lines that end a run: numbers, scores, where the report is."""
     images = tables["images"]
     n_objects = int(images["n_objects"].sum()) if len(images) else 0
-    lines = [f"{len(images)} of {n_inputs} images done, {n_objects} objects"]
+    empty = list(images["image"][images["n_objects"] == 0]) if len(images) else []
+    nothing = f"; nothing found in {some(empty)}" if empty else ""
+    lines = [f"{len(images)} of {n_inputs} images done, {n_objects} objects{nothing}"]
     if "summary" in tables:
         lines += ["", score_table(tables["summary"]), ""]
     return lines if page is None else [*lines, f"report: {page}"]

@@ -125,7 +125,7 @@ def calibrate_run(
     settings = {
         "segmenter": run.setting("segmentation", "segmenter"),
         "samples": run.setting("sampling", "samples"),
-        **{name: run.setting("fusion", name) for name in ("method", "objective", "existence", "fuse_with")},
+        **{name: run.setting("fusion", name) for name in ("method", "objective", "existence", "snr", "fuse_with")},
     }
     fit: dict[str, Any] = {"method": str(settings["method"] or ""), "iou": iou, "settings": settings}
 

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from divseg.config import RunConfig
-from divseg.consensus import Consensus, LabelStack, assess, fuse
+from divseg.consensus import Consensus, LabelStack, fuse
+from divseg.consensus.witnesses import LEAST_SNR
 from divseg.errors import InputError
 from divseg.io import read
 from divseg.metrics import Calibration, agreement_weights, evaluate
 from divseg.results.rows import consensus_columns
 from divseg.results.writer import file_sha256
 from divseg.segment import Segmenter, segmenter
+from divseg.workflow.image_warnings import warn_of_misfit, warn_of_objects, warn_of_pixels
 from divseg.workflow.samples import Samples
 from divseg.workflow.stage import Stage, UnitContext
 
@@ -31,9 +33,6 @@ MEANS = 4
 
 SAMPLES_FRACTION = 0.5
 """Fraction of the votes that the samples have, if all views are fused; the others share the rest by their agreement."""
-
-CORRELATED = 0.06
-"""Correlation of the noise of neighbouring pixels above which the user is warned that the noise model is wrong."""
 
 
 @dataclass
@@ -91,7 +90,7 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
     """
     s, f, e = config.sampling, config.fusion, config.evaluation
     calibration = None if f.calibration is None else asdict(Calibration.load(f.calibration))
-    choice = {"objective": f.objective, "existence": f.existence, "fuse_with": f.fuse_with}
+    choice = {"objective": f.objective, "existence": f.existence, "snr": f.snr, "fuse_with": f.fuse_with}
     stages = [
         Stage(
             "denoise",
@@ -135,43 +134,49 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
 
 def denoise(context: UnitContext) -> None:
     """Draw samples; write their mean, their standard deviation and the first of them."""
-    from divseg.denoise.noise import neighbour_correlation
+    from divseg.denoise.rank_histogram import RankHistogram
     from divseg.denoise.validation import plane
 
     config: RunConfig = context.tools.config
     context.step("denoise")
     image = context.load()
-    noisy = plane(image, context.tools.model.network.config.smallest_side).astype(np.float32)
+    noisy = plane(image, context.tools.model.network.config.smallest_side)
+    pixel_columns = warn_of_pixels(context, noisy)
+    ranks = RankHistogram(context.tools.model.noise, noisy, config.sampling.seed)
     samples = context.memory["samples"] = Samples(context.tools.model, image, config.sampling)
-    moments, first = samples.moments()
+    moments, first = samples.moments(ranks.add)
     mmse, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
     context.memory["mmse"] = mmse
     context.write.info["device"] = str(context.tools.model.device)
+    context.memory["std"] = std
     write, size = context.write, image.pixel_size
     write.denoised(mmse, size)
     write.map("std", std, size)
     if len(first):
         write.samples(first, size)
-    correlation = neighbour_correlation(noisy)
-    if max(map(abs, correlation)) > max(CORRELATED, 15.0 / noisy.size**0.5):  # three standard errors or more
-        context.warn(
-            f"the noise of neighbouring pixels is correlated (x {correlation[0]:.2f}, y {correlation[1]:.2f}); the "
-            "noise model assumes it is not, so parts of the noise may be kept as structure"
-        )
     write.row |= {
         **context.unit.row(),
         "std_mean": float(std.mean()),
-        "noise_correlation_x": correlation[0],
-        "noise_correlation_y": correlation[1],
+        **pixel_columns,
+        **warn_of_misfit(context, ranks.heights()),
     }
 
 
 def _mmse(context: UnitContext) -> NDArray[np.float32]:
     """Return the mean of the samples, from memory or from the file that holds it exactly."""
-    if "mmse" not in context.memory:
-        context.memory["mmse"] = read(context.store.denoised(context.unit.name))[0].data
-    mmse: NDArray[np.float32] = context.memory["mmse"]
-    return mmse
+    return _kept(context, "mmse", context.store.denoised(context.unit.name))
+
+
+def _std(context: UnitContext) -> NDArray[np.float32]:
+    """Return the standard deviation of the samples, from memory or from the file that holds it exactly."""
+    return _kept(context, "std", context.store.map(context.unit.name, "std"))
+
+
+def _kept(context: UnitContext, what: str, path: Path) -> NDArray[np.float32]:
+    if what not in context.memory:
+        context.memory[what] = read(path)[0].data
+    image: NDArray[np.float32] = context.memory[what]
+    return image
 
 
 # --- segment
@@ -249,6 +254,7 @@ def fuse_samples(context: UnitContext) -> None:
     write.map("foreground", consensus.foreground, size)
     write.map("boundary", consensus.boundary, size)
     write_consensus(context, consensus, context.tools.calibration)
+    warn_of_objects(context, consensus.objects)
 
 
 def write_consensus(context: UnitContext, consensus: Consensus, calibration: Calibration | None) -> None:
@@ -261,22 +267,28 @@ def write_consensus(context: UnitContext, consensus: Consensus, calibration: Cal
 
 
 def fuse_views(context: UnitContext, method: str) -> Consensus:
-    """Fuse the label images of an image by a method; what is said of the objects is what the samples alone say."""
+    """Fuse the label images of an image by a method; only objects that the samples hold and show are kept."""
     fusion = context.tools.config.fusion
     stack: LabelStack = context.memory["stack"]
     info: Mapping[str, Any] = context.memory["segment info"]
     n = info["views"]["samples"]
-    own = stack.select(range(n))
     plain, from_mmse = split_markers(method)
-    options: dict[str, Any] = {"method": plain, "objective": fusion.objective}
+    snr = fusion.snr
+    if snr is None:  # a function may find objects by something else than their brightness
+        snr = 0.0 if context.tools.segmenter.startswith("python:") else LEAST_SNR
+    options: dict[str, Any] = {
+        "method": plain,
+        "objective": fusion.objective,
+        "existence": fusion.existence,
+        "samples": n,
+        "images": (context.load().data, _mmse(context), _std(context)),
+        "snr": snr,
+    }
     if from_mmse:
         options["markers"] = _mmse_labels(context)
     if fusion.fuse_with == "samples":
-        return fuse(own, existence=fusion.existence, **options)
-    # an object of the samples has at least their fraction of all votes
-    least = None if fusion.existence is None else fusion.existence * SAMPLES_FRACTION
-    every = fuse(stack.select(range(len(info["weights"])), info["weights"]), existence=least, **options)
-    return assess(every, own, existence=fusion.existence)
+        return fuse(stack.select(range(n)), **options)
+    return fuse(stack.select(range(len(info["weights"])), info["weights"]), **options)
 
 
 def split_markers(method: str) -> tuple[str, bool]:

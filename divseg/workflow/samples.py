@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -63,14 +63,17 @@ class Samples:
         while group := list(islice(singles, size)):
             yield torch.stack(group).mean(0, keepdim=True)
 
-    def moments(self) -> tuple[RunningMoments, NDArray[np.float32]]:
-        """Return mean and standard deviation of all samples, and the first few samples."""
+    def moments(
+        self, watch: Callable[[torch.Tensor], object] = lambda batch: None
+    ) -> tuple[RunningMoments, NDArray[np.float32]]:
+        """Return mean and standard deviation of all samples, and the first few samples; `watch` sees every batch."""
         from divseg.denoise.sampling.estimates import RunningMoments
 
         running = RunningMoments()
         first: list[NDArray[np.float32]] = []
         for batch in self.batches():
             running.add(batch)
+            watch(batch)
             room = self.settings.keep_samples - len(first)
             first.extend(sample.cpu().numpy() for sample in batch[: max(0, room)])
         return running, np.stack(first) if first else np.empty((0, *self.posterior.shape), np.float32)

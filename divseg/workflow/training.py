@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from divseg.concerns import UNFINISHED
 from divseg.config import RunConfig
 from divseg.errors import ConfigError, InputError, ModelError, some
 from divseg.io import Image, ImageList
@@ -174,6 +175,8 @@ def train(images: ImageList, config: RunConfig, reporter: Reporter, *, checkpoin
         resume="auto",
     )
     t = model.training
+    if t["shortfalls"]:
+        reporter.say(f"note: {UNFINISHED.says('; '.join(t['shortfalls']))}; {UNFINISHED.trust} {UNFINISHED.look}")
     reporter.say(
         f"trained {t['steps']} steps in {t['seconds']:.0f} s on {t['device']} ({t['stopped']}); "
         f"KL {t['kl_per_pixel']:.4f} nats per pixel; {model.noise.describe()}"

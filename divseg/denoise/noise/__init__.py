@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from divseg.denoise.noise.base import NoiseModel as NoiseModel
 from divseg.denoise.noise.choose import choose_noise as choose_noise
+from divseg.denoise.noise.correlation import noise_spectrum as noise_spectrum
 from divseg.denoise.noise.estimate import PhotonTransfer as PhotonTransfer
 from divseg.denoise.noise.estimate import neighbour_correlation as neighbour_correlation
 from divseg.denoise.noise.estimate import photon_transfer as photon_transfer
@@ -15,6 +16,7 @@ from divseg.denoise.noise.histogram import Histogram as Histogram
 from divseg.denoise.noise.measurement import bootstrap as bootstrap
 from divseg.denoise.noise.measurement import measure as measure
 from divseg.denoise.noise.mixture import GaussianMixture as GaussianMixture
+from divseg.denoise.noise.outliers import outliers as outliers
 
 __all__ = [
     "FitData",
@@ -29,5 +31,7 @@ __all__ = [
     "load",
     "measure",
     "neighbour_correlation",
+    "noise_spectrum",
+    "outliers",
     "photon_transfer",
 ]

@@ -12,14 +12,15 @@ MIN_PIXELS = 16
 
 _WINDOW = 0.02  # of the range of intensities
 _STEEP = 4.0  # times as many pixels as at the values next to it
+_FEW = 0.05  # times as many pixels beyond the limit as at it
 
 
 class LimitFinder:
     """Find the floor and the ceiling of a detector from all its images, one at a time.
 
     The largest value is a ceiling if far more pixels have it than have the values just below; the smallest is a floor
-    likewise. If the counts decrease steadily from the first value on, as those of single photons do, it is not a
-    limit.
+    likewise. A few pixels may lie beyond the limit, at the next value, as electronic noise after the limit leaves them.
+    If the counts decrease steadily from the first value on, as those of single photons do, it is not a limit.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,10 @@ class LimitFinder:
 
 def _pile(counts: Counter[float], *, upper: bool) -> float | None:
     """Return the extreme value if pixels are piled up at it."""
-    values = sorted(counts, reverse=upper)[:9]
+    values = sorted(counts, reverse=upper)[:10]
+    if len(values) > 3 and counts[values[0]] < _FEW * counts[values[1]] and abs(values[0] - values[1]) == 1.0:
+        values.pop(0)
+    values = values[:9]
     if len(values) < 3:
         return None
     heights = [counts[v] for v in values]

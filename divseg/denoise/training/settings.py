@@ -124,6 +124,8 @@ class TrainingRecord:
     """Source of the validation crops: held-out images, held-out corners, or training crops."""
     loss_range: list[float] = field(default_factory=list)
     """1st, 50th and 99th percentile of the loss over crops of the training images."""
+    shortfalls: list[str] = field(default_factory=list)
+    """What speaks against the training having converged, in words."""
     active_latents: int = 0
     skipped_steps: int = 0
     resumed: int = 0

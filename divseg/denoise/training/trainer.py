@@ -17,6 +17,7 @@ from divseg.denoise.networks.base import LatentNet
 from divseg.denoise.noise import NoiseModel
 from divseg.denoise.precision import channels_last, compiled, training_dtype
 from divseg.denoise.training.checkpoint import LOG, Resume, read_checkpoint, write_checkpoint
+from divseg.denoise.training.convergence import shortfalls
 from divseg.denoise.training.cuda_graph import repeated
 from divseg.denoise.training.data import TrainingData
 from divseg.denoise.training.elbo import Elbo, active_latents, joined
@@ -225,6 +226,7 @@ class Trainer:
         if not math.isfinite(record.loss):
             raise TrainingError("training broke down: the loss of the final model is not a number")
         record.train_loss = round(train_loss, 5)
+        record.shortfalls = shortfalls(record.history, record.megapixels, self.data.pixels)
         record.loss_range = [round(v, 5) for v in np.quantile(every, [0.01, 0.5, 0.99]).tolist()]
 
     def _identity(self) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""What a run warns of at each image: noise, detector, fit of the noise model, objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from divseg.concerns import CORRELATED, DOUBTFUL, MISFIT, NOTHING, OUTLIERS, SATURATED
+from divseg.workflow.stage import UnitContext
+
+MIN_OUTLIERS = 5
+"""Outliers in an image from which the user is warned."""
+
+MAX_CEILING, MAX_FLOOR = 0.005, 0.1
+"""Fractions of the pixels at a limit of the detector above which the user is warned; dark parts are seldom of interest."""
+
+SURE = 0.8
+"""Existence of an object that is taken as certain."""
+
+MIN_SURE = 0.1
+"""Fraction of the objects that are certain, below which none can be told from noise."""
+
+
+def warn_of_pixels(context: UnitContext, noisy: NDArray[np.generic]) -> dict[str, Any]:
+    """Warn of correlated noise, outliers and saturation; return columns of images.csv."""
+    from divseg.denoise.noise import noise_spectrum, outliers
+    from divseg.denoise.noise.limits import LimitFinder
+
+    spectrum = noise_spectrum(noisy)
+    if spectrum.is_correlated:
+        context.warn(CORRELATED.says(spectrum.details))
+    n_outliers = int(outliers(noisy).sum())
+    if n_outliers >= MIN_OUTLIERS:
+        context.warn(OUTLIERS.says(f"{n_outliers} of {noisy.size} pixels, such as hot pixels or cosmic rays"))
+    finder = LimitFinder()
+    finder.add(noisy)
+    floor, ceiling = finder.find()
+    at_floor = 0.0 if floor is None else float((noisy <= floor).mean())
+    at_ceiling = 0.0 if ceiling is None else float((noisy >= ceiling).mean())
+    parts = []
+    if at_ceiling > MAX_CEILING:
+        parts.append(f"{at_ceiling:.1%} of the pixels have the largest value {ceiling:g}")
+    if at_floor > MAX_FLOOR:
+        parts.append(f"{at_floor:.1%} of the pixels have the smallest value {floor:g} (dark parts are cut off)")
+    if parts:
+        context.warn(SATURATED.says("; ".join(parts)))
+    return {
+        "noise_rows": spectrum.rows,
+        "noise_columns": spectrum.columns,
+        "noise_smooth": spectrum.smooth,
+        "n_outliers": n_outliers,
+        "at_floor": at_floor,
+        "at_ceiling": at_ceiling,
+    }
+
+
+def warn_of_misfit(context: UnitContext, heights: NDArray[np.float64]) -> dict[str, Any]:
+    """Warn of ranks that are not evenly distributed; return a column of images.csv."""
+    from divseg.denoise.rank_histogram import MISFIT as LARGEST
+    from divseg.denoise.rank_histogram import misfit, misfit_words
+
+    worst = float(misfit(heights).max())
+    if worst > LARGEST:
+        context.warn(MISFIT.says(misfit_words(heights)))
+    return {"noise_misfit": worst}
+
+
+def warn_of_objects(context: UnitContext, objects: pd.DataFrame) -> None:
+    """Warn of an image without objects, or without certain ones."""
+    if not len(objects):
+        context.warn(NOTHING.lead)
+        return
+    sure = float((objects["existence"] >= SURE).mean())
+    if sure < MIN_SURE:
+        context.warn(DOUBTFUL.says(f"{sure:.0%} of {len(objects)} objects are in {SURE:.0%} of the samples or more"))
