@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,22 @@ class Data(_Section):
     """Axes of the files if their metadata does not tell, for example TYX."""
     channel: int | None = Field(default=None, ge=0)
     """Channel to work on, counted from 0, if files have several."""
+    invalid: str = "auto"
+    """Pixels that are no data: auto (NaN, and padding at the border; hot pixels and dust are mended), none (every pixel
+    is data as it is), or the value that they have."""
+
+    @field_validator("invalid", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        if value not in ("auto", "none"):
+            try:
+                finite = not isinstance(value, bool) and math.isfinite(float(value))
+            except (TypeError, ValueError, OverflowError):
+                finite = False
+            if not finite:
+                raise ValueError("must be auto, none or a number")
+            return f"{float(value):.17g}"
+        return value
 
 
 class Noise(_Section):

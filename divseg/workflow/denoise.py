@@ -13,6 +13,7 @@ import numpy as np
 
 from divseg.errors import ConfigError
 from divseg.io import check_inputs
+from divseg.io.invalid import Invalid
 from divseg.io.sources import Source
 from divseg.results import RunStore
 from divseg.results.rows import failure_rows, left_out_rows
@@ -93,6 +94,7 @@ def denoise_folder(
     *,
     axes: str | None = None,
     channel: int | None = None,
+    invalid: Invalid = "auto",
     device: str = "auto",
     tile: int | None = None,
     options: Options | None = None,
@@ -106,7 +108,7 @@ def denoise_folder(
 
     Parameters
     ----------
-    source, axes, channel
+    source, axes, channel, invalid
         As for :func:`divseg.read`.
     model : path
         Model folder, of ``divseg train`` or in a run folder.
@@ -142,11 +144,11 @@ def denoise_folder(
     settings = settings or DenoiseSettings()
     model = Path(model)
     loaded = DivNoising.load(model, device=device)
-    found = check_inputs(source, axes=axes, channel=channel, out=Path(out))
+    found = check_inputs(source, axes=axes, channel=channel, invalid=invalid, out=Path(out))
     stage = Stage(
         "denoise",
         denoise_image,
-        {**asdict(settings), "model": fingerprint_model(model), "axes": axes, "channel": channel},
+        {**asdict(settings), "model": fingerprint_model(model), "axes": axes, "channel": channel, "invalid": invalid},
         reads=("image",),
     )
     n_files = len(found.images) + len(found.problems)
@@ -179,6 +181,7 @@ def denoise_folder(
             "settings": asdict(settings),
             "axes": axes,
             "channel": channel,
+            "invalid": invalid,
             "device": device,
             "tile": tile,
         },

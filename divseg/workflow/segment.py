@@ -14,6 +14,7 @@ import pandas as pd
 
 from divseg.errors import ConfigError
 from divseg.io import check_inputs, check_plane
+from divseg.io.invalid import Invalid
 from divseg.io.sources import Source
 from divseg.results import RunStore
 from divseg.results.rows import failure_rows, left_out_rows
@@ -54,6 +55,7 @@ def segment_folder(
     *,
     axes: str | None = None,
     channel: int | None = None,
+    invalid: Invalid = "auto",
     options: Options | None = None,
     dry_run: bool = False,
     reporter: Reporter | None = None,
@@ -65,7 +67,7 @@ def segment_folder(
 
     Parameters
     ----------
-    source, axes, channel
+    source, axes, channel, invalid
         As for :func:`divseg.read`.
     out : path
         Where results go: ``labels/<name>.tif``, ``objects.csv`` (label, centroid, area), ``images.csv``,
@@ -87,8 +89,8 @@ def segment_folder(
     if asked_candidates(spec) is not None:
         raise ConfigError("segmenter auto needs posterior samples: use divseg run, or name a segmenter")
     name = segmenter(spec).name
-    found = check_inputs(source, axes=axes, channel=channel, out=Path(out))
-    stage = Stage("segment", segment_image, {"segmenter": name, "axes": axes, "channel": channel}, reads=("image",))
+    found = check_inputs(source, axes=axes, channel=channel, invalid=invalid, out=Path(out))
+    stage = Stage("segment", segment_image, {"segmenter": name, "axes": axes, "channel": channel, "invalid": invalid}, reads=("image",))
     n_files = len(found.images) + len(found.problems)
 
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -105,7 +107,7 @@ def segment_folder(
         left_out=left_out_rows(found.left_out),
         facts=lambda *_: {"config": {"segmentation": {"segmenter": name}}, "segmenter": name, "input": str(source)},
         lines=lines,
-        invocation={"source": absolute(source), "spec": name, "axes": axes, "channel": channel},
+        invocation={"source": absolute(source), "spec": name, "axes": axes, "channel": channel, "invalid": invalid},
         device="auto" if name.startswith("stardist") else "cpu",
     )
     return carry_out(job, out, options, reporter, found.lines(), dry_run=dry_run, check=_pixels)

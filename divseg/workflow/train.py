@@ -66,7 +66,8 @@ def train_folder(
     """
     config = config or RunConfig()
     check_training(config)
-    found = check_inputs(source, axes=config.data.axes, channel=config.data.channel, out=out)
+    data = config.data
+    found = check_inputs(source, axes=data.axes, channel=data.channel, invalid=data.invalid, out=out)
     units, short = (
         [ImageUnit(ref) for ref in found.images.refs],
         config.replace(train_steps=TRIAL_STEPS, train_minutes=None),
