@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,16 +48,8 @@ class Data(_Section):
 
     @field_validator("invalid", mode="before")
     @classmethod
-    def _known(cls, value: Any) -> Any:
-        if value not in ("auto", "none"):
-            try:
-                finite = not isinstance(value, bool) and math.isfinite(float(value))
-            except (TypeError, ValueError, OverflowError):
-                finite = False
-            if not finite:
-                raise ValueError("must be auto, none or a number")
-            return f"{float(value):.17g}"
-        return value
+    def _written(cls, value: Any) -> Any:
+        return f"{value:.17g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class Noise(_Section):

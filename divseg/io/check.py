@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from divseg.errors import FileProblem, InputError, Problem, some
-from divseg.io.invalid import Invalid
+from divseg.io.invalid import Invalid, check_invalid
 from divseg.io.reading import merge_notes, same_names, scan
 from divseg.io.refs import ImageList, ImageRef
 from divseg.io.sources import InputFiles, LeftOut, Source, find_files
@@ -101,6 +101,7 @@ def check_inputs(
         if `out` is a file, an input folder or inside of one, or holds the images, or if no mask at all has the
         name of an image.
     """
+    invalid = check_invalid(invalid)
     inputs = find_files(source)
     if out is not None:
         check_out(out, inputs)
@@ -119,7 +120,12 @@ def check_inputs(
             f"{duplicates[0]}, whose results would overwrite each other{more}; rename or leave out all but one"
         )
     report = InputReport(
-        ImageList(replace(ref, invalid=invalid) for ref in refs), problems, len(bad), merge_notes(notes), truth_given=truth is not None)
+        ImageList(replace(ref, invalid=invalid) for ref in refs),
+        problems,
+        len(bad),
+        merge_notes(notes),
+        truth_given=truth is not None,
+    )
     taken = set(files)
     masks = [LeftOut(file, "taken as the mask of another image") for file in inputs.files if file not in taken]
     report.left_out = [*inputs.left_out, *masks]

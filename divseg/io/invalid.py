@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from divseg.errors import ConfigError, brief
+
 Invalid: TypeAlias = str | float
 """How pixels that are no data are found: ``"auto"``, by what they look like; ``"none"``, not at all; or by their value."""
 
@@ -205,3 +207,21 @@ def filled(data: NDArray[Any], valid: Mask) -> NDArray[Any]:
         planes[:, k, here[0], here[1]] = planes[:, k, source[0], source[1]]
     return out
 
+
+def check_invalid(how: Invalid) -> Invalid:
+    """Return the setting if it is ``auto``, ``none`` or a finite number.
+
+    Raises
+    ------
+    ConfigError
+        If it is not.
+    """
+    if how in ("auto", "none"):
+        return how
+    try:
+        finite = math.isfinite(float(how))
+    except (ValueError, OverflowError):
+        finite = False
+    if not finite:
+        raise ConfigError(f"invalid={brief(how)}: write auto, none or the value that pixels without data have")
+    return how

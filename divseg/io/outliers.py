@@ -16,7 +16,7 @@ SIGMAS = 12.0
 FAR = 20.0
 """Intensities end at the quantiles `TAIL` and ``1 - TAIL``, and this many times their distance beyond."""
 
-TAIL = 0.005
+TAIL = 0.006
 """Fraction of the pixels at either end that a statistic is not moved by."""
 
 MOST = 0.006
@@ -56,7 +56,11 @@ def without_outliers(data: NDArray[Any], valid: NDArray[np.bool_] | None = None)
         if len(spots[0]):
             out = data.copy() if out is data else out
             out[place][spots] = _ring_median(data[place], spots)
-            count += len(spots[0]) if valid is None else int(valid[place[-(valid.ndim - 2) :] if valid.ndim > 2 else ()][spots].sum())
+            count += (
+                len(spots[0])
+                if valid is None
+                else int(valid[place[-(valid.ndim - 2) :] if valid.ndim > 2 else ()][spots].sum())
+            )
     limits = far_limits(out if valid is None else out[..., valid])
     if limits is not None:
         low, high = limits

@@ -14,7 +14,7 @@ import numpy as np
 from divseg.errors import DivsegError, DivsegWarning, FileProblem, InputError, one_line, some
 from divseg.io.axes import UNKNOWN, check_axes, check_channel, override_axes, plan_planes
 from divseg.io.image import Header, Image
-from divseg.io.invalid import Invalid
+from divseg.io.invalid import Invalid, check_invalid
 from divseg.io.refs import ImageList, ImageRef, read_headers
 from divseg.io.sources import Source, find_files, stem
 
@@ -90,6 +90,7 @@ def read(
     >>> images[1].shape, int(images[1].data.max())
     ((4, 5), 39)
     """
+    invalid = check_invalid(invalid)
     files = find_files(source).files
     refs, problems, notes = scan(files, axes=axes, channel=channel)
     if problems:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from divseg.errors import DivsegWarning, InputError, counted, did_you_mean, one_line, printable
 from divseg.io import PixelSize, read, read_labels
+from divseg.io.defects import blank
 from divseg.io.json_file import read_json
 from divseg.io.pixel_size import make_pixel_size
 from divseg.io.tiff import load_tiff, tiff_headers

@@ -90,7 +90,12 @@ def segment_folder(
         raise ConfigError("segmenter auto needs posterior samples: use divseg run, or name a segmenter")
     name = segmenter(spec).name
     found = check_inputs(source, axes=axes, channel=channel, invalid=invalid, out=Path(out))
-    stage = Stage("segment", segment_image, {"segmenter": name, "axes": axes, "channel": channel, "invalid": invalid}, reads=("image",))
+    stage = Stage(
+        "segment",
+        segment_image,
+        {"segmenter": name, "axes": axes, "channel": channel, "invalid": invalid},
+        reads=("image",),
+    )
     n_files = len(found.images) + len(found.problems)
 
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
