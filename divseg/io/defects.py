@@ -40,6 +40,11 @@ def without_defects(image: Image, invalid: Invalid) -> Image:
     return replace(image, data=data, valid=valid, outliers=outliers)
 
 
+def within(pixels: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Return the pixels that are data: all of them, as they are, if `valid` is None."""
+    return pixels if valid is None else pixels[..., valid]
+
+
 def blank(pixels: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[Any]:
     """Return pixels (..., *valid.shape) in which those that are no data have the smallest value of the others."""
     if valid is None:

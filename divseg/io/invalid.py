@@ -22,7 +22,7 @@ from scipy import ndimage as ndi
 from divseg.errors import ConfigError, brief
 
 Invalid: TypeAlias = str | float
-"""How pixels that are no data are found: ``"auto"``, by what they look like; ``"none"``, not at all; or by their value."""
+"""How pixels that are no data are found: by what they look like (``"auto"``), not at all (``"none"``), or by a value."""
 
 Mask: TypeAlias = NDArray[np.bool_]
 
@@ -62,8 +62,10 @@ def find_invalid(data: NDArray[np.generic], axes: str, how: Invalid) -> Mask | N
     """
     if how == "none" or data.dtype.kind not in "biuf":
         return None
-    channels = data if axes[0] == "C" else data[None]
-    bad = np.isnan(channels).any(0) if data.dtype.kind == "f" else np.zeros(channels.shape[1:], bool)
+    channels: NDArray[Any] = data if axes[0] == "C" else data[None]
+    bad: Mask = np.zeros(channels.shape[1:], bool)
+    if data.dtype.kind == "f":
+        bad |= np.isnan(channels).any(0)
     if how != "auto":
         bad |= (channels == float(how)).all(0)
     elif not bad.all():

@@ -72,7 +72,7 @@ def without_outliers(data: NDArray[Any], valid: NDArray[np.bool_] | None = None)
 
 def find_spots(plane: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return rows and columns of the single pixels of a plane (Y, X) that are outliers."""
-    x = plane.astype(np.float32 if plane.dtype.itemsize <= 2 else np.float64)
+    x: NDArray[np.floating] = plane.astype(np.float32 if plane.dtype.itemsize <= 2 else np.float64)
     level, sigma = noise_by_level(x)
     none = (np.empty(0, np.int64), np.empty(0, np.int64))
     least = SIGMAS * float(sigma.min())
@@ -100,8 +100,8 @@ def find_spots(plane: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64
 def noise_by_level(x: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return levels in increasing order, and the standard deviation of the noise at each, which does not fall.
 
-    From differences of horizontal neighbours at the median of three: their 98.5 % quantile, which up to .7 % of outliers
-    do not reach, and which the rare high values of few photons do.
+    From differences of horizontal neighbours at the median of three: their 98.5 % quantile, which up to .7 % of
+    outliers do not reach, and which the rare high values of few photons do.
     """
     rows = max(1, x.size // _SAMPLE)
     first, middle, last = (x[::rows, k : x.shape[1] - 2 + k] for k in range(3))

@@ -108,13 +108,13 @@ class ImageRef:
             self._check_region(region)
         stat = self.stat()
         image = CACHE.get((self, stat))
-        if image is None and region is None:
+        if region is not None:
+            if image is None and self.invalid == "none":
+                image = self._read(region)
+            else:  # what is no data, and what is defective, is seen in the whole image alone
+                image = _part(image or self._read(None), region)
+        if image is None:
             image = CACHE.add((self, stat), self._read(None), max(stat[1:]))
-        elif image is None:
-            # what is no data, and what is defective, is seen in the whole image alone
-            image = self._read(region) if self.invalid == "none" else _part(self._read(None), region)
-        elif region is not None:
-            image = _part(image, region)
         image.data.flags.writeable = False
         if check:
             check_pixels(image, constant=region is not None)

@@ -16,8 +16,10 @@ from divseg.config import RunConfig
 from divseg.consensus import Consensus, LabelStack, assess, fuse
 from divseg.errors import InputError
 from divseg.io import read
+from divseg.io.defects import blank, within
+from divseg.io.invalid import filled
 from divseg.metrics import Calibration, agreement_weights, evaluate
-from divseg.results.rows import consensus_columns
+from divseg.results.rows import consensus_columns, defect_columns
 from divseg.results.writer import file_sha256
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.samples import Samples
@@ -144,14 +146,15 @@ def denoise(context: UnitContext) -> None:
     noisy = plane(image, context.tools.model.network.config.smallest_side).astype(np.float32)
     samples = context.memory["samples"] = Samples(context.tools.model, image, config.sampling)
     moments, first = samples.moments()
-    mmse, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
-    context.memory["mmse"] = mmse
+    # what is no data is blank in every result
+    mmse, std = (blank(of.cpu().numpy(), image.valid) for of in (moments.mean, moments.std))
+    context.memory["blank mmse"] = mmse
     context.write.info["device"] = str(context.tools.model.device)
     write, size = context.write, image.pixel_size
     write.denoised(mmse, size)
     write.map("std", std, size)
     if len(first):
-        write.samples(first, size)
+        write.samples(blank(first, image.valid), size)
     correlation = neighbour_correlation(noisy)
     if max(map(abs, correlation)) > max(CORRELATED, 15.0 / noisy.size**0.5):  # three standard errors or more
         context.warn(
@@ -160,16 +163,20 @@ def denoise(context: UnitContext) -> None:
         )
     write.row |= {
         **context.unit.row(),
-        "std_mean": float(std.mean()),
+        **defect_columns(image),
+        "std_mean": float(within(std, image.valid).mean()),
         "noise_correlation_x": correlation[0],
         "noise_correlation_y": correlation[1],
     }
 
 
 def _mmse(context: UnitContext) -> NDArray[np.float32]:
-    """Return the mean of the samples, from memory or from the file that holds it exactly."""
+    """Return the mean of the samples, from memory or from the file that holds it exactly; filled like the image."""
     if "mmse" not in context.memory:
-        context.memory["mmse"] = read(context.store.denoised(context.unit.name))[0].data
+        mean = context.memory.get("blank mmse")
+        mean = read(context.store.denoised(context.unit.name))[0].data if mean is None else mean
+        valid = context.load().valid
+        context.memory["mmse"] = mean if valid is None else filled(mean, valid)
     mmse: NDArray[np.float32] = context.memory["mmse"]
     return mmse
 
@@ -182,7 +189,7 @@ def segment_samples(context: UnitContext) -> None:
     from divseg.denoise.smoothing import smoothed
 
     config: RunConfig = context.tools.config
-    segment: Segmenter = context.tools.segment
+    segment: Segmenter = context.tools.segment.within(context.load().valid)
     context.step("segment")
     samples = context.memory.get("samples") or Samples(context.tools.model, context.load(), config.sampling)
     mmse = _mmse(context)
@@ -298,7 +305,7 @@ def score_baselines(context: UnitContext) -> None:
     if context.unit.truth is None:
         return
     context.step("score baselines")
-    truth, segment = _truth(context), context.tools.segment
+    truth, segment = _truth(context), context.tools.segment.within(context.load().valid)
     noisy = context.load().data.astype(np.float32)
     stack: LabelStack = context.memory["stack"]
     n = context.memory["segment info"]["views"]["samples"]
@@ -333,6 +340,7 @@ def score_consensus(context: UnitContext) -> None:
 
 def _truth(context: UnitContext) -> NDArray[np.integer]:
     if "truth" not in context.memory:
-        context.memory["truth"] = context.unit.truth.load()
+        whole, valid = context.unit.truth.load(), context.load().valid
+        context.memory["truth"] = whole if valid is None else np.where(valid, whole, 0)
     truth: NDArray[np.integer] = context.memory["truth"]
     return truth

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,17 +47,19 @@ def find_normalization(
     return Normalization(tuple(m for m, _ in channels), tuple(std))
 
 
-def _channel(images: Sequence[NDArray[np.generic]], valid: Sequence[NDArray[np.bool_] | None]) -> tuple[float, float]:
+def _channel(images: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_] | None]) -> tuple[float, float]:
     """Return mean and standard deviation of one channel."""
     pixels = list(zip(images, valid, strict=True))
     step = max(1, sum(image.size for image in images) // _SAMPLE)
     limits = far_limits(np.concatenate([_data(*pair).ravel()[::step] for pair in pixels]), REACH)
 
-    def parts() -> Iterator[NDArray[np.generic]]:
+    def parts() -> Iterator[NDArray[Any]]:
         for pair in pixels:
             part = _data(*pair)
-            inside = limits is None or (part.min() >= limits[0] and part.max() <= limits[1])
-            yield part if inside else np.clip(part.astype(np.float64), *limits)
+            if limits is None or (part.min() >= limits[0] and part.max() <= limits[1]):
+                yield part
+            else:
+                yield np.clip(part.astype(np.float64), limits[0], limits[1])
 
     count = sum(_data(*pair).size for pair in pixels)
     mean = sum(part.sum(dtype=np.float64) for part in parts()) / count
@@ -64,5 +67,5 @@ def _channel(images: Sequence[NDArray[np.generic]], valid: Sequence[NDArray[np.b
     return float(mean), float(np.sqrt(square / count))
 
 
-def _data(image: NDArray[np.generic], valid: NDArray[np.bool_] | None) -> NDArray[np.generic]:
+def _data(image: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[Any]:
     return image if valid is None else image[valid]
