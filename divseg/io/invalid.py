@@ -22,7 +22,7 @@ from scipy import ndimage as ndi
 from divseg.errors import ConfigError, brief
 
 Invalid: TypeAlias = str | float
-"""How pixels that are no data are found: by what they look like (``"auto"``), not at all (``"none"``), or by a value."""
+"""How pixels that are no data are found: ``"auto"`` by what they look like, ``"none"`` not at all, or by a value."""
 
 Mask: TypeAlias = NDArray[np.bool_]
 
@@ -124,7 +124,9 @@ def inner_box(empty: Mask) -> tuple[slice, slice] | None:
     """Return the rectangle that is left without whole rows and columns at the border that are empty."""
     y0, y1, x0, x1 = 0, empty.shape[0], 0, empty.shape[1]
     while y0 < y1 and x0 < x1:
-        rows, columns = empty[y0:y1, x0:x1].all(1), empty[y0:y1, x0:x1].all(0)
+        inner = empty[y0:y1, x0:x1]
+        rows: Mask = np.asarray(inner.all(1))
+        columns: Mask = np.asarray(inner.all(0))
         if rows.all():
             return None
         top, bottom = int(np.argmin(rows)), int(np.argmin(rows[::-1]))

@@ -23,8 +23,10 @@ MOST = 0.006
 """Fraction of the pixels that may be outliers; if more look like it, they are what the image shows."""
 
 _LEVELS = 12
-_QUANTILE, _NORMAL = 0.985, 2.432 * 2**0.5
-_SAMPLE = 2**20
+_BRIGHTEST = 0.005
+_MEDIAN = 0.6745 * 2**0.5  # of absolute differences of normal noise of standard deviation 1
+_QUANTILE, _NORMAL = 0.97, 2.170 * 2**0.5
+_SAMPLE = 2**18
 _RING = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x]
 
 
@@ -100,17 +102,21 @@ def find_spots(plane: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64
 def noise_by_level(x: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return levels in increasing order, and the standard deviation of the noise at each, which does not fall.
 
-    From differences of horizontal neighbours at the median of three: their 98.5 % quantile, which up to .7 % of
-    outliers do not reach, and which the rare high values of few photons do.
+    From differences of horizontal neighbours: their median at each level, the median of three pixels, but not below
+    what the 97 % quantile of all differences says, which outliers do not reach, and rare photons do.
     """
     rows = max(1, x.size // _SAMPLE)
     first, middle, last = (x[::rows, k : x.shape[1] - 2 + k] for k in range(3))
     d = np.abs(middle - last).ravel()
     median = np.maximum(np.minimum(first, last), np.minimum(np.maximum(first, last), middle)).ravel()
+    order = np.argsort(median, kind="stable")
+    # finer towards the brightest pixels, which may be few
+    starts = np.unique(((1.0 - np.geomspace(1.0, _BRIGHTEST, _LEVELS)) * d.size).astype(int))
     level, sigma = [], []
-    for part in np.array_split(np.argsort(median, kind="stable"), min(_LEVELS, max(1, d.size // 256))):
+    for part in np.split(order, starts[1:]):
         level.append(float(np.median(median[part])))
-        sigma.append(float(np.quantile(d[part], _QUANTILE)) / _NORMAL)
+        sigma.append(float(np.median(d[part])) / _MEDIAN)
+    sigma[0] = max(sigma[0], float(np.quantile(d, _QUANTILE)) / _NORMAL)
     return np.array(level), np.maximum.accumulate(sigma)
 
 

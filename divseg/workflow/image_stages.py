@@ -155,6 +155,15 @@ def denoise(context: UnitContext) -> None:
     write.map("std", std, size)
     if len(first):
         write.samples(blank(first, image.valid), size)
+    if image.valid is not None:
+        context.warn(
+            f"{image.invalid:.1%} of the pixels are no data (padding or NaN): nothing is measured or found there "
+            "(--invalid none if they are data)"
+        )
+    if image.outliers:
+        context.warn(
+            f"{image.outliers} pixels lie far from all others (hot or dead pixels, cosmic rays, dust): they were mended"
+        )
     correlation = neighbour_correlation(noisy)
     if max(map(abs, correlation)) > max(CORRELATED, 15.0 / noisy.size**0.5):  # three standard errors or more
         context.warn(

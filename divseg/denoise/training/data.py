@@ -84,7 +84,8 @@ class TrainingData:
         if not self.images:
             raise InputError("there are no images to train on")
         self.dims, self.channels = dims, self.images[0].shape[0]
-        self.crop = fitting_crop(self.valid, _crop_sides(self.images, patch, multiple, dims), multiple)
+        sides = _crop_sides(self.images, patch, multiple, dims)
+        self.crop = fitting_crop(self.valid, [im[0].size for im in self.images], sides, multiple)
         self.normalization = find_normalization(self.images, self.valid)
         self.pixels = sum(math.prod(im.shape[1:]) for im in self.images)
         whole = validation_images(len(self.images)) if validation_split else []

@@ -38,20 +38,33 @@ def whole_crops(valid: Mask, crop: Sequence[int]) -> Mask:
     return whole
 
 
-def fitting_crop(valid: Sequence[Mask | None], crop: tuple[int, ...], multiple: int) -> tuple[int, ...]:
+def fitting_crop(
+    valid: Sequence[Mask | None], sizes: Sequence[int], crop: tuple[int, ...], multiple: int
+) -> tuple[int, ...]:
     """Return the largest crop, up to `crop`, that fits between what is no data in most images.
 
     Sides along Y and X shrink in steps of `multiple` down to four of them, until images without any place for a crop
-    hold less than half of the valid pixels.
+    hold less than half of the pixels that are data.
+
+    Parameters
+    ----------
+    valid : sequence of (bool array, shape (*sides), or None)
+        For each image False where a pixel is no data.
+    sizes : sequence of int
+        Pixels of each image.
+    crop : tuple of int
+        Sides of the crops.
+    multiple : int
+        Sides are multiples of this.
 
     Raises
     ------
     InputError
         If there is no place for the smallest crop in any image.
     """
+    pixels = [n if mask is None else int(mask.sum()) for mask, n in zip(valid, sizes, strict=True)]
     while any(mask is not None for mask in valid):
         room = [mask is None or bool(whole_crops(mask, crop).any()) for mask in valid]
-        pixels = [0 if mask is None else int(mask.sum()) for mask in valid]
         if all(room) or (any(room) and sum(p for p, r in zip(pixels, room, strict=True) if not r) < 0.5 * sum(pixels)):
             break
         if crop[-1] <= 4 * multiple:

@@ -24,8 +24,8 @@ def find_normalization(
 ) -> Normalization:
     """Return mean and standard deviation of each channel over all pixels that are data.
 
-    Values beyond the limits of :func:`divseg.io.outliers.far_limits` count as these limits: where none are, the result
-    is the plain mean and standard deviation.
+    Values beyond the limits of :func:`divseg.io.outliers.far_limits` count as the nearer of the two quantiles: where
+    there are none, the result is the plain mean and standard deviation.
 
     Parameters
     ----------
@@ -51,15 +51,17 @@ def _channel(images: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_] |
     """Return mean and standard deviation of one channel."""
     pixels = list(zip(images, valid, strict=True))
     step = max(1, sum(image.size for image in images) // _SAMPLE)
-    limits = far_limits(np.concatenate([_data(*pair).ravel()[::step] for pair in pixels]), REACH)
+    sample = np.concatenate([_data(*pair).ravel()[::step] for pair in pixels])
+    limits, ends = far_limits(sample, REACH), far_limits(sample, 0.0)
 
     def parts() -> Iterator[NDArray[Any]]:
         for pair in pixels:
             part = _data(*pair)
-            if limits is None or (part.min() >= limits[0] and part.max() <= limits[1]):
+            if limits is None or ends is None or (part.min() >= limits[0] and part.max() <= limits[1]):
                 yield part
             else:
-                yield np.clip(part.astype(np.float64), limits[0], limits[1])
+                high = np.where(part > limits[1], ends[1], part)
+                yield np.where(part < limits[0], ends[0], high)
 
     count = sum(_data(*pair).size for pair in pixels)
     mean = sum(part.sum(dtype=np.float64) for part in parts()) / count
