@@ -42,6 +42,14 @@ class Data(_Section):
     """Axes of the files if their metadata does not tell, for example TYX."""
     channel: int | None = Field(default=None, ge=0)
     """Channel to work on, counted from 0, if files have several."""
+    invalid: str = "auto"
+    """Pixels that are no data: auto (NaN, and padding at the border; hot pixels and dust are mended), none (every pixel
+    is data as it is), or the value that they have."""
+
+    @field_validator("invalid", mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        return f"{value:.17g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class Noise(_Section):

@@ -51,7 +51,8 @@ def measure_contrast(labels: NDArray[np.integer], noisy: ArrayLike, mean: ArrayL
     labels : integer array, shape (Y, X) or (Z, Y, X)
         Objects 1..n, 0 = background.
     noisy, mean, std : float arrays, same shape
-        Noisy image; posterior mean and standard deviation of each pixel. All in intensity units.
+        Noisy image, NaN where it is no data; posterior mean and standard deviation of each pixel. All in intensity
+        units.
 
     Returns
     -------
@@ -59,12 +60,13 @@ def measure_contrast(labels: NDArray[np.integer], noisy: ArrayLike, mean: ArrayL
         Both regardless of sign. 0 for an object that fills the image alone: it stands out from nothing.
     """
     n = int(labels.max(initial=0))
-    background = labels == 0
+    valid = np.isfinite(np.asarray(noisy, np.float64))
+    background = (labels == 0) & valid
     if n == 0 or background.sum() < LEAST_PIXELS:
         return Contrast(*(np.full(n, 0.0 if n == 1 else np.nan),) * 2)
     areas = np.bincount(labels.ravel(), minlength=n + 1)[1:]
     reach = np.maximum(diameter(areas, labels.ndim), LEAST_WIDTH)
-    distance, nearest = ndi.distance_transform_edt(background, return_indices=True)
+    distance, nearest = ndi.distance_transform_edt(labels == 0, return_indices=True)
     owner = labels[tuple(nearest)] - 1
     around = background & (distance > MARGIN) & (distance <= reach[owner])
     count = np.bincount(owner[around], minlength=n)
@@ -75,9 +77,11 @@ def measure_contrast(labels: NDArray[np.integer], noisy: ArrayLike, mean: ArrayL
         centre, values = np.bincount(owner[around], image[around], minlength=n), image[background]
         centre = np.where(few, values.mean(), centre / np.maximum(count, 1))
         spread = np.bincount(owner[around], (image[around] - centre[owner[around]]) ** 2, minlength=n)
-        return centre, np.where(few, values.var(), spread / np.maximum(count, 1))
+        return np.asarray(centre, np.float64), np.asarray(np.where(few, values.var(), spread / np.maximum(count, 1)))
 
-    flat = [level(np.asarray(image, np.float64), labels) for image in (noisy, mean)]
+    # what is no data gets a level of its own
+    groups = np.where(valid, labels, n + 1)
+    flat = [level(np.where(valid, np.asarray(image, np.float64), 0.0), groups) for image in (noisy, mean)]
     inside = [np.bincount(labels.ravel(), image.ravel(), minlength=n + 1)[1:] / np.maximum(areas, 1) for image in flat]
     (dark, noise), (base, spread) = (moments(image) for image in flat)
     posterior, _ = moments(np.asarray(std, np.float64) ** 2)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from divseg.errors import Problem, some
-from divseg.io import PixelSize
+from divseg.io import Image, PixelSize
 from divseg.io.sources import LeftOut, stem
 from divseg.metrics import summarize
 
@@ -48,6 +48,15 @@ def pixel_columns(shape: tuple[int, ...], size: PixelSize | None) -> dict[str, A
         "pixel_size_x": None if size is None else size.x,
         "pixel_unit": None if size is None else size.unit,
     }
+
+
+def defect_columns(image: Image) -> dict[str, Any]:
+    """Return the columns of images.csv that tell of pixels without data and defective ones; only what there is.
+
+    ``invalid`` is the fraction of the pixels that are no data, ``outliers`` the number of pixels that were mended.
+    """
+    found = {"invalid": image.invalid, "outliers": image.outliers}
+    return {name: value for name, value in found.items() if value}
 
 
 def consensus_columns(

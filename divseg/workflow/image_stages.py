@@ -16,9 +16,11 @@ from divseg.config import RunConfig
 from divseg.consensus import Consensus, LabelStack, fuse
 from divseg.consensus.witnesses import LEAST_SNR
 from divseg.errors import InputError
-from divseg.io import read
+from divseg.io import Image, read
+from divseg.io.defects import blank, within
+from divseg.io.invalid import filled
 from divseg.metrics import Calibration, agreement_weights, evaluate
-from divseg.results.rows import consensus_columns
+from divseg.results.rows import consensus_columns, defect_columns
 from divseg.results.writer import file_sha256
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.image_warnings import warn_of_misfit, warn_of_objects, warn_of_pixels
@@ -145,25 +147,26 @@ def denoise(context: UnitContext) -> None:
     ranks = RankHistogram(context.tools.model.noise, noisy, config.sampling.seed)
     samples = context.memory["samples"] = Samples(context.tools.model, image, config.sampling)
     moments, first = samples.moments(ranks.add)
-    mmse, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
-    context.memory["mmse"] = mmse
+    # what is no data is blank in every result
+    mmse, std = (blank(of.cpu().numpy(), image.valid) for of in (moments.mean, moments.std))
+    context.memory |= {"blank mmse": mmse, "blank std": std}
     context.write.info["device"] = str(context.tools.model.device)
-    context.memory["std"] = std
     write, size = context.write, image.pixel_size
     write.denoised(mmse, size)
     write.map("std", std, size)
     if len(first):
-        write.samples(first, size)
+        write.samples(blank(first, image.valid), size)
     write.row |= {
         **context.unit.row(),
-        "std_mean": float(std.mean()),
+        **defect_columns(image),
+        "std_mean": float(within(std, image.valid).mean()),
         **pixel_columns,
         **warn_of_misfit(context, ranks.heights()),
     }
 
 
 def _mmse(context: UnitContext) -> NDArray[np.float32]:
-    """Return the mean of the samples, from memory or from the file that holds it exactly."""
+    """Return the mean of the samples, from memory or from the file that holds it exactly; filled like the image."""
     return _kept(context, "mmse", context.store.denoised(context.unit.name))
 
 
@@ -174,9 +177,12 @@ def _std(context: UnitContext) -> NDArray[np.float32]:
 
 def _kept(context: UnitContext, what: str, path: Path) -> NDArray[np.float32]:
     if what not in context.memory:
-        context.memory[what] = read(path)[0].data
-    image: NDArray[np.float32] = context.memory[what]
-    return image
+        image = context.memory.get(f"blank {what}")
+        image = read(path)[0].data if image is None else image
+        valid = context.load().valid
+        context.memory[what] = image if valid is None else filled(image, valid)
+    kept: NDArray[np.float32] = context.memory[what]
+    return kept
 
 
 # --- segment
@@ -187,7 +193,7 @@ def segment_samples(context: UnitContext) -> None:
     from divseg.denoise.smoothing import smoothed
 
     config: RunConfig = context.tools.config
-    segment: Segmenter = context.tools.segment
+    segment: Segmenter = context.tools.segment.within(context.load().valid)
     context.step("segment")
     samples = context.memory.get("samples") or Samples(context.tools.model, context.load(), config.sampling)
     mmse = _mmse(context)
@@ -281,7 +287,7 @@ def fuse_views(context: UnitContext, method: str) -> Consensus:
         "objective": fusion.objective,
         "existence": fusion.existence,
         "samples": n,
-        "images": (context.load().data, _mmse(context), _std(context)),
+        "images": (_with_nan(context.load()), _mmse(context), _std(context)),
         "snr": snr,
     }
     if from_mmse:
@@ -289,6 +295,11 @@ def fuse_views(context: UnitContext, method: str) -> Consensus:
     if fusion.fuse_with == "samples":
         return fuse(stack.select(range(n)), **options)
     return fuse(stack.select(range(len(info["weights"])), info["weights"]), **options)
+
+
+def _with_nan(image: Image) -> NDArray[Any]:
+    """Return the pixels of an image, NaN where they are no data."""
+    return image.data if image.valid is None else np.where(image.valid, image.data, np.nan)
 
 
 def split_markers(method: str) -> tuple[str, bool]:
@@ -310,7 +321,7 @@ def score_baselines(context: UnitContext) -> None:
     if context.unit.truth is None:
         return
     context.step("score baselines")
-    truth, segment = _truth(context), context.tools.segment
+    truth, segment = _truth(context), context.tools.segment.within(context.load().valid)
     noisy = context.load().data.astype(np.float32)
     stack: LabelStack = context.memory["stack"]
     n = context.memory["segment info"]["views"]["samples"]
@@ -345,6 +356,7 @@ def score_consensus(context: UnitContext) -> None:
 
 def _truth(context: UnitContext) -> NDArray[np.integer]:
     if "truth" not in context.memory:
-        context.memory["truth"] = context.unit.truth.load()
+        whole, valid = context.unit.truth.load(), context.load().valid
+        context.memory["truth"] = whole if valid is None else np.where(valid, whole, 0)
     truth: NDArray[np.integer] = context.memory["truth"]
     return truth
