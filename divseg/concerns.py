@@ -60,7 +60,7 @@ SATURATED = Concern(
 )
 OUTLIERS = Concern(
     "single pixels are far from their neighbours",
-    "Hot pixels and cosmic rays are no objects; small bright objects at these places may be.",
+    "Hot pixels and cosmic rays are not objects; small bright objects at these places may be.",
     "Look at the smallest objects; correct hot pixels with a dark frame or a median filter before the run.",
 )
 NOTHING = Concern(

@@ -11,7 +11,8 @@ FAR = 12.0
 long tails, but hardly so long."""
 
 ALONE = 0.25
-"""Part of the distance that none of the neighbours may have: a larger spot is blurred by the optics and may be real."""
+"""Part of the height above the surroundings that none of the neighbours may have: those of a spot that the optics
+make have about half."""
 
 LEVELS = 16
 """Ranges of the signal in each of which the spread is measured."""
@@ -42,13 +43,15 @@ def _of_plane(plane: NDArray[np.float64]) -> NDArray[np.bool_]:
     median = ndi.median_filter(plane, footprint=_RING, mode="reflect")
     distance = plane - median
     away = np.abs(distance)
-    nearest = ndi.maximum_filter(plane, footprint=_RING, mode="reflect") - median
-    lowest = median - ndi.minimum_filter(plane, footprint=_RING, mode="reflect")
-    alone = np.where(distance > 0, nearest, lowest) < ALONE * away
+    ground = ndi.median_filter(plane, 5, mode="reflect")  # a spot of the optics is half of what is around its middle
+    highest, lowest = (
+        extreme(plane, footprint=_RING, mode="reflect") - ground for extreme in (ndi.maximum_filter, ndi.minimum_filter)
+    )
+    alone = np.where(distance > 0, highest, -lowest) < ALONE * np.abs(plane - ground)
     order = np.argsort(median, axis=None, kind="stable")
-    spread = np.empty(plane.size)
+    flat = np.empty(plane.size)
     for part in np.array_split(order, min(LEVELS, max(1, plane.size // 256))):
         low, high = np.nanquantile(distance.ravel()[part], (0.02, 0.98))
-        spread[part] = (high - low) / 4.11  # of a normal distribution: 2 * 2.054 standard deviations
-    spread = spread.reshape(plane.shape)
+        flat[part] = (high - low) / 4.11  # of a normal distribution: 2 * 2.054 standard deviations
+    spread = flat.reshape(plane.shape)
     return (away > FAR * np.where(spread > 0, spread, np.inf)) & alone
