@@ -173,7 +173,8 @@ def main() -> None:
     names = [*(spec.partition(",")[0] for spec in SEGMENTERS), "auto"]
     body = (
         f"{args.images} crops of {args.side} pixels a set, {args.samples} samples, {args.minutes:g} minutes of "
-        "training. mAP of the crops as they are, in the part that is valid in the case, and the difference that the case makes. "
+        "training. mAP of the crops as they are, in the part that is valid in the case, and the difference "
+        "that the case makes. "
         "Told apart: pixels that are rightly taken as data or not. Mended: outliers in all crops.\n\n"
         f"| set | case | told apart | mended | {' | '.join(names)} |\n|{' --- |' * (4 + len(names))}\n"
         + "\n".join(rows)

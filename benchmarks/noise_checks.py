@@ -2,8 +2,8 @@
 
 Images with little noise of their own get Gaussian noise of a standard deviation of 10 or 20 grey values of 255, of
 whose variance a share is correlated: the same along rows or columns, or blurred. The threshold of each set is chosen on
-the other sets: the geometric mean of the 98 % quantile of clean images and the 5 % quantile at a share of 20 %. Images
-of real noise, which is independent by other measurements or was never told, come last.
+the other sets: the geometric mean of the 98 % quantile of clean images and the 5 % quantile at a share of 20 %;
+photographs (bsd68), textured all over, are never chosen on. Images of real noise come last.
 
     DIVSEG_DATA=... python -m benchmarks.noise_checks [--images 8] [--record]
 """

@@ -16,7 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 NAMES = [".".join(("divseg", *path.relative_to(ROOT).with_suffix("").parts)) for path in FILES]
 MODULES = dict(zip([name.removesuffix(".__init__") for name in NAMES], FILES, strict=True))
 
-BASE = {"concerns", "errors"}
+BASE = {"errors"}
 MAY_IMPORT = {
     "__main__": {"cli"},
     "concerns": set(),
@@ -27,14 +27,15 @@ MAY_IMPORT = {
     "specs": BASE,
     "config": BASE,
     "io": BASE | {"labels"},
-    "denoise": BASE | {"device", "io", "specs", "packages"},
+    "denoise": BASE | {"concerns", "device", "io", "specs", "packages"},
     "segment": BASE | {"device", "io", "labels", "specs"},
     "consensus": BASE | {"io", "labels", "specs"},
     "metrics": BASE | {"io", "labels", "packages"},
     "results": BASE | {"consensus", "denoise", "io", "metrics"},
-    "report": BASE | {"io", "metrics", "results"},
+    "report": BASE | {"concerns", "io", "metrics", "results"},
     "workflow": BASE
     | {
+        "concerns",
         "config",
         "consensus",
         "denoise",

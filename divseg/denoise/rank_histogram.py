@@ -114,4 +114,5 @@ def misfit_words(heights: NDArray[np.float64]) -> str:
         way = "they lie farther from the samples than it says (more noise than that, or detail that the samples miss)"
     else:
         way = "they lie closer to the samples than it says (less noise than that, or samples that follow the noise)"
-    return f"of the {THIRDS[worst]} third of the pixels {wrong[worst]:.0%} have a wrong rank among draws from it; {way}"
+    part = f"of the {THIRDS[worst]} third of the pixels {100 * wrong[worst]:.0f} %"
+    return f"{part} have a wrong rank among draws from it; {way}"

@@ -147,10 +147,13 @@ def training_facts(run: Run) -> list[tuple[str, str]]:
         else:
             words = value if isinstance(value, str) else significant(value)
         rows.append((title, words))
+    short = record.get("shortfalls")
+    if isinstance(short, list):
+        rows.append(("converged", f"no: {'; '.join(map(str, short))}" if short else "yes, as far as can be told"))
     noise = record.get("noise")
     if isinstance(noise, dict):
         rows.append(("noise model", _noise_words(noise)))
-    others = {key: value for key, value in record.items() if key not in names and key != "noise"}
+    others = {key: value for key, value in record.items() if key not in names and key not in ("noise", "shortfalls")}
     if others:
         rows += flatten(others)
     return rows

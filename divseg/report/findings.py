@@ -67,16 +67,11 @@ def found(run: Run, groups: Mapping[str, Mapping[str, str]]) -> list[Line]:
     existence = existence[np.isfinite(existence)]
     words = f"{counted(len(run.objects), 'object')} in {counted(len(run.names), 'image')}"
     if existence.size:
-        words += f"; half of the objects are in {np.median(existence):.0%} of the samples or more"
+        words += f"; half of the objects are in {100 * np.median(existence):.0f} % of the samples or more"
     lines = [Line(f"{words}.")]
     if short := training_shortfalls(run):
         lines.append(Line(f"{_sentence(UNFINISHED.says(short))}.", alarm=True))
-    for lead, images in groups.items():
-        example = next(iter(images.values())).removeprefix(lead).strip(" :")
-        if len(set(images.values())) > 1:
-            example = f"for example {example}"
-        text = _sentence(lead) + (f" ({example})" if example else "")
-        lines.append(_line(f"{text}.", list(images)))
+    lines += [_line(f"{_sentence(lead)}.", list(images)) for lead, images in groups.items()]
     if n := len(run.failures):
         failed = f"{counted(n, 'image')} failed and {'is' if n == 1 else 'are'} in no number or chart of this page"
         lines.append(Line(f"{failed}.", alarm=True))
@@ -88,7 +83,7 @@ def to_trust(run: Run, groups: Mapping[str, Mapping[str, str]]) -> list[Line]:
     kinds = _kinds(run, groups)
     if not kinds and not groups and not len(run.failures):
         return [Line("No warnings.")]
-    lines = [Line(concern.trust, alarm=True) for concern in kinds]
+    lines = [_line(concern.trust, list(groups.get(concern.lead, {}))) for concern in kinds]
     clean = [name for name in run.names if name not in run.warnings]
     if run.warnings and clean:
         lines.append(Line(f"{counted(len(clean), 'image')} of {len(run.names)} without a warning."))

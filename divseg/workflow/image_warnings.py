@@ -14,7 +14,7 @@ from divseg.io.defects import within
 from divseg.workflow.stage import UnitContext
 
 MAX_CEILING, MAX_FLOOR = 0.005, 0.1
-"""Fractions of the pixels at a limit of the detector above which the user is warned; dark parts matter less."""
+"""Fractions of the pixels at a limit of the detector above which the user is warned; dark parts seldom matter."""
 
 SURE = 0.8
 """Existence of an object that is taken as certain."""
@@ -44,9 +44,9 @@ def warn_of_pixels(context: UnitContext, noisy: NDArray[np.generic]) -> dict[str
     at_ceiling = 0.0 if ceiling is None else float((pixels >= ceiling).mean())
     parts = []
     if at_ceiling > MAX_CEILING:
-        parts.append(f"{at_ceiling:.1%} of the pixels have the largest value {ceiling:g}")
+        parts.append(f"{100 * at_ceiling:.1f} % of the pixels have the largest value {ceiling:g}")
     if at_floor > MAX_FLOOR:
-        parts.append(f"{at_floor:.1%} of the pixels have the smallest value {floor:g} (dark parts are cut off)")
+        parts.append(f"{100 * at_floor:.1f} % of the pixels have the smallest value {floor:g} (dark parts are cut off)")
     if parts:
         context.warn(SATURATED.says("; ".join(parts)))
     return {
@@ -76,4 +76,8 @@ def warn_of_objects(context: UnitContext, objects: pd.DataFrame) -> None:
         return
     sure = float((objects["existence"] >= SURE).mean())
     if sure < MIN_SURE:
-        context.warn(DOUBTFUL.says(f"{sure:.0%} of {len(objects)} objects are in {SURE:.0%} of the samples or more"))
+        context.warn(
+            DOUBTFUL.says(
+                f"{100 * sure:.0f} % of {len(objects)} objects are in {100 * SURE:.0f} % of the samples or more"
+            )
+        )

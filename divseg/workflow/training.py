@@ -43,6 +43,7 @@ def model_stage(units: list[ImageUnit], config: RunConfig, folder: Path | None) 
             if folder.resolve() != context.store.model.resolve():
                 save_model(parts, context.store.model)
             context.reporter.say(f"model: {folder} ({parts.noise.describe()})")
+            _tell_shortfalls(parts.training, context.reporter)
             return {"model": fingerprint_model(context.store.model)}
 
         return RunStage("model", take, {"model": fingerprint_model(folder)}, recall=_is_there)
@@ -175,13 +176,18 @@ def train(images: ImageList, config: RunConfig, reporter: Reporter, *, checkpoin
         resume="auto",
     )
     t = model.training
-    if t["shortfalls"]:
-        reporter.say(f"note: {UNFINISHED.says('; '.join(t['shortfalls']))}; {UNFINISHED.trust} {UNFINISHED.look}")
+    _tell_shortfalls(t, reporter)
     reporter.say(
         f"trained {t['steps']} steps in {t['seconds']:.0f} s on {t['device']} ({t['stopped']}); "
         f"KL {t['kl_per_pixel']:.4f} nats per pixel; {model.noise.describe()}"
     )
     return model
+
+
+def _tell_shortfalls(record: Mapping[str, Any], reporter: Reporter) -> None:
+    """Tell what speaks against a training having converged."""
+    if words := record.get("shortfalls"):
+        reporter.say(f"note: {UNFINISHED.says('; '.join(words))}. {UNFINISHED.trust} {UNFINISHED.look}")
 
 
 def training_seconds(config: RunConfig, store: RunStore) -> float:

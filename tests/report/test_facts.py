@@ -76,6 +76,8 @@ def test_images_to_show_are_the_doubtful_and_some_with_samples(table_run):
     for name in ("i5", "i6"):
         run.layout.samples(name).touch()
     assert facts.images_to_show(run, 4) == ["i5", "i6", "i18", "i19"]
+    run.images_table["warnings"] = [""] * 10 + ["dim"] * 2 + [""] * 8
+    assert facts.images_to_show(run, 4) == ["i5", "i6", "i10", "i11"]
     assert facts.images_to_show(run, 20) == images["image"]
     assert facts.images_to_show(run, 0) == []
 
@@ -83,14 +85,6 @@ def test_images_to_show_are_the_doubtful_and_some_with_samples(table_run):
 def test_flatten_keeps_every_setting():
     config = {"a": {"b": 1, "c": {}}, "d": [1, 2], "e": None, "f": "µm"}
     assert facts.flatten(config) == [("a.b", "1"), ("a.c", "{}"), ("d", "[1, 2]"), ("e", "null"), ("f", "µm")]
-
-
-def test_warnings_are_gathered(table_run):
-    images = {"image": [f"i{k}" for k in range(8)], "warnings": ["dim\nsmall"] + ["dim"] * 6 + [""]}
-    assert facts.warnings(table_run(images=images)) == [
-        ("dim", 7, "i0, i1, i2, i3, i4 and 2 more"),
-        ("small", 1, "i0"),
-    ]
 
 
 def test_stardist_is_cited_if_it_was_used(table_run):

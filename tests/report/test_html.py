@@ -49,7 +49,7 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
-SECTIONS = ["scores", "images", "objects", "review", "training", "problems", "settings", "cite"]
+SECTIONS = ["findings", "scores", "images", "objects", "review", "training", "problems", "settings", "cite"]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def change(folder, name, **columns):
 
 def test_page_has_every_section_and_valid_structure(page):
     assert page.source.startswith("<!DOCTYPE html>")
-    assert page.ids == SECTIONS
+    assert page.ids == [*SECTIONS[:3], *(f"image-{k}" for k in range(1, 5)), *SECTIONS[3:]]
     assert page.source.index('id="scores"') < page.source.index('id="images"')
     assert "not available" not in page.text
     assert "posterior frequency" in page.text
@@ -154,19 +154,31 @@ def test_names_and_messages_are_escaped(page, run_copy):
     assert {"script", "i"}.isdisjoint(page.tags)
 
 
-def test_warnings_and_failures_are_told_at_the_top(page, run_copy):
-    assert "Before you use" not in page.text
+def test_findings_come_first(page, run_copy):
+    top = page.text[page.text.index("What was found") : page.text.index("median existence")]
+    assert "Training had not converged: it saw" in top  # 20 steps
+    record = json.loads((run_copy / "run.json").read_text())
+    record["training"]["shortfalls"] = []
+    (run_copy / "run.json").write_text(json.dumps(record))
+    change(run_copy, "images", warnings="")
+    clean = Page(write_report(run_copy, max_images=0))
+    top = clean.text[clean.text.index("What was found") : clean.text.index("median existence")]
+    assert "No warnings." in top
+    assert "What to look at" not in top
+    assert 'class="alarm"' not in clean.source
+
+
+def test_warnings_and_failures_are_told_at_the_top(run_copy):
     failure = {"image": "bad", "file": "bad.tif", "stage": "read", "error": "truncated"}
     pd.DataFrame([failure]).to_csv(run_copy / "failures.csv", index=False)
-    change(run_copy, "images", warnings="3 saturated pixels\ndim\nw3\nw4\nw5\nw6")
-    page = Page(write_report(run_copy, max_images=0))
-    assert page.ids == ["attention", *SECTIONS]
-    top = page.text[page.text.index("Before you use") : page.text.index("Scores against the ground truth")]
+    change(run_copy, "images", warnings="nothing found\ndim")
+    page = Page(write_report(run_copy, max_images=1))
+    assert page.ids == [*SECTIONS[:3], "image-1", *SECTIONS[3:]]
+    top = page.text[page.text.index("What was found") : page.text.index("median existence")]
     assert "1 image failed and is in no number or chart of this page" in top
-    assert "1 image: 3 saturated pixels" in top
-    assert "w5" in top
-    assert "w6" not in top
-    assert top.endswith("1 more ")
+    assert "Nothing found. cell0, cell1" in top
+    assert "try another segmenter" in top[top.index("What to look at") :]
+    assert page.source.index('href="#image-1"') < page.source.index('id="image-1"')
 
 
 def test_same_folder_gives_the_same_page(run_copy):

@@ -126,20 +126,6 @@ def test_means_of_samples_and_of_the_remaining_ones(case):
     np.testing.assert_allclose(means, expected, rtol=1e-5)
 
 
-def test_correlated_noise_is_told(case, tmp_path):
-    noise = np.random.default_rng(0).normal(0, 12, (72, 81))
-    pictures = {"free": noise[:, 1:], "rows": noise[:, 1:] + noise[:, :-1]}
-    results = {}
-    for name, picture in pictures.items():
-        (tmp_path / name).mkdir()
-        tifffile.imwrite(tmp_path / name / f"{name}.tif", (100 + picture).astype(np.float32))
-        results[name] = process(case, tmp_path / f"{name}_out", images=tmp_path / name)
-    told = {name: [text for text in result.warnings if "correlated" in text] for name, result in results.items()}
-    assert told["free"] == []
-    assert "neighbouring pixels is correlated" in told["rows"][0]
-    assert results["rows"].row["noise_correlation_x"] > 0.3
-
-
 def test_probabilities_of_stardist_reach_the_object_table(case, tmp_path):
     config = CONFIG.replace(segmenter="stardist:nuclei,prob=0.1,threads=0", samples=3, compare=(), baseline_sigmas=())
     plain = process(case, tmp_path / "plain", config)

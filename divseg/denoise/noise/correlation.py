@@ -130,4 +130,4 @@ def _powers(plane: NDArray[np.generic]) -> NDArray[np.float64]:
         spectrum = np.square(dctn(blocks, axes=(1, 2), norm="ortho"))
         rows.append(np.stack([spectrum[:, band].mean(axis=1) for band in (*_BANDS.values(), _FINEST)], axis=1))
     power = np.concatenate(rows)
-    return power[power[:, -1] > 1e-9 * np.median(power[:, -1])]
+    return power[power[:, -1] > 1e-9 * power[:, -1].max(initial=0.0)]

@@ -23,6 +23,16 @@ def test_pixels_pile_up_at_the_limits():
     assert found(np.clip(noisy, None, 250.5).astype(np.float32)) == (None, 250.5)
 
 
+def test_a_few_pixels_may_lie_beyond_the_limit():
+    """Electronic noise after the limit leaves some at the next value."""
+    rng = np.random.default_rng(4)
+    noisy = np.clip(np.rint(rng.normal(60, 50, (200, 200))), 3, 120)
+    noisy[noisy == 3] -= rng.random((noisy == 3).sum()) < 0.01
+    noisy[noisy == 120] += rng.random((noisy == 120).sum()) < 0.04
+    assert {2, 121} <= set(noisy.ravel())
+    assert found(noisy) == (3.0, 120.0)
+
+
 @pytest.mark.parametrize("light", [0.05, 0.2, 1.0, 3.0, 30.0])
 def test_counts_of_photons_are_not_a_limit(light):
     assert found(np.random.default_rng(1).poisson(light, (300, 300))) == (None, None)
