@@ -76,7 +76,7 @@ def measure_contrast(labels: NDArray[np.integer], noisy: ArrayLike, mean: ArrayL
         centre, values = np.bincount(owner[around], image[around], minlength=n), image[background]
         centre = np.where(few, values.mean(), centre / np.maximum(count, 1))
         spread = np.bincount(owner[around], (image[around] - centre[owner[around]]) ** 2, minlength=n)
-        return centre, np.where(few, values.var(), spread / np.maximum(count, 1))
+        return np.asarray(centre), np.where(few, values.var(), spread / np.maximum(count, 1))
 
     def difference(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return how much each object is above its background, and the variance of that background."""
