@@ -43,8 +43,9 @@ def measure_contrast(labels: NDArray[np.integer], noisy: ArrayLike, mean: ArrayL
       variance of the posterior mean, plus the mean posterior variance of a pixel (law of total variance).
 
     Uneven light is not an object: before, a polynomial of second degree that objects and background have in common
-    is taken off (:func:`level`). The background of an object are the pixels outside of all objects that are nearest to
-    it, from :data:`MARGIN` to its diameter (at least :data:`LEAST_WIDTH`) away.
+    is taken off (:class:`Light`), and what it may be wrong by adds to the standard error. The background of an object
+    are the pixels outside of all objects that are nearest to it, from :data:`MARGIN` to its diameter (at least
+    :data:`LEAST_WIDTH`) away.
 
     Parameters
     ----------
@@ -79,47 +80,61 @@ def measure_contrast(labels: NDArray[np.integer], noisy: ArrayLike, mean: ArrayL
         spread = np.bincount(owner[around], (image[around] - centre[owner[around]]) ** 2, minlength=n)
         return np.asarray(centre, np.float64), np.asarray(np.where(few, values.var(), spread / np.maximum(count, 1)))
 
-    # what is no data gets a level of its own
-    groups = np.where(valid, labels, n + 1)
-    flat = [level(np.where(valid, np.asarray(image, np.float64), 0.0), groups) for image in (noisy, mean)]
-    inside = [np.bincount(labels.ravel(), image.ravel(), minlength=n + 1)[1:] / np.maximum(areas, 1) for image in flat]
-    (dark, noise), (base, spread) = (moments(image) for image in flat)
+    def difference(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return how much each object is above its background, and the variance of that background."""
+        centre, spread = moments(image)
+        return np.bincount(labels.ravel(), image.ravel(), minlength=n + 1)[1:] / np.maximum(areas, 1) - centre, spread
+
+    light = Light(np.where(valid, labels, n + 1))  # what is no data gets a level of its own
+    known = [np.where(valid, np.asarray(image, np.float64), 0.0) for image in (noisy, mean)]
+    (in_noisy, noise), (in_mean, spread) = (difference(light.taken_off(image)) for image in known)
     posterior, _ = moments(np.asarray(std, np.float64) ** 2)
+    # what the light may be wrong by: most for an object that is as large as its slopes
+    slopes = np.stack([difference(np.broadcast_to(term, labels.shape))[0] for term in light.terms])
+    unsure = np.einsum("ik,ij,jk->k", slopes, light.covariance, slopes)
     pixels = np.where(few, background.sum(), count)
     return Contrast(
-        _ratio(inside[0] - dark, noise * (1 / np.maximum(areas, 1) + 1 / pixels)),
-        _ratio(inside[1] - base, spread + posterior),
+        _ratio(in_noisy, noise * (1 / np.maximum(areas, 1) + 1 / pixels + unsure)),
+        _ratio(in_mean, spread + posterior),
     )
 
 
-def level(image: NDArray[np.float64], labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Take off the polynomial of second degree that runs through objects and background alike.
+class Light:
+    """A polynomial of second degree that runs through objects and background alike.
 
     It is fitted by least squares beside a level of its own for the background and each object (analysis of
     covariance), so that it has no part in the differences between them.
 
     Parameters
     ----------
-    image : float64 array, shape (Y, X) or (Z, Y, X)
-    labels : integer array, same shape
+    labels : integer array, shape (Y, X) or (Z, Y, X)
         0 = background.
 
-    Returns
-    -------
-    float64 array, same shape
+    Attributes
+    ----------
+    terms : list of float64 arrays
+        The monomials of first and second degree, each of a shape that broadcasts to that of the labels.
+    covariance : float64 array, shape (T, T)
+        Covariance of their coefficients, if pixels have independent noise of variance 1.
     """
-    places = np.meshgrid(*(np.linspace(-1, 1, side) for side in image.shape), indexing="ij", sparse=True)
-    terms = [*places, *(a * b for a, b in combinations_with_replacement(places, 2))]
-    group = labels.ravel()
-    size = np.maximum(np.bincount(group), 1)
 
-    def within(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        flat = np.broadcast_to(values, image.shape).ravel()
-        return np.asarray(flat - (np.bincount(group, flat) / size)[group])
+    def __init__(self, labels: NDArray[np.integer]) -> None:
+        self._group = labels.ravel()
+        self._size = np.maximum(np.bincount(self._group), 1)
+        places = np.meshgrid(*(np.linspace(-1, 1, side) for side in labels.shape), indexing="ij", sparse=True)
+        self.terms = [*places, *(a * b for a, b in combinations_with_replacement(places, 2))]
+        self._columns = np.stack([self._within(np.broadcast_to(term, labels.shape)) for term in self.terms])
+        self.covariance = np.linalg.pinv(self._columns @ self._columns.T, hermitian=True)
 
-    columns = np.stack([within(term) for term in terms])
-    weight = np.linalg.lstsq(columns @ columns.T, columns @ within(image), rcond=None)[0]
-    return np.asarray(image - sum(w * term for w, term in zip(weight, terms, strict=True)))
+    def _within(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the pixels, less the mean of the object or background that they belong to."""
+        flat = image.ravel()
+        return np.asarray(flat - (np.bincount(self._group, flat) / self._size)[self._group])
+
+    def taken_off(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return an image (float64, shape of the labels) less the polynomial that fits it."""
+        weights = self.covariance @ (self._columns @ self._within(image))
+        return np.asarray(image - sum(w * term for w, term in zip(weights, self.terms, strict=True)))
 
 
 def _ratio(difference: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -203,7 +203,7 @@ def image_facts(run: Run, name: str) -> list[tuple[str, str]]:
     if size is not None:
         facts.append(("pixel size", f"{size.y:.4g} \u00d7 {size.x:.4g} {size.unit}"))
     facts.append(("objects", "nothing found" if value("n_objects") == 0 else number(value("n_objects"), 0)))
-    if np.isfinite(value("count_mean")):
+    if np.isfinite(value("count_mean")) and value("n_objects") > 0:  # else these are spots of noise
         interval = f"{number(value('count_q05'), 0)} to {number(value('count_q95'), 0)}"
         facts.append(("count in the samples", f"mean {value('count_mean'):.1f}, 5\u201395 %: {interval}"))
     if np.isfinite(value("count_low")):

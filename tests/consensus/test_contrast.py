@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from divseg.consensus.contrast import level, measure_contrast
+from divseg.consensus.contrast import Light, measure_contrast
 from divseg.consensus.witnesses import LEAST_SNR
 
 Y, X = np.indices((80, 80))
@@ -46,7 +46,16 @@ def test_uneven_light_is_not_an_object(noise):
     found = measure_contrast(cell.astype(int), light + noise + 30 * cell, light + 30 * cell, np.ones((80, 80)))
     assert found.snr[0] > 5 * LEAST_SNR
     assert found.contrast[0] > 3
-    assert np.ptp(level(light, np.zeros((80, 80), int))) < 1e-8
+    assert np.ptp(Light(np.zeros((80, 80), int)).taken_off(light)) < 1e-8
+
+
+def test_the_bright_middle_of_light_that_falls_off_is_not_an_object():
+    """The more of the light an object takes up, the less sure is what it stands out by: standard errors stay honest."""
+    light = 100 - 30 * ((Y / 40 - 1) ** 2 + (X / 40 - 1) ** 2) / 2
+    labels = (light > np.median(light)).astype(int)
+    noises = np.random.default_rng(1).normal(0, 10, (40, 80, 80))
+    found = [measure_contrast(labels, light + noise, light, np.ones((80, 80))).snr[0] for noise in noises]
+    assert 0.6 < np.sqrt(np.mean(np.square(found))) < 1.4
 
 
 def test_a_threshold_of_noise_finds_nothing_that_the_noise_does_not_make(noise):
