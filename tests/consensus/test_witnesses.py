@@ -62,12 +62,13 @@ def test_the_samples_choose_among_what_others_propose(pair):
     assert result.alternatives["existence"].tolist() == [0]
 
 
-def test_what_the_images_do_not_show_is_faint(pair):
+@pytest.mark.parametrize("blind", ["noisy", "mean"])
+def test_what_the_images_do_not_show_is_faint(pair, blind):
+    """The right object is not in the noisy image, though the samples show it; or the other way round."""
     both, _, left = pair
-    rng = np.random.default_rng(0)
     wide = [np.pad(image, 20) for image in (both, left)]
-    mean = 100.0 + 40 * (wide[1] > 0)
-    images = (mean + rng.normal(0, 10, mean.shape), mean, np.full(mean.shape, 5.0))
+    noisy, mean = (100.0 + 40 * (wide[int(name == blind)] > 0) for name in ("noisy", "mean"))
+    images = (noisy + np.random.default_rng(0).normal(0, 10, mean.shape), mean, np.full(mean.shape, 5.0))
     samples = [wide[0]] * 5
     result = fuse(samples, samples=5, images=images)
     assert np.array_equal(result.labels, wide[1])
