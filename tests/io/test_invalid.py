@@ -65,7 +65,8 @@ class TestPadding:
         pixels = noisy()
         pixels[np.random.default_rng(1).random(pixels.shape) < share] = 0
         found = find_invalid(np.where(PADDING["two sides"], pixels, 0), "YX", "auto")
-        assert found is not None and (found != PADDING["two sides"]).mean() < 0.01
+        assert found is not None
+        assert (found != PADDING["two sides"]).mean() < 0.01
 
     def test_of_channels_is_where_all_are_empty(self):
         image = np.stack([noisy(), noisy(seed=1)])
@@ -128,7 +129,8 @@ class TestSetting:
         image = noisy().astype(np.float32)
         image[40:50, 40:50], image[3, 4] = -1, np.nan
         valid = find_invalid(image, "YX", "-1")
-        assert (~valid).sum() == 101 and not valid[3, 4]
+        assert (~valid).sum() == 101
+        assert not valid[3, 4]
 
     def test_nan_in_the_middle(self):
         image = noisy().astype(np.float32)
