@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 SIGMAS = 12.0
 """Standard deviations of the noise by which a single pixel differs from its neighbours."""
 
-FAR = 20.0
+FAR = 50.0
 """Intensities end at the quantiles `TAIL` and ``1 - TAIL``, and this many times their distance beyond."""
 
 TAIL = 0.006

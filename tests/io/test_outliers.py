@@ -31,7 +31,7 @@ class TestMended:
         rest = np.ones(image.size, bool)
         rest[places] = False
         np.testing.assert_array_equal(out.reshape(-1)[rest], image.reshape(-1)[rest])
-        assert out.max() <= 20 * int(image.max())
+        assert out.max() <= 50 * int(image.max())
 
     def test_dead_pixels(self):
         image = cells() + np.uint16(1000)
@@ -41,7 +41,7 @@ class TestMended:
         assert count == 3
         assert out.min() > 900
 
-    @pytest.mark.parametrize("value", [20000, 60000])
+    @pytest.mark.parametrize("value", [30000, 60000])
     def test_a_grain_of_dust_stays_but_is_no_brighter_than_the_limit(self, value):
         image = cells()
         y, x = np.mgrid[:192, :192]
@@ -49,7 +49,7 @@ class TestMended:
         image[grain] = value
         out, count = without_outliers(image)
         assert count == grain.sum()
-        assert 1000 < out[grain].min() == out[grain].max() < 8000
+        assert 5000 < out[grain].min() == out[grain].max() < 20000
         np.testing.assert_array_equal(out[~grain], image[~grain])
 
     def test_what_is_no_data_does_not_count(self):
@@ -64,7 +64,7 @@ class TestLeft:
     @pytest.mark.parametrize("sd", [1.0, 5.0, 25.0, 80.0])
     def test_normal_noise(self, sd):
         image = cells(sd=sd)
-        assert without_outliers(image) == (image, 0) or without_outliers(image)[0] is image
+        assert without_outliers(image)[0] is image
 
     @pytest.mark.parametrize("photons", [0.001, 0.02, 0.1, 0.5, 3.0])
     def test_photons(self, photons):
