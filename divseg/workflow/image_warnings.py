@@ -38,8 +38,9 @@ def warn_of_pixels(context: UnitContext, noisy: NDArray[np.generic]) -> dict[str
     finder = LimitFinder()
     finder.add(noisy)
     floor, ceiling = finder.find()
-    at_floor = 0.0 if floor is None else float((noisy <= floor).mean())
-    at_ceiling = 0.0 if ceiling is None else float((noisy >= ceiling).mean())
+    pixels = noisy.astype(np.float32)
+    at_floor = 0.0 if floor is None else float((pixels <= floor).mean())
+    at_ceiling = 0.0 if ceiling is None else float((pixels >= ceiling).mean())
     parts = []
     if at_ceiling > MAX_CEILING:
         parts.append(f"{100 * at_ceiling:.1f} % of the pixels have the largest value {ceiling:g}")
