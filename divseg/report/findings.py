@@ -30,12 +30,15 @@ class Line:
         Number of further images.
     alarm : bool
         Whether it is about something that is wrong.
+    section : str
+        Section of the page that tells more, by its id; empty if there is none.
     """
 
     text: str
     images: tuple[str, ...] = ()
     more: int = 0
     alarm: bool = False
+    section: str = ""
 
 
 def grouped_warnings(run: Run) -> dict[str, dict[str, str]]:
@@ -67,14 +70,14 @@ def found(run: Run, groups: Mapping[str, Mapping[str, str]]) -> list[Line]:
     existence = existence[np.isfinite(existence)]
     words = f"{counted(len(run.objects), 'object')} in {counted(len(run.names), 'image')}"
     if existence.size:
-        words += f"; half of the objects are in {100 * np.median(existence):.0f} % of the samples or more"
+        words += f"; half of the objects are in at least {100 * np.median(existence):.0f} % of the samples"
     lines = [Line(f"{words}.")]
     if short := training_shortfalls(run):
-        lines.append(Line(f"{_sentence(UNFINISHED.says(short))}.", alarm=True))
+        lines.append(Line(f"{_sentence(UNFINISHED.says(short))}.", alarm=True, section="training"))
     lines += [_line(f"{_sentence(lead)}.", list(images)) for lead, images in groups.items()]
     if n := len(run.failures):
         failed = f"{counted(n, 'image')} failed and {'is' if n == 1 else 'are'} in no number or chart of this page"
-        lines.append(Line(f"{failed}.", alarm=True))
+        lines.append(Line(f"{failed}.", alarm=True, section="problems"))
     return lines
 
 
@@ -94,6 +97,8 @@ def to_look_at(run: Run, groups: Mapping[str, Mapping[str, str]]) -> list[Line]:
     """Say what to look at, and what to do."""
     lines = [_line(concern.look, list(groups.get(concern.lead, {}))) for concern in _kinds(run, groups)]
     lines += [_line("See the warning.", list(images)) for lead, images in groups.items() if concern_of(lead) is None]
+    if len(run.objects):
+        lines.append(Line("The objects to review first, which are the least certain.", section="review"))
     return lines
 
 

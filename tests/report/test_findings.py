@@ -16,10 +16,13 @@ def test_nothing_is_alarming_about_a_clean_run(table_run):
     objects = {"image": ["a", "a", "b"], "existence": [1.0, 0.9, 0.5]}
     run = table_run({"training": {"shortfalls": []}}, images=images, objects=objects)
     found, trust, look = lines_of(run)
-    words = "3 objects in 2 images; half of the objects are in 90 % of the samples or more."
+    words = "3 objects in 2 images; half of the objects are in at least 90 % of the samples."
     assert found == [findings.Line(words)]
     assert trust == [findings.Line("No warnings.")]
-    assert look == []
+    assert [(line.text, line.section) for line in look] == [
+        ("The objects to review first, which are the least certain.", "review")
+    ]
+    assert not any(line.alarm for line in look)
 
 
 def test_each_kind_is_found_and_says_what_to_trust_and_to_look_at(table_run):

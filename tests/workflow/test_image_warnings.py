@@ -41,7 +41,8 @@ CASES = {
     "smooth": (lambda: picture(2) + 0.7 * noise(2) + 0.7 * noise(9, blur=2), {CORRELATED}),
     "hot": (lambda: hot(picture(3) + noise(3)), {OUTLIERS}),
     "saturated": (lambda: np.minimum(picture(4) + noise(4), 185), {SATURATED}),
-    "weak": (lambda: picture(5) + 0.3 * noise(5), {MISFIT, UNLIKE}),
+    "weak": (lambda: picture(5) + 0.3 * noise(5), {MISFIT}),
+    "strong": (lambda: picture(6) + 4 * noise(6), {MISFIT, UNLIKE}),
 }
 
 
