@@ -60,8 +60,13 @@ SATURATED = Concern(
 )
 OUTLIERS = Concern(
     "single pixels are far from their neighbours",
-    "Hot pixels and cosmic rays are not objects; small bright objects at these places may be.",
-    "Look at the smallest objects; correct hot pixels with a dark frame or a median filter before the run.",
+    "They were mended from their neighbours, so they are no objects; neither are real objects of one pixel.",
+    "Look at these places in the noisy image; a dark frame shows whether the detector has hot pixels.",
+)
+INVALID = Concern(
+    "pixels are no data",
+    "Nothing was measured or found there, and objects end there.",
+    "See in the report which parts are left out; --invalid none takes them as data.",
 )
 NOTHING = Concern(
     "nothing found",
@@ -74,7 +79,7 @@ DOUBTFUL = Concern(
     "Look at the outlines on the denoised image; try another segmenter, or train longer.",
 )
 
-CONCERNS = (UNLIKE, CORRELATED, MISFIT, UNFINISHED, OUTLIERS, SATURATED, NOTHING, DOUBTFUL)
+CONCERNS = (UNLIKE, CORRELATED, MISFIT, UNFINISHED, OUTLIERS, SATURATED, INVALID, NOTHING, DOUBTFUL)
 """All kinds, the gravest first."""
 
 

@@ -42,6 +42,14 @@ class Data(_Section):
     """Axes of the files if their metadata does not tell, for example TYX."""
     channel: int | None = Field(default=None, ge=0)
     """Channel to work on, counted from 0, if files have several."""
+    invalid: str = "auto"
+    """Pixels that are no data: auto (NaN, and padding at the border; hot pixels and dust are mended), none (every pixel
+    is data as it is), or the value that they have."""
+
+    @field_validator("invalid", mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        return f"{value:.17g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class Noise(_Section):
@@ -104,7 +112,11 @@ class Fusion(_Section):
     objective: str = "map"
     """Expected score that the selection of objects maximises: map, ap50, f1, pq or seg."""
     existence: float | None = Field(default=None, ge=0, le=1)
-    """Keep the objects that are found in at least this fraction of the samples; overrides the objective."""
+    """Keep the objects that are found in at least this fraction of the samples, whatever the objective; otherwise the
+    objective chooses among those that at least half of the samples hold."""
+    snr: float | None = Field(default=None, ge=0)
+    """Least signal-to-noise ratio of an object in the noisy image; 5 if not set, and 0, which keeps all, for a
+    segmenter of your own (python:...)."""
     calibration: str | None = None
     """Folder written by divseg calibrate, or the calibration.json in it: confidences become probabilities."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_LONGEST = 2000  # characters of a message, which may repeat what stands in a file
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 DAMAGE = (
@@ -49,10 +50,11 @@ def _escaped(c: str) -> str:
 
 
 class DivsegError(Exception):
-    """Base of all errors that divseg raises on purpose; the message is fit for a terminal."""
+    """Base of all errors that divseg raises on purpose; the message is fit for a terminal, and not endless."""
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        text = printable(super().__str__())
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 500]} ... {text[-490:]}"
 
 
 class InputError(DivsegError, ValueError):

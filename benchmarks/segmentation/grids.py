@@ -121,11 +121,11 @@ def make_grid(name: str, *, large: bool = False, device: str = "auto") -> Grid:
         candidates = {}
         for scale in SCALES if large else (1.0,):
             model = name if scale == 1.0 else f"{name},scale={scale:g}"
-            base = f"{model},prob={min(*PROBABILITIES, own):g},processes=0{place}"
+            base = f"{model},prob={min(*PROBABILITIES, own):g}{place}"
             candidates |= {model: (base, own)} | {f"{model},prob={p:g}": (base, p) for p in PROBABILITIES}
         return Grid(name, candidates)
     segmenter(name)  # a slip in the string ends here
-    return Grid(name, {name: (f"{name},processes=0" if name.startswith("stardist:") else name, 0.0)})
+    return Grid(name, {name: (name, 0.0)})
 
 
 @cache

@@ -40,7 +40,7 @@ def result_of(
     if row.members:
         choices = {m: member_choice(m, row, chosen) for m in row.members}
         groups = [label_images(source, by_name[m], choice, grid, samples) for m, choice in choices.items()]
-        fused, weights = combine(groups, row.fusion)
+        fused, weights = combine(groups, row.fusion, source)
         fused = assess(fused.labels, groups[0])
         text = "; ".join(f"{m} {w:.2f}: {choices[m].spec}" for m, w in zip(row.members, weights, strict=True))
         return [fused.labels], fused, text
@@ -100,7 +100,7 @@ def curve_picture(
             if row.members:
                 if count < LEAST:
                     continue
-                masks = [combine([label(by_name[m], count) for m in row.members], row.fusion)[0].labels]
+                masks = [combine([label(by_name[m], count) for m in row.members], row.fusion, source)[0].labels]
             elif row.images[0][0] == "group" and count < row.images[0][1]:
                 continue
             else:

@@ -100,7 +100,9 @@ def scores(masks: Sequence[Labels], truth: Labels) -> dict[str, float]:
     return dict(zip(names, means.tolist(), strict=True))
 
 
-def combine(groups: Sequence[Sequence[Labels]], fusion: Mapping[str, Any]) -> tuple[Consensus, list[float]]:
+def combine(
+    groups: Sequence[Sequence[Labels]], fusion: Mapping[str, Any], images: Images | None = None
+) -> tuple[Consensus, list[float]]:
     """Fuse groups of label images, each with a weight learned from agreement alone.
 
     A group's weight is the mean mAP of its label images with those of the other groups, so that what no other source
@@ -112,7 +114,10 @@ def combine(groups: Sequence[Sequence[Labels]], fusion: Mapping[str, Any]) -> tu
     groups : sequence of sequences of label images
         One group for each kind of image: the samples, the MMSE, a smoothed image.
     fusion : mapping
-        Options of :func:`divseg.fuse`; with ``first``, the share of the votes of the first group.
+        Options of :func:`divseg.fuse`; with ``first``, the share of the votes of the first group. If ``fixed``, objects
+        are kept as ``divseg run`` keeps them: by the first group, the posterior samples.
+    images : Images, optional
+        The images of the picture, needed if ``fixed``.
 
     Returns
     -------
@@ -123,4 +128,7 @@ def combine(groups: Sequence[Sequence[Labels]], fusion: Mapping[str, Any]) -> tu
     options = {name: value for name, value in fusion.items() if name != "fixed"}
     weights = agreement_weights(groups, first=options.pop("first", None))
     each = [w / len(group) for w, group in zip(weights, groups, strict=True) for _ in group]
+    if fusion.get("fixed") and images is not None:
+        seen = (images.picture.noisy, images.image(("mmse",)), images.samples.std(axis=0, ddof=1))
+        options |= {"samples": len(groups[0]), "images": seen}
     return fuse([m for group in groups for m in group], weights=each, **options), weights

@@ -74,10 +74,10 @@ def of_the_network(trainer: Trainer) -> Counter[str]:
         outputs = [s, *means, *logvars]
         torch.autograd.backward(outputs, [torch.ones_like(o) for o in outputs])
 
-    kinds = counted(passes).kinds
-    kinds["ones_like"] = 0
     for parameter in trainer.network.parameters():
         parameter.grad = None
+    kinds = counted(passes).kinds
+    kinds["ones_like"] = 0
     return kinds
 
 

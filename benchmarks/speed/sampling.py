@@ -121,7 +121,7 @@ def run_against(a: argparse.Namespace) -> None:
     sides, threads_text = (" ".join(map(str, values)) for values in (a.sides, a.threads))
     command = (
         f"python -m benchmarks.speed sampling --against FORMER --samples {a.samples} --sides {sides} "
-        f"--threads {threads_text} --rounds {a.rounds}"
+        f"--threads {threads_text} --rounds {a.rounds} --name {a.name}"
     )
     write_result(a.name, "Speed of sampling against a former version", command, body)
 

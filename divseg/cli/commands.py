@@ -20,7 +20,7 @@ from divseg.cli.show import Show
 app.add_typer(models, name="models")
 app.add_typer(noise_model, name="noise-model")
 
-_DATA = ("axes", "channel")
+_DATA = ("axes", "channel", "invalid")
 _TRAINING = ("noise", "network", "train_steps", "train_minutes", "seed", "device")
 
 
@@ -38,6 +38,7 @@ _TRAINING = ("noise", "network", "train_steps", "train_minutes", "seed", "device
     "method",
     "objective",
     "existence",
+    "snr",
     "calibration",
     "compare",
     "baseline_sigmas",

@@ -13,6 +13,7 @@ from divseg.consensus.graph import object_graph
 from divseg.consensus.hypotheses import FusionResult, fuse_masks, min_support
 from divseg.consensus.local_search import improve
 from divseg.consensus.stack import LabelStack
+from divseg.consensus.witnesses import Witnesses
 from divseg.specs import Number
 
 
@@ -21,6 +22,7 @@ def fuse_clustering(
     *,
     objective: str,
     existence: float | None,
+    witnesses: Witnesses | None = None,
     seed: int,
     links: Annotated[int, Number(2, whole=True)] = 8,
 ) -> FusionResult:
@@ -43,6 +45,8 @@ def fuse_clustering(
         Score that the selection maximises.
     existence : float or None
         Fixed threshold on the fraction of samples instead.
+    witnesses : Witnesses, optional
+        Only what they hold is chosen.
     seed : int
         Seed of the pairs of samples that are compared.
     links : int
@@ -55,7 +59,7 @@ def fuse_clustering(
     members = np.flatnonzero(enough[cluster]) if len(cluster) else np.empty(0, np.int64)
     rank = np.cumsum(enough) - 1
     masks = cluster_masks(stack, rank[cluster[members]], members).runs
-    return fuse_masks(stack, masks, objective, existence)
+    return fuse_masks(stack, masks, objective, existence, witnesses)
 
 
 def cluster_objects(stack: LabelStack, *, links: int = 8, seed: int = 0) -> NDArray[np.int64]:

@@ -17,11 +17,12 @@ from divseg.consensus.evidence import ObjectEvidence
 from divseg.consensus.hypotheses import FusionResult
 from divseg.consensus.mutex import fuse_mutex
 from divseg.consensus.result import Consensus
-from divseg.consensus.run_lengths import empty_runs, from_runs, to_runs
+from divseg.consensus.run_lengths import from_runs, to_runs
 from divseg.consensus.selection import OBJECTIVES
 from divseg.consensus.stack import LabelStack, Mask
 from divseg.consensus.table import alternatives_table, object_table
 from divseg.consensus.voting import fuse_voting
+from divseg.consensus.witnesses import LEAST_EXISTENCE, LEAST_SNR, Images, Witnesses
 from divseg.errors import ConfigError, InputError
 from divseg.labels import check_labels
 from divseg.specs import Option, read_options, split_spec, unknown
@@ -43,6 +44,9 @@ def fuse(
     objective: str = "map",
     existence: float | None = None,
     weights: ArrayLike | None = None,
+    samples: int | None = None,
+    images: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
+    snr: float = LEAST_SNR,
     markers: ArrayLike | None = None,
     seed: int = 0,
     **options: Any,
@@ -76,6 +80,17 @@ def fuse(
         Weight of each sample in everything that is counted; only the ratios matter. A weight of 2 acts on
         the labels as if the sample were there twice, one of 0 as if it were not there. By default all weigh
         the same, or as they do in the LabelStack.
+    samples : int, optional
+        Number of posterior samples, which are then the first of the masks; the others are segmentations of other
+        versions of the image. All propose objects and vote for their outlines, but an object is kept only if at least
+        half of the samples hold it, or the fraction `existence`, and what the result says of its objects
+        (existence, intervals, maps, expected scores) is what the samples alone say.
+    images : three arrays, optional
+        With `samples`: the noisy image, and mean and standard deviation of its samples pixel by pixel. Objects that
+        do not differ from the background around them (:func:`divseg.consensus.contrast.measure_contrast`) are then
+        not kept.
+    snr : float
+        Least signal-to-noise ratio of an object that is kept, if there are `images`; 0 keeps all.
     markers : label image of the shape of the masks, optional
         One marker for each object, for ``voting``.
     seed : int
@@ -119,12 +134,21 @@ def fuse(
             raise ConfigError(f"option {option} is given twice, in method={method!r} and beside it; keep one of them")
     own |= _read_keywords(name, options)
     stack = _as_stack(masks, weights)
+    witnesses = None
+    if samples is not None:
+        witnesses = _witnesses(stack, samples, existence, images, snr)
+    elif images is not None:
+        raise ConfigError("images belong to posterior samples; say with samples= how many of the masks are theirs")
     run = METHODS[name]
-    common = {"objective": objective, "existence": existence, "seed": seed}
+    # what a fraction of the samples holds has at least that fraction of their part of all votes
+    votes = existence if existence is None or samples is None else existence * stack.input_weights[:samples].sum()
+    common = {"objective": objective, "existence": votes, "witnesses": witnesses, "seed": seed}
     own |= {n: value for n, value in common.items() if n in inspect.signature(run).parameters}
     trivial = stack.identical and markers is None
     result = FusionResult(stack.decode(0)) if trivial else run(stack, **own)
-    return _finish(result, stack, ",".join(part.strip() for part in method.split(",")), existence)
+    if witnesses is None:
+        witnesses = Witnesses(stack, existence or 0.0)
+    return _finish(result, witnesses, ",".join(part.strip() for part in method.split(",")))
 
 
 def assess(
@@ -181,7 +205,7 @@ def assess(
             f"labels have the shape {image.shape}, the masks {stack.shape}; give label images of one shape"
         )
     volume = image.reshape(stack.volume)
-    result = _finish(FusionResult(from_runs(to_runs(volume), stack.volume)), stack, "given", existence)
+    result = _finish(FusionResult(volume), Witnesses(stack, existence or 0.0), "given")
     if not isinstance(labels, Consensus):
         return result
     # rivals of the alternatives are labels, which change if objects are dropped
@@ -253,25 +277,62 @@ def _as_stack(masks: Iterable[Mask] | NDArray[Any] | LabelStack, weights: ArrayL
     return masks if weights is None else masks.select(range(len(masks)), weights)
 
 
-def _finish(result: FusionResult, stack: LabelStack, method: str, existence: float | None) -> Consensus:
-    """Drop objects that are too rare, number the others by first pixel, and compute what the samples say of them."""
-    labels = result.labels
-    runs = to_runs(labels)
-    evidence = ObjectEvidence(runs, stack)
-    if existence is not None and (rare := evidence.existence < existence - 1e-9).any():
-        labels = labels.copy()
-        labels[np.concatenate([[False], rare])[from_runs(runs, stack.volume)]] = 0
+def _witnesses(
+    stack: LabelStack,
+    samples: int,
+    existence: float | None,
+    images: tuple[ArrayLike, ArrayLike, ArrayLike] | None,
+    snr: float,
+) -> Witnesses:
+    """Return the first label images of a stack as those without which no object is kept."""
+    if not 1 <= samples <= len(stack):
+        raise InputError(f"samples={samples}: there are {len(stack)} masks; give a number from 1 to {len(stack)}")
+    first = stack.select(range(samples), stack.input_weights[:samples])
+    if not snr >= 0:
+        raise ConfigError(f"snr={snr!r} is impossible; give a signal-to-noise ratio of 0 or more")
+    shown = None if images is None else Images(*images)
+    for name, image in ({} if shown is None else shown._asdict()).items():
+        if np.shape(image) != stack.shape:
+            raise InputError(
+                f"images: {name} has the shape {np.shape(image)}, the masks {stack.shape}; give arrays of one shape"
+            )
+    return Witnesses(first, LEAST_EXISTENCE if existence is None else existence, shown, snr)
+
+
+def _finish(result: FusionResult, witnesses: Witnesses, method: str) -> Consensus:
+    """Drop what is too rare or too faint, number the rest by first pixel, and compute what the samples say of it."""
+    stack, labels = witnesses.stack, result.labels
+    if result.hypotheses is None:
+        labels = from_runs(to_runs(labels), stack.volume)
+        considered = ObjectEvidence(to_runs(labels), stack)
+    else:
+        considered = ObjectEvidence(result.hypotheses.runs, stack)
+    faint = np.zeros(considered.n, bool)
+    while True:
         runs = to_runs(labels)
-        evidence = ObjectEvidence(runs, stack)
+        evidence, numbered = ObjectEvidence(runs, stack), from_runs(runs, stack.volume)
+        dropped = witnesses.too_rare(evidence.existence)
+        contrast = None if dropped.any() else witnesses.contrast(numbered)
+        if contrast is not None:
+            dropped = witnesses.too_faint(contrast)
+            faint[np.unique(labels[_of(dropped, numbered)]) - 1] = True
+        if not dropped.any():
+            break
+        labels = np.where(_of(dropped, numbered), 0, labels)
     return Consensus(
-        labels=from_runs(runs, stack.volume).reshape(stack.shape),
-        objects=object_table(evidence),
+        labels=numbered.reshape(stack.shape),
+        objects=object_table(evidence, {} if contrast is None else contrast._asdict()),
         foreground=stack.foreground,
         boundary=stack.boundary,
         n_samples=stack.n_samples,
         counts=stack.input_counts,
         weights=stack.input_weights,
         expected=evidence.expected(),
-        alternatives=alternatives_table(result.hypotheses or ObjectEvidence(empty_runs(), stack), labels, runs),
+        alternatives=alternatives_table(considered, labels, runs, faint),
         method=method,
     )
+
+
+def _of(chosen: NDArray[np.bool_], numbered: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return the pixels of the chosen ones among objects 1..n."""
+    return np.concatenate([[False], chosen])[numbered]

@@ -15,6 +15,7 @@ from divseg.consensus.rasterize import rasterize
 from divseg.consensus.run_lengths import RunLengths
 from divseg.consensus.selection import select
 from divseg.consensus.stack import LabelStack
+from divseg.consensus.witnesses import Witnesses
 
 TOUCH = 0.02
 """Hypotheses never exclude each other if they share at most this fraction of the smaller one."""
@@ -40,7 +41,13 @@ class FusionResult:
     hypotheses: ObjectEvidence | None = None
 
 
-def fuse_masks(stack: LabelStack, masks: RunLengths, objective: str, existence: float | None) -> FusionResult:
+def fuse_masks(
+    stack: LabelStack,
+    masks: RunLengths,
+    objective: str,
+    existence: float | None,
+    witnesses: Witnesses | None = None,
+) -> FusionResult:
     """Refine rough masks by the samples, choose among them, and rasterize the chosen ones.
 
     Parameters
@@ -50,10 +57,15 @@ def fuse_masks(stack: LabelStack, masks: RunLengths, objective: str, existence: 
         Rough masks; they may overlap.
     objective, existence
         As in :func:`divseg.consensus.selection.select`.
+    witnesses : Witnesses, optional
+        Only what they hold is chosen.
     """
     refined = reassign(stack, masks, existence)
     evidence = ObjectEvidence(refined.runs, stack)
-    chosen = select(evidence, find_conflicts(evidence), objective, existence)
+    allowed = None
+    if witnesses is not None:
+        allowed = ~witnesses.too_rare(ObjectEvidence(refined.runs, witnesses.stack).existence)
+    chosen = select(evidence, find_conflicts(evidence), objective, existence, allowed)
     labels = rasterize(refined, chosen, stack.volume)
     return FusionResult(labels, evidence)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from divseg.consensus.hypotheses import FusionResult, fuse_masks
 from divseg.consensus.run_lengths import to_runs
 from divseg.consensus.stack import LabelStack
+from divseg.consensus.witnesses import Witnesses
 from divseg.specs import Flag, Number, Numbers
 
 
@@ -19,6 +20,7 @@ def fuse_mutex(
     *,
     objective: str,
     existence: float | None,
+    witnesses: Witnesses | None = None,
     foreground: Annotated[float, Number(0, 0.99)] = 0.3,
     offsets: Annotated[tuple[int, ...], Numbers(2)] = (3, 5, 9),
     refine: Annotated[bool, Flag()] = True,
@@ -36,7 +38,7 @@ def fuse_mutex(
     Parameters
     ----------
     stack : LabelStack
-    objective, existence
+    objective, existence, witnesses
         For the choice among the refined segments, as in ``clustering``.
     foreground : float
         Pixels in the foreground of more than this fraction of the samples are segmented.
@@ -56,7 +58,7 @@ def fuse_mutex(
         np.int64,
     ).reshape(-1, 3)
     labels = mutex_segments(stack, steps, foreground)
-    return fuse_masks(stack, to_runs(labels), objective, existence) if refine else FusionResult(labels)
+    return fuse_masks(stack, to_runs(labels), objective, existence, witnesses) if refine else FusionResult(labels)
 
 
 def mutex_segments(stack: LabelStack, steps: NDArray[np.int64], foreground: float) -> NDArray[np.int32]:

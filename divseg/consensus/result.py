@@ -57,6 +57,10 @@ class Consensus:
             The same over the members.
         ``prob_mean`` (only if the segmenter gives probabilities)
             Mean of the probabilities that the segmenter gave the members, such as StarDist's object probability.
+        ``snr contrast`` (only if the fusion knows the images)
+            How far the object differs from the background around it: in the noisy image, in standard errors, and in
+            the samples, in standard deviations of a pixel of that background
+            (:func:`divseg.consensus.contrast.measure_contrast`).
         ``p_split``
             Fraction of the samples in which at least two objects, each with more than half of its area inside,
             cover at least a tenth of the object each.
@@ -82,9 +86,9 @@ class Consensus:
     alternatives : DataFrame
         Hypotheses that were considered and rejected: ``kind`` (merged: contains more than half of at least two
         objects; part: lies mostly in one larger object; other shape: conflicts with an object; unlikely:
-        too rare, with no object in its place), ``rivals`` (labels it overlaps, separated by blanks),
-        ``existence mean_iou n_members area`` and centroid and bounding box as in ``objects``. Empty for
-        methods without hypotheses.
+        too rare, with no object in its place; faint: hardly different from its background), ``rivals`` (labels it
+        overlaps, separated by blanks), ``existence mean_iou n_members area`` and centroid and bounding box as in
+        ``objects``. For methods without hypotheses, only the objects that were not kept.
     method : str
         Name of the fusion method with its options.
     weights : float64 array, shape (K,)

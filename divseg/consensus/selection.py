@@ -19,6 +19,7 @@ def select(
     conflicts: NDArray[np.int64],
     objective: str,
     existence: float | None,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
     """Choose hypotheses, no two of them in conflict, for the greatest expected score.
 
@@ -40,17 +41,21 @@ def select(
     existence : float or None
         If not None, the hypotheses with at least this existence are candidates, and those of greatest
         mean hit rate over the IoU thresholds are chosen among them, whatever the objective.
+    allowed : bool array, shape (n,), optional
+        Hypotheses that may be chosen, all by default.
 
     Returns
     -------
     bool array, shape (n,)
     """
+    may = np.ones(evidence.n, bool) if allowed is None else allowed
     if existence is not None:
-        enough = evidence.existence >= existence - 1e-9
+        enough = may & (evidence.existence >= existence - 1e-9)
         return pack(np.where(enough, evidence.hit_rates.mean(axis=0) + 1e-6, 0.0), conflicts)
     if objective == "seg":
-        return pack(evidence.seg_gain, conflicts)
+        return pack(np.where(may, evidence.seg_gain, 0.0), conflicts)
     gains, jaccard = _gains(evidence, objective)
+    gains = np.where(may, gains, 0.0)
     n_mean = float(evidence.stack.mean(evidence.stack.counts))
     chosen = pack(gains.mean(axis=0), conflicts)
     best, best_score = chosen, _score(gains, chosen, n_mean, jaccard)

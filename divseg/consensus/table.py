@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ SPLIT_PART = 0.1
 """Objects that cover at least this fraction of an object count as pieces of it."""
 
 
-def object_table(evidence: ObjectEvidence) -> pd.DataFrame:
+def object_table(evidence: ObjectEvidence, contrast: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
     """Return the table of :class:`divseg.consensus.Consensus` for the objects of one label image."""
     runs, stack = evidence.runs, evidence.stack
     members = evidence.overlaps.members
@@ -36,6 +38,7 @@ def object_table(evidence: ObjectEvidence) -> pd.DataFrame:
         "diameter": diameter(runs.areas, ndim),
         **_spread("diameter", diameter(areas, ndim), weights),
         **_prob(members, stack),
+        **contrast,
         "p_split": p_split,
         "p_merge": p_merge,
         **positions(runs, stack),
@@ -43,7 +46,9 @@ def object_table(evidence: ObjectEvidence) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def alternatives_table(evidence: ObjectEvidence, rasterized: NDArray[np.int32], final: RunLengths) -> pd.DataFrame:
+def alternatives_table(
+    evidence: ObjectEvidence, rasterized: NDArray[np.int32], final: RunLengths, faint: NDArray[np.bool_]
+) -> pd.DataFrame:
     """Return the hypotheses that were not rasterized, with the labels that took their place.
 
     Parameters
@@ -54,6 +59,8 @@ def alternatives_table(evidence: ObjectEvidence, rasterized: NDArray[np.int32], 
         Hypothesis + 1.
     final : RunLengths
         The same objects, numbered as the user sees them.
+    faint : bool array, shape (n,)
+        Hypotheses that were not kept for lack of contrast.
     """
     hypotheses = evidence.runs
     taken = np.bincount(rasterized.ravel(), minlength=evidence.n + 1)[1 : evidence.n + 1] > 0
@@ -65,7 +72,9 @@ def alternatives_table(evidence: ObjectEvidence, rasterized: NDArray[np.int32], 
         area = hypotheses.areas[j]
         swallowed = [i for i, n in pixels.items() if 2 * n > final.areas[i]]
         touched = sorted(i for i, n in pixels.items() if 50 * n > min(area, final.areas[i]))
-        if len(swallowed) >= 2:
+        if faint[j]:
+            kind = "faint"
+        elif len(swallowed) >= 2:
             kind = "merged"
         elif not touched:
             kind = "unlikely"

@@ -189,7 +189,7 @@ def load_parts(folder: str | Path) -> ModelParts:
         normalization = Normalization.from_config(config["mean"], config["std"])
         if len(normalization.mean) != network_config.channels:
             raise ModelError(f"{len(normalization.mean)} means for {network_config.channels} channels")
-        training = dict(config["training"])
+        training = _record(config["training"])
     except DivsegError as error:
         raise ModelError(f"{folder / CONFIG}: {error}") from error
     except DAMAGE as error:
@@ -201,6 +201,17 @@ def load_parts(folder: str | Path) -> ModelParts:
             f"{folder / WEIGHTS} does not fit {CONFIG} ({_reason(error)}); train again or restore it"
         ) from error
     return ModelParts(network, noise, normalization, training, _history(folder / LOG))
+
+
+def _record(values: Any) -> dict[str, Any]:
+    """Return the record of a training; ValueError or KeyError if a figure that is shown is missing or not a number."""
+    record = dict(values)
+    if "steps" in record:
+        for name in ("steps", "seconds", "loss", "kl_per_pixel"):
+            if isinstance(record[name], bool) or not isinstance(record[name], int | float):
+                raise ValueError(f"{name} of the training is {brief(record[name])}")
+        record["device"] = brief(record["device"]) if not isinstance(record["device"], str) else record["device"][:100]
+    return record
 
 
 def _damaged(folder: Path, error: Exception) -> ModelError:

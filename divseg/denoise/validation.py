@@ -73,8 +73,8 @@ def checked_image(config: VAEConfig, image: ImageLike) -> Image:
     return image
 
 
-class TrainingImages(Sequence[NDArray[np.generic]]):
-    """Images as checked arrays, loaded one at a time, all with the axes and channels of the first.
+class TrainingImages(Sequence[Image]):
+    """Checked images, loaded one at a time, all with the axes and channels of the first.
 
     Parameters
     ----------
@@ -98,5 +98,5 @@ class TrainingImages(Sequence[NDArray[np.generic]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> NDArray[np.generic]:  # type: ignore[override]
-        return checked_image(self.config, self.images[index]).data
+    def __getitem__(self, index: int) -> Image:  # type: ignore[override]
+        return checked_image(self.config, self.images[index])

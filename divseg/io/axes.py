@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from divseg.errors import FileProblem, InputError
+from divseg.errors import FileProblem, InputError, brief
 
 LETTERS = "STCZYX"
 _FEW = 8  # an image is never this narrow while it is much longer
@@ -49,7 +49,7 @@ def check_axes(axes: str) -> str:
     upper = str(axes).upper()
     if not set(upper) <= set(LETTERS) or len(set(upper)) < len(upper) or not {"Y", "X"} <= set(upper):
         raise InputError(
-            f"axes {axes!r}: give each dimension one letter of {LETTERS} (position, time, channel, depth, "
+            f"axes {brief(axes)}: give each dimension one letter of {LETTERS} (position, time, channel, depth, "
             "height, width), each at most once and Y and X always, for example --axes TYX"
         )
     return upper
@@ -70,7 +70,7 @@ def check_channel(channel: Any) -> int | None:
     except TypeError:
         number = -1
     if number < 0:
-        raise InputError(f"channel {channel!r} is not a channel number; they count from 0")
+        raise InputError(f"channel {brief(channel)} is not a channel number; they count from 0")
     return number
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from divseg.errors import FileProblem, InputError, Problem, some
+from divseg.io.invalid import Invalid, check_invalid
 from divseg.io.reading import merge_notes, same_names, scan
 from divseg.io.refs import ImageList, ImageRef
 from divseg.io.sources import InputFiles, LeftOut, Source, find_files
@@ -73,6 +74,7 @@ def check_inputs(
     *,
     axes: str | None = None,
     channel: int | None = None,
+    invalid: Invalid = "auto",
     truth: Source | None = None,
     out: str | os.PathLike[str] | None = None,
 ) -> InputReport:
@@ -80,7 +82,7 @@ def check_inputs(
 
     Parameters
     ----------
-    source, axes, channel
+    source, axes, channel, invalid
         As in :func:`divseg.io.read`.
     truth : path, str or iterable of those, optional
         Masks, see :func:`divseg.io.pair_truth`. Those that lie among the images are not taken as images.
@@ -99,6 +101,7 @@ def check_inputs(
         if `out` is a file, an input folder or inside of one, or holds the images, or if no mask at all has the
         name of an image.
     """
+    invalid = check_invalid(invalid)
     inputs = find_files(source)
     if out is not None:
         check_out(out, inputs)
@@ -116,7 +119,13 @@ def check_inputs(
         raise InputError(
             f"{duplicates[0]}, whose results would overwrite each other{more}; rename or leave out all but one"
         )
-    report = InputReport(ImageList(refs), problems, len(bad), merge_notes(notes), truth_given=truth is not None)
+    report = InputReport(
+        ImageList(replace(ref, invalid=invalid) for ref in refs),
+        problems,
+        len(bad),
+        merge_notes(notes),
+        truth_given=truth is not None,
+    )
     taken = set(files)
     masks = [LeftOut(file, "taken as the mask of another image") for file in inputs.files if file not in taken]
     report.left_out = [*inputs.left_out, *masks]

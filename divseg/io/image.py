@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from divseg.errors import InputError
-from divseg.io.hashing import hash_array
+from divseg.io.hashing import config_hash, hash_array
 
 Index: TypeAlias = tuple[int | slice | None, ...]
 """For each dimension of a file the position or positions taken, None for the whole dimension."""
@@ -77,6 +77,10 @@ class Image:
         Axes that were iterated and the position along each, for example ``(("T", 3),)``.
     pixel_size : PixelSize, optional
         None if it is not known.
+    valid : bool array, shape without the channels, optional
+        False where a pixel is no data, such as padding; `data` is filled there. None if all pixels are data.
+    outliers : int
+        Number of hot or dead pixels and of pixels in grains of dust that were mended in `data`.
 
     Raises
     ------
@@ -98,6 +102,8 @@ class Image:
     path: Path | None = None
     plane: tuple[tuple[str, int], ...] = ()
     pixel_size: PixelSize | None = None
+    valid: NDArray[np.bool_] | None = None
+    outliers: int = 0
     _checked: bool = field(default=False, init=False, repr=False)  # by divseg.io.check_pixels
 
     def __post_init__(self) -> None:
@@ -152,8 +158,14 @@ class Image:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the pixels, shape and dtype in 64 hexadecimal digits, computed once."""
-        return hash_array(self.data)
+        """SHA-256 of the pixels, shape and dtype in 64 hexadecimal digits, and of what is no data; computed once."""
+        own = hash_array(self.data)
+        return own if self.valid is None else config_hash({"data": own, "valid": hash_array(self.valid)})
+
+    @property
+    def invalid(self) -> float:
+        """Fraction of the pixels that are no data."""
+        return 0.0 if self.valid is None else float(1.0 - self.valid.mean())
 
     @property
     def shape(self) -> tuple[int, ...]:

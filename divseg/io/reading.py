@@ -14,6 +14,7 @@ import numpy as np
 from divseg.errors import DivsegError, DivsegWarning, FileProblem, InputError, one_line, some
 from divseg.io.axes import UNKNOWN, check_axes, check_channel, override_axes, plan_planes
 from divseg.io.image import Header, Image
+from divseg.io.invalid import Invalid, check_invalid
 from divseg.io.refs import ImageList, ImageRef, read_headers
 from divseg.io.sources import Source, find_files, stem
 
@@ -34,7 +35,9 @@ def merge_notes(notes: list[Note]) -> list[str]:
     return [f"{some(names, 1)}: {text}" for text, names in files.items()]
 
 
-def read(source: Source, *, axes: str | None = None, channel: int | None = None) -> ImageList:
+def read(
+    source: Source, *, axes: str | None = None, channel: int | None = None, invalid: Invalid = "none"
+) -> ImageList:
     """Read images; only headers are read now, the pixels of an image when it is indexed.
 
     Positions (S), also if they are series of a TIFF, and time points (T) become images of their own, named
@@ -52,6 +55,10 @@ def read(source: Source, *, axes: str | None = None, channel: int | None = None)
         What the dimensions of the files are, a letter of ``"STCZYX"`` each; overrides what they say.
     channel : int, optional
         The channel to take, from 0; needed if files have several, colours included.
+    invalid : "auto", "none" or a number
+        ``"auto"``: padding and NaN are no data (``image.valid``), hot pixels and dust are mended
+        (:func:`divseg.io.defects.without_defects`). A number: pixels of this value and NaN are no data. ``"none"``: the
+        pixels are those of the file.
 
     Returns
     -------
@@ -83,6 +90,7 @@ def read(source: Source, *, axes: str | None = None, channel: int | None = None)
     >>> images[1].shape, int(images[1].data.max())
     ((4, 5), 39)
     """
+    invalid = check_invalid(invalid)
     files = find_files(source).files
     refs, problems, notes = scan(files, axes=axes, channel=channel)
     if problems:
@@ -94,7 +102,7 @@ def read(source: Source, *, axes: str | None = None, channel: int | None = None)
         warnings.warn(
             duplicates[0] + "; results under that name would overwrite each other", DivsegWarning, stacklevel=2
         )
-    return ImageList(refs)
+    return ImageList(replace(ref, invalid=invalid) for ref in refs)
 
 
 def scan(

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from divseg.errors import FileProblem, InputError
 from divseg.io.cache import CACHE
+from divseg.io.defects import without_defects
 from divseg.io.image import Header, Image, Index, PixelSize
+from divseg.io.invalid import Invalid
 from divseg.io.pixels import check_pixels
 from divseg.io.png import load_png, png_header
 from divseg.io.sources import SUFFIXES
@@ -45,6 +47,9 @@ class ImageRef:
         None if it is not known.
     series : int
         Number of the image in a TIFF that holds several.
+    invalid : "auto", "none" or a number
+        How pixels that are no data are found (:func:`divseg.io.defects.without_defects`); ``"none"``: the pixels are
+        those of the file.
     """
 
     path: Path
@@ -57,6 +62,7 @@ class ImageRef:
     plane: tuple[tuple[str, int], ...] = ()
     pixel_size: PixelSize | None = None
     series: int = 0
+    invalid: Invalid = "none"
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -102,12 +108,13 @@ class ImageRef:
             self._check_region(region)
         stat = self.stat()
         image = CACHE.get((self, stat))
-        if image is None and region is None:
+        if region is not None:
+            if image is None and self.invalid == "none":
+                image = self._read(region)
+            else:  # what is no data, and what is defective, is seen in the whole image alone
+                image = _part(image or self._read(None), region)
+        if image is None:
             image = CACHE.add((self, stat), self._read(None), max(stat[1:]))
-        elif image is None:
-            image = self._read(region)
-        elif region is not None:
-            image = replace(image, data=np.ascontiguousarray(image.data[region]))
         image.data.flags.writeable = False
         if check:
             check_pixels(image, constant=region is not None)
@@ -123,7 +130,9 @@ class ImageRef:
         data = data.transpose([self.file_axes.index(letter) for letter in self.axes])
         if region is None and data.shape != self.shape:
             raise FileProblem(self.path, f"its shape changed from {self.shape} to {data.shape}", "start again")
-        return Image(np.ascontiguousarray(data), self.axes, self.name, self.path, self.plane, self.pixel_size)
+        pixels = np.ascontiguousarray(data)
+        image = Image(pixels, self.axes, self.name, self.path, self.plane, self.pixel_size)
+        return image if region is not None else without_defects(image, self.invalid)
 
     def _check_region(self, region: tuple[slice, ...]) -> None:
         sides = [len(range(*part.indices(n))) for part, n in zip(region, self.shape, strict=False)]
@@ -132,6 +141,12 @@ class ImageRef:
                 f"{self.name}: region {region} of an image of shape {self.shape}; "
                 f"give a slice for each of the axes {self.axes} that holds pixels"
             )
+
+
+def _part(image: Image, region: tuple[slice, ...]) -> Image:
+    """Return a part of an image; how many of its pixels were mended is not known."""
+    valid = None if image.valid is None else np.ascontiguousarray(image.valid[region])
+    return replace(image, data=np.ascontiguousarray(image.data[region]), valid=valid, outliers=0)
 
 
 class ImageList(Sequence[Image]):

@@ -7,7 +7,6 @@ import math
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from divseg.results.open_run import Run
 from divseg.results.reader import column, read_table, text
@@ -48,9 +47,11 @@ def overview(run: Run) -> list[tuple[str, str, str]]:
     """Return the cards at the top of the page: name, value, and an explanation."""
     existence = column(run.objects, "existence")
     existence = existence[np.isfinite(existence)]
+    empty = int((column(run.images_table, "n_objects") == 0).sum())
+    nothing = f"nothing found in {empty} image{'s' if empty > 1 else ''}" if empty else ""
     cards = [
         ("images", number(len(run.names), 0), ""),
-        ("objects", number(len(run.objects), 0), ""),
+        ("objects", number(len(run.objects), 0), nothing),
         ("median existence", number(np.median(existence) if existence.size else np.nan, 2), "1 = in every sample"),
     ]
     for limit in (0.5, 0.8):
@@ -190,10 +191,10 @@ def duration(seconds: Any) -> str:
 
 def image_facts(run: Run, name: str) -> list[tuple[str, str]]:
     """Return name and value of what ``images.csv`` says about one image."""
-    row = run.images_table.iloc[run.names.index(name)]
+    row = run.images_table.iloc[[run.names.index(name)]]
 
     def value(key: str) -> float:
-        return float(pd.to_numeric(row.get(key, np.nan), errors="coerce"))
+        return float(column(row, key)[0])
 
     facts = []
     if np.isfinite(value("height")) and np.isfinite(value("width")):
@@ -201,8 +202,8 @@ def image_facts(run: Run, name: str) -> list[tuple[str, str]]:
     size = run.pixel_sizes[name]
     if size is not None:
         facts.append(("pixel size", f"{size.y:.4g} \u00d7 {size.x:.4g} {size.unit}"))
-    facts.append(("objects", number(value("n_objects"), 0)))
-    if np.isfinite(value("count_mean")):
+    facts.append(("objects", "nothing found" if value("n_objects") == 0 else number(value("n_objects"), 0)))
+    if np.isfinite(value("count_mean")) and value("n_objects") > 0:  # else these are spots of noise
         interval = f"{number(value('count_q05'), 0)} to {number(value('count_q95'), 0)}"
         facts.append(("count in the samples", f"mean {value('count_mean'):.1f}, 5\u201395 %: {interval}"))
     if np.isfinite(value("count_low")):

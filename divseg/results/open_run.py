@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from divseg.errors import DivsegWarning, InputError, counted, did_you_mean, one_line, printable
 from divseg.io import PixelSize, read, read_labels
+from divseg.io.defects import blank
 from divseg.io.json_file import read_json
 from divseg.io.pixel_size import make_pixel_size
 from divseg.io.tiff import load_tiff, tiff_headers
@@ -69,17 +70,17 @@ class Files(Mapping[str, T], Generic[T]):
         if name not in self._names:
             hint = did_you_mean(str(name), self._names) or "; images_table lists all of them"
             raise NotInRun(f"there is no image {name!r} in this run{hint}")
-        if not self._path(name).is_file():
+        if not os.path.isfile(self._path(name)):
             raise NotInRun(f"{name}: this run holds no {self._kind} of it (no file {self._path(name)})")
         return self._load(name)
 
     def __contains__(self, name: object) -> bool:
         """Tell without reading whether there is such an image."""
-        return isinstance(name, str) and name in self._names and self._path(name).is_file()
+        return isinstance(name, str) and name in self._names and os.path.isfile(self._path(name))
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names, in the order of the input."""
-        return (name for name in self._names if self._path(name).is_file())
+        return (name for name in self._names if os.path.isfile(self._path(name)))
 
     def __len__(self) -> int:
         """Count the files."""
@@ -260,10 +261,12 @@ class Run:
         row = next(row for row in self.record["inputs"] if row["name"] == name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DivsegWarning)  # the run has shown it
-            images = read(row["path"], axes=self.setting("data", "axes"), channel=self.setting("data", "channel"))
+            settings = {name: self.setting("data", name) for name in ("axes", "channel")}
+            images = read(row["path"], **settings, invalid=self.setting("data", "invalid") or "none")
         for ref in images.refs:
             if [list(place) for place in ref.plane] == row.get("plane", []):
-                return ref.load(check=False).data
+                image = ref.load(check=False)
+                return blank(image.data, image.valid)
         raise InputError(f"{row['path']}: the file has changed, it does not hold {name} any more; run again")
 
     # --- what it looks like

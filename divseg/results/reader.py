@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,18 @@ def column(table: pd.DataFrame, name: str) -> np.ndarray:
     """
     if name not in table:
         return np.full(len(table), np.nan)
-    values = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float)
+    try:
+        values = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float)
+    except OverflowError:  # a whole number of hundreds of digits
+        values = np.array([_float(value) for value in table[name]])
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except (OverflowError, TypeError, ValueError):
+        return math.nan
 
 
 def text(table: pd.DataFrame, name: str) -> list[str]:

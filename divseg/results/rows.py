@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from divseg.errors import Problem
-from divseg.io import PixelSize
+from divseg.errors import Problem, some
+from divseg.io import Image, PixelSize
 from divseg.io.sources import LeftOut, stem
 from divseg.metrics import summarize
 
@@ -48,6 +48,15 @@ def pixel_columns(shape: tuple[int, ...], size: PixelSize | None) -> dict[str, A
         "pixel_size_x": None if size is None else size.x,
         "pixel_unit": None if size is None else size.unit,
     }
+
+
+def defect_columns(image: Image) -> dict[str, Any]:
+    """Return the columns of images.csv that tell of pixels without data and defective ones; only what there is.
+
+    ``invalid`` is the fraction of the pixels that are no data, ``outliers`` the number of pixels that were mended.
+    """
+    found = {"invalid": image.invalid, "outliers": image.outliers}
+    return {name: value for name, value in found.items() if value}
 
 
 def consensus_columns(
@@ -108,7 +117,9 @@ def summary_lines(tables: Mapping[str, pd.DataFrame], page: Path | None, n_input
     """Return the lines that end a run: numbers, scores, where the report is."""
     images = tables["images"]
     n_objects = int(images["n_objects"].sum()) if len(images) else 0
-    lines = [f"{len(images)} of {n_inputs} images done, {n_objects} objects"]
+    empty = list(images["image"][images["n_objects"] == 0]) if len(images) else []
+    nothing = f"; nothing found in {some(empty)}" if empty else ""
+    lines = [f"{len(images)} of {n_inputs} images done, {n_objects} objects{nothing}"]
     if "summary" in tables:
         lines += ["", score_table(tables["summary"]), ""]
     return lines if page is None else [*lines, f"report: {page}"]

@@ -26,7 +26,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 _TRAINING: dict[str, tuple[type, ...]] = {"steps": _NUMBER, "seconds": _NUMBER, "megapixels": _NUMBER}
 _CALIBRATION: dict[str, tuple[type, ...]] = {"iou": _NUMBER, "coverage": _NUMBER, "check": (dict, type(None))}
-_INPUT: dict[str, tuple[type, ...]] = {"name": (str,), "path": (str,), "plane": (list,)}
+_INPUT: dict[str, tuple[type, ...]] = {"name": (str,), "path": (str,)}
 _LEFT_OUT: dict[str, tuple[type, ...]] = {"file": (str,), "reason": (str,)}
 
 

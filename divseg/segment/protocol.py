@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, Self, overload, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
 from divseg.errors import ConfigError
@@ -39,6 +40,18 @@ class Segmenter(Protocol):
         """Return a segmenter whose image-level parameters are taken from a reference image, such as the MMSE.
 
         Without such parameters, it is the segmenter itself.
+        """
+
+    def within(self, valid: NDArray[np.bool_] | None) -> Self:
+        """Return a segmenter for images of which only a part is data.
+
+        What it takes from an image as a whole (thresholds, percentiles) it takes from this part, and it finds objects
+        only there: what lies outside is cut off.
+
+        Parameters
+        ----------
+        valid : bool array, shape of an image without channels, or None
+            None: all pixels are data, and the segmenter itself is returned.
         """
 
     @overload

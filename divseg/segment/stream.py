@@ -183,6 +183,15 @@ def label_images(
     return next(results) if source.single else results
 
 
+def check_valid(valid: NDArray[np.bool_], image: Any, name: str) -> None:
+    """Raise InputError if what is data of an image is not said for each of its pixels."""
+    if valid.shape != tuple(image.shape):
+        raise InputError(
+            f"image has shape {tuple(image.shape)}, but segmenter {name!r} was told which pixels are data for shape "
+            f"{valid.shape}; use within() for each image"
+        )
+
+
 def check_pixels(image: Any, what: str) -> NDArray[np.floating]:
     """Return an array or tensor as a NumPy array, float32, or float64 if float32 cannot hold its values.
 

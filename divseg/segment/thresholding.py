@@ -14,7 +14,7 @@ from divseg.errors import ConfigError, InputError
 from divseg.segment.options import ThresholdOptions, threshold_options
 from divseg.segment.prepare import context, prepare
 from divseg.segment.split import drop_objects, fill_holes, split
-from divseg.segment.stream import ImageForm, check_pixels, label_images, read_reference
+from divseg.segment.stream import ImageForm, check_pixels, check_valid, label_images, read_reference
 from divseg.segment.thresholds import Level, find_level, foreground
 
 if TYPE_CHECKING:
@@ -39,12 +39,15 @@ class ThresholdSegmenter:
         Canonical string.
     level : Level, optional
         With ``threshold=image``: the result of :meth:`fit`.
+    valid : bool array, optional
+        What is data (:meth:`within`); None for all pixels.
     """
 
     method: str
     options: ThresholdOptions
     name: str
     level: Level | None = None
+    valid: NDArray[np.bool_] | None = None
 
     @classmethod
     def from_spec(cls, method: str, pairs: Iterable[tuple[str, str]]) -> Self:
@@ -89,6 +92,10 @@ class ThresholdSegmenter:
         image = check_pixels(read_reference(reference, self._form), "the reference")
         return replace(self, level=self._level(image, prepare(image, self.options)))
 
+    def within(self, valid: NDArray[np.bool_] | None) -> Self:
+        """Return a segmenter for images of which only a part is data; see :class:`divseg.segment.Segmenter`."""
+        return self if valid is None and self.valid is None else replace(self, valid=valid)
+
     def __call__(self, images: Any) -> Any:
         """Segment one image, or many lazily; see :class:`divseg.segment.Segmenter`.
 
@@ -114,10 +121,13 @@ class ThresholdSegmenter:
         return ImageForm(self.options.ndim, f"this segmenter (ndim={self.options.ndim})")
 
     def _level(self, image: NDArray[np.floating], prepared: NDArray[np.floating]) -> Level:
+        if self.valid is not None:
+            check_valid(self.valid, image, self.name)
+            image = image[self.valid]
         # rounding errors of the filters would give a constant image a histogram
         if not self.options.fixed and image.min() == image.max():
             return Level(np.inf)
-        return find_level(prepared, self.method, self.options)
+        return find_level(prepared, self.method, self.options, self.valid)
 
     def _segment(self, image: NDArray[np.floating]) -> NDArray[np.int32]:
         o = self.options
@@ -128,7 +138,7 @@ class ThresholdSegmenter:
                 f"image has shape {image.shape} but the threshold of {self.name!r} was taken from a reference of shape "
                 f"{level.low.shape}; fit it to a reference of the image's shape"
             )
-        mask = foreground(prepared, level, o.connectivity)
+        mask = foreground(prepared, level, o.connectivity, self.valid)
         if o.fill_holes:
             mask = fill_holes(mask, o.max_hole)
         labels = split(mask, prepared, o)

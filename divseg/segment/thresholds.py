@@ -18,7 +18,7 @@ from scipy import ndimage as ndi
 from divseg.segment.options import ThresholdOptions
 
 BINS = 1024
-TAIL = 0.001
+TAIL = 0.006
 """Fraction of the pixels at either end that may lie far outside."""
 
 _ITERATIONS = 1000
@@ -43,7 +43,9 @@ class Level:
     high: float | None = None
 
 
-def find_level(image: NDArray[np.floating], method: str, options: ThresholdOptions) -> Level:
+def find_level(
+    image: NDArray[np.floating], method: str, options: ThresholdOptions, valid: NDArray[np.bool_] | None = None
+) -> Level:
     """Choose the level of an image.
 
     Parameters
@@ -54,6 +56,8 @@ def find_level(image: NDArray[np.floating], method: str, options: ThresholdOptio
         A name of :data:`divseg.segment.options.METHODS`.
     options : ThresholdOptions
         Options of the method.
+    valid : bool array, shape of `image`, optional
+        What counts; by default all pixels.
 
     Returns
     -------
@@ -64,22 +68,25 @@ def find_level(image: NDArray[np.floating], method: str, options: ThresholdOptio
         return Level(options.threshold)
     if isinstance(options.low, float) and isinstance(options.high, float):
         return Level(options.low, options.high)
-    counts = histogram(image)
+    data = image if valid is None else image[valid]
+    counts = histogram(data)
     if counts is None:
         return Level(np.inf)
     if method in RULES:
         return Level(RULES[method](counts))
     if method == "local":
-        return Level(local_level(image, options.window, options.offset))
+        return Level(local_level(image, options.window, options.offset, valid))
     if method == "sauvola":
-        return Level(sauvola_level(image, options.window, options.k))
+        return Level(sauvola_level(image, options.window, options.k, valid))
     middle = otsu(counts)
-    above = image > middle
-    back, fore = float(image[~above].mean(dtype=np.float64)), float(image[above].mean(dtype=np.float64))
+    above = data > middle
+    back, fore = float(data[~above].mean(dtype=np.float64)), float(data[above].mean(dtype=np.float64))
     return Level(middle - options.band * (middle - back), middle + options.band * (fore - middle))
 
 
-def foreground(image: NDArray[np.floating], level: Level, connectivity: int) -> NDArray[np.bool_]:
+def foreground(
+    image: NDArray[np.floating], level: Level, connectivity: int, valid: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
     """Return the pixels above a level.
 
     Parameters
@@ -92,17 +99,19 @@ def foreground(image: NDArray[np.floating], level: Level, connectivity: int) -> 
         knows no other connectivity than 1.
     connectivity : int
         What makes a region, 1..ndim.
+    valid : bool array, shape of `image`, optional
+        What can be foreground; by default all pixels.
 
     Returns
     -------
     bool array, shape of `image`
     """
-    mask = image > level.low
+    mask = image > level.low if valid is None else (image > level.low) & valid
     if level.high is None:
         return mask
     regions, n = ndi.label(mask, ndi.generate_binary_structure(image.ndim, connectivity))
     strong = np.zeros(n + 1, bool)
-    strong[regions[image > level.high]] = True
+    strong[regions[image > level.high]] = True  # what is not valid is in region 0
     strong[0] = False
     return strong[regions]
 
@@ -273,7 +282,9 @@ def _mean_edge(h: Histogram) -> float:
     return float((h.counts * (np.arange(BINS) + 0.5)).sum() / h.counts.sum())
 
 
-def local_level(image: NDArray[np.floating], window: int, offset: float) -> NDArray[np.floating]:
+def local_level(
+    image: NDArray[np.floating], window: int, offset: float, valid: NDArray[np.bool_] | None = None
+) -> NDArray[np.floating]:
     """Return the mean of each pixel's surroundings plus a margin.
 
     That is ``skimage.filters.threshold_local(image, window, "mean", -margin)``.
@@ -287,6 +298,8 @@ def local_level(image: NDArray[np.floating], window: int, offset: float) -> NDAr
     offset : float
         Margin in standard deviations of the image around its local mean. Without a margin, half of an empty background
         would be foreground.
+    valid : bool array, shape of `image`, optional
+        What the standard deviation is taken of; by default all pixels.
 
     Returns
     -------
@@ -294,10 +307,13 @@ def local_level(image: NDArray[np.floating], window: int, offset: float) -> NDAr
         Level above which a pixel is foreground.
     """
     mean = ndi.uniform_filter(image, window)
-    return mean + np.asarray(offset * float((image - mean).std()), image.dtype)
+    around = image - mean
+    return mean + np.asarray(offset * float((around if valid is None else around[valid]).std()), image.dtype)
 
 
-def sauvola_level(image: NDArray[np.floating], window: int, k: float) -> NDArray[np.floating]:
+def sauvola_level(
+    image: NDArray[np.floating], window: int, k: float, valid: NDArray[np.bool_] | None = None
+) -> NDArray[np.floating]:
     """Return Sauvola's threshold, mirrored for bright objects on a dark background.
 
     Sauvola and Pietikainen (Pattern Recognition 33, 2000, eq. 5) call dark text on bright paper everything below
@@ -314,13 +330,15 @@ def sauvola_level(image: NDArray[np.floating], window: int, k: float) -> NDArray
         Side in pixels of the square (cube) of surroundings.
     k : float
         Weight of the contrast; more gives smaller objects.
+    valid : bool array, shape of `image`, optional
+        What the range is taken of; by default all pixels.
 
     Returns
     -------
     array, shape of `image`
         Level above which a pixel is foreground, in the image's units.
     """
-    ends = robust_range(image)
+    ends = robust_range(image if valid is None else image[valid])
     if ends is None:
         return np.full_like(image, np.inf)
     low, high = ends

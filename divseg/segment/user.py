@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from divseg.errors import ConfigError, InputError, did_you_mean
 from divseg.labels import check_labels
-from divseg.segment.stream import ImageForm, label_images
+from divseg.segment.stream import ImageForm, check_valid, label_images
 from divseg.specs import Number, Option, canonical, read_options
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class UserSegmenter:
         ``"module:function"`` as the user wrote it, for a function that was imported by that name.
     ndim : int
         3 if the function takes volumes (Z, Y, X).
+    valid : bool array, optional
+        What is data (:meth:`within`); None for all pixels.
 
     Attributes
     ----------
@@ -50,7 +52,14 @@ class UserSegmenter:
         Pixels of context that the function needs, 0 by default.
     """
 
-    def __init__(self, function: Callable[[NDArray[np.float32]], Any], where: str = "", ndim: int = 2) -> None:
+    def __init__(
+        self,
+        function: Callable[[NDArray[np.float32]], Any],
+        where: str = "",
+        ndim: int = 2,
+        valid: NDArray[np.bool_] | None = None,
+    ) -> None:
+        self.valid = valid
         self.function, self.where, self.ndim = function, where, ndim
         qualname = getattr(function, "__qualname__", type(function).__qualname__)
         method = f"python:{where}" if where else f"{function.__module__}:{qualname}"
@@ -100,6 +109,10 @@ class UserSegmenter:
         """Return the segmenter itself: a function has no image-level parameters."""
         return self
 
+    def within(self, valid: NDArray[np.bool_] | None) -> Self:
+        """Return a segmenter whose label images are cut to what is data; the function is given whole images."""
+        return self if valid is None and self.valid is None else type(self)(self.function, self.where, self.ndim, valid)
+
     def __call__(self, images: Any) -> Any:
         """Segment one image, or many lazily; see :class:`divseg.segment.Segmenter`.
 
@@ -126,6 +139,12 @@ class UserSegmenter:
             raise InputError(
                 f"{self.name} returned shape {labels.shape} for an image of shape {image.shape}; "
                 "return a label of each pixel"
+            )
+        if self.valid is not None:
+            check_valid(self.valid, image, self.name)
+            labels, result = (
+                np.where(self.valid, labels, 0),
+                result & self.valid if result.dtype == np.bool_ else result,
             )
         if result.dtype == np.bool_:
             from scipy import ndimage as ndi

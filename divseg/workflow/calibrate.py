@@ -104,7 +104,7 @@ def calibrate_run(
             f"--out {target}: results go to a folder, with the calibration in it; give a name without .json"
         )
     there = [file for name in run.names if (file := run.layout.labels(name)).is_file()]
-    found = check_inputs(there or run.folder / "labels", truth=truth, out=target)
+    found = check_inputs(there or run.folder / "labels", invalid="none", truth=truth, out=target)
     counts = {str(row["image"]): row for row in run.images_table.to_dict("records")}
     units, failures = [], failure_rows(found.problems)
     for ref in found.images.refs:
@@ -125,7 +125,7 @@ def calibrate_run(
     settings = {
         "segmenter": run.setting("segmentation", "segmenter"),
         "samples": run.setting("sampling", "samples"),
-        **{name: run.setting("fusion", name) for name in ("method", "objective", "existence", "fuse_with")},
+        **{name: run.setting("fusion", name) for name in ("method", "objective", "existence", "snr", "fuse_with")},
     }
     fit: dict[str, Any] = {"method": str(settings["method"] or ""), "iou": iou, "settings": settings}
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from divseg.config import RunConfig
 from divseg.errors import ConfigError, DivsegError, InputError
 from divseg.io import write_csv
+from divseg.io.defects import within
 from divseg.metrics import evaluate
 from divseg.segment import segmenter
 from divseg.workflow.stage import RunContext, RunStage
@@ -76,6 +77,7 @@ def rank_segmenters(
     samples: Sequence[ArrayLike],
     specs: Sequence[str] | None = None,
     *,
+    valid: Sequence[NDArray[np.bool_] | None] | None = None,
     step: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Rank segmenters by how well the posterior samples of some images support them; truth is never looked at.
@@ -98,6 +100,8 @@ def rank_segmenters(
         Posterior samples of each image, K of 2 or more.
     specs : sequence of str, optional
         Segmenters to compare, by default a grid of thresholdings.
+    valid : sequence of (bool array, shape (Y, X), or None), optional
+        For each image False where a pixel is no data.
     step : callable, optional
         Told which candidate begins.
 
@@ -119,23 +123,27 @@ def rank_segmenters(
         shapes = ", ".join(str(s.shape) for s in stacks) or "no images"
         raise InputError(f"a choice of segmenter needs two samples (K, Y, X) of each image; got {shapes}")
     names = list(specs) if specs is not None else candidates()
-    return _table(names, [_support(name, stacks, step) for name in names])
+    return _table(names, [_support(name, stacks, valid or [None] * len(stacks), step) for name in names])
 
 
 def _support(
-    spec: str, stacks: Sequence[NDArray[np.float32]], step: Callable[[str], None] | None
+    spec: str,
+    stacks: Sequence[NDArray[np.float32]],
+    valid: Sequence[NDArray[np.bool_] | None],
+    step: Callable[[str], None] | None,
 ) -> NDArray[np.float64]:
     """Return objects found again, variance explained and number of objects for each image, (I, 3)."""
     if step is not None:
         step(spec)
     segment = segmenter(spec)
     found = []
-    for stack in stacks:
+    for stack, mask in zip(stacks, valid, strict=True):
         mean = stack.mean(axis=0)
-        fitted = segment.fit(mean)
+        fitted = segment.within(mask).fit(mean)
         masks = list(fitted(stack))
         again = [evaluate(a, b, thresholds=AGAIN).tp[0] for a, b in pairwise(masks)]
-        found.append([np.mean(again), explained_variance(mean, fitted(mean)), np.mean([m.max() for m in masks])])
+        explained = explained_variance(within(mean, mask), within(np.asarray(fitted(mean)), mask))
+        found.append([np.mean(again), explained, np.mean([m.max() for m in masks])])
     return np.array(found)
 
 
@@ -198,19 +206,25 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
         from divseg.denoise.validation import plane
 
         model = DivNoising.load(context.store.model, device=config.sampling.device)
-        units, stacks = context.units, []
+        units, stacks, valid = context.units, [], []
         for i in np.unique(np.linspace(0, len(units) - 1, min(IMAGES, len(units))).round().astype(int)):
             try:
-                middle = _middle(plane(units[i].load()))
+                image = units[i].load()
+                middle = _middle(plane(image))
                 batches = model.sample(
                     middle, n=SAMPLES, seed=config.sampling.seed, precision=config.sampling.precision
                 )
                 stacks.append(np.concatenate([batch.cpu().numpy() for batch in batches]))
+                mask = None if image.valid is None else _middle(image.valid)
+                valid.append(None if mask is None or mask.all() or not mask.any() else mask)
             except (DivsegError, OSError):
                 continue
         total = len(units)
         table = rank_segmenters(
-            stacks, specs, step=lambda spec: context.reporter.images(0, total, f"choosing a segmenter: {spec}")
+            stacks,
+            specs,
+            valid=valid,
+            step=lambda spec: context.reporter.images(0, total, f"choosing a segmenter: {spec}"),
         )
         write_csv(context.store.folder / "segmenters.csv", table)
         best = str(table["segmenter"].iloc[0])

@@ -13,9 +13,11 @@ import numpy as np
 
 from divseg.errors import ConfigError
 from divseg.io import check_inputs
+from divseg.io.defects import blank, within
+from divseg.io.invalid import Invalid
 from divseg.io.sources import Source
 from divseg.results import RunStore
-from divseg.results.rows import failure_rows, left_out_rows
+from divseg.results.rows import defect_columns, failure_rows, left_out_rows
 from divseg.workflow.engine import Job, Outcomes, Result
 from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
@@ -93,6 +95,7 @@ def denoise_folder(
     *,
     axes: str | None = None,
     channel: int | None = None,
+    invalid: Invalid = "auto",
     device: str = "auto",
     tile: int | None = None,
     options: Options | None = None,
@@ -106,7 +109,7 @@ def denoise_folder(
 
     Parameters
     ----------
-    source, axes, channel
+    source, axes, channel, invalid
         As for :func:`divseg.read`.
     model : path
         Model folder, of ``divseg train`` or in a run folder.
@@ -142,11 +145,11 @@ def denoise_folder(
     settings = settings or DenoiseSettings()
     model = Path(model)
     loaded = DivNoising.load(model, device=device)
-    found = check_inputs(source, axes=axes, channel=channel, out=Path(out))
+    found = check_inputs(source, axes=axes, channel=channel, invalid=invalid, out=Path(out))
     stage = Stage(
         "denoise",
         denoise_image,
-        {**asdict(settings), "model": fingerprint_model(model), "axes": axes, "channel": channel},
+        {**asdict(settings), "model": fingerprint_model(model), "axes": axes, "channel": channel, "invalid": invalid},
         reads=("image",),
     )
     n_files = len(found.images) + len(found.problems)
@@ -179,6 +182,7 @@ def denoise_folder(
             "settings": asdict(settings),
             "axes": axes,
             "channel": channel,
+            "invalid": invalid,
             "device": device,
             "tile": tile,
         },
@@ -205,26 +209,28 @@ def denoise_image(context: UnitContext) -> None:
     shared: dict[str, Any] = {"seed": settings.seed, "tile": tools.tile, "precision": settings.precision}
     if settings.interval is None and not settings.mode:
         moments = model.moments(image, n=settings.samples, tta=settings.tta, **shared)
-        mean, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
+        mean, std = (blank(of.cpu().numpy(), image.valid) for of in (moments.mean, moments.std))
     else:
         half = None if settings.interval is None else settings.interval / 2
         levels = () if half is None else (0.5 - half, 0.5 + half)
         estimates = model.estimate(image, n=settings.samples, quantiles=levels, mode=settings.mode, **shared)
-        mean, std = estimates.mean, estimates.std
+        mean, std = (blank(of, image.valid) for of in (estimates.mean, estimates.std))
         for kind, bound in zip(("low", "high"), estimates.quantiles, strict=False):
-            write.map(kind, bound, size)
+            write.map(kind, blank(bound, image.valid), size)
         if estimates.mode is not None:
-            write.map("mode", estimates.mode, size)
+            write.map("mode", blank(estimates.mode, image.valid), size)
     write.denoised(mean, size)
     write.map("std", std, size)
     if settings.keep:
-        write.samples(model.draw(image, settings.keep, tta=settings.tta, **shared), size)
+        drawn = model.draw(image, settings.keep, tta=settings.tta, **shared)
+        write.samples(blank(drawn, image.valid), size)
     write.row |= {
         **context.unit.row(),
+        **defect_columns(image),
         "n_samples": settings.samples,
-        "mean": float(mean.mean()),
-        "std_mean": float(std.mean()),
-        "residual_std": float((image.data.astype(np.float64) - mean).std()),
+        "mean": float(within(mean, image.valid).mean()),
+        "std_mean": float(within(std, image.valid).mean()),
+        "residual_std": float(within(image.data.astype(np.float64) - mean, image.valid).std()),
     }
 
 

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from divseg.config import RunConfig
-from divseg.consensus import Consensus, LabelStack, assess, fuse
+from divseg.consensus import Consensus, LabelStack, fuse
+from divseg.consensus.witnesses import LEAST_SNR
 from divseg.errors import InputError
-from divseg.io import read
+from divseg.io import Image, read
+from divseg.io.defects import blank, within
+from divseg.io.invalid import filled
 from divseg.metrics import Calibration, agreement_weights, evaluate
-from divseg.results.rows import consensus_columns
+from divseg.results.rows import consensus_columns, defect_columns
 from divseg.results.writer import file_sha256
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.image_warnings import warn_of_misfit, warn_of_objects, warn_of_pixels
@@ -89,7 +92,7 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
     """
     s, f, e = config.sampling, config.fusion, config.evaluation
     calibration = None if f.calibration is None else asdict(Calibration.load(f.calibration))
-    choice = {"objective": f.objective, "existence": f.existence, "fuse_with": f.fuse_with}
+    choice = {"objective": f.objective, "existence": f.existence, "snr": f.snr, "fuse_with": f.fuse_with}
     stages = [
         Stage(
             "denoise",
@@ -144,28 +147,42 @@ def denoise(context: UnitContext) -> None:
     ranks = RankHistogram(context.tools.model.noise, noisy, config.sampling.seed)
     samples = context.memory["samples"] = Samples(context.tools.model, image, config.sampling)
     moments, first = samples.moments(ranks.add)
-    mmse, std = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
-    context.memory["mmse"] = mmse
+    # what is no data is blank in every result
+    mmse, std = (blank(of.cpu().numpy(), image.valid) for of in (moments.mean, moments.std))
+    context.memory |= {"blank mmse": mmse, "blank std": std}
     context.write.info["device"] = str(context.tools.model.device)
     write, size = context.write, image.pixel_size
     write.denoised(mmse, size)
     write.map("std", std, size)
     if len(first):
-        write.samples(first, size)
+        write.samples(blank(first, image.valid), size)
     write.row |= {
         **context.unit.row(),
-        "std_mean": float(std.mean()),
+        **defect_columns(image),
+        "std_mean": float(within(std, image.valid).mean()),
         **pixel_columns,
         **warn_of_misfit(context, ranks.heights()),
     }
 
 
 def _mmse(context: UnitContext) -> NDArray[np.float32]:
-    """Return the mean of the samples, from memory or from the file that holds it exactly."""
-    if "mmse" not in context.memory:
-        context.memory["mmse"] = read(context.store.denoised(context.unit.name))[0].data
-    mmse: NDArray[np.float32] = context.memory["mmse"]
-    return mmse
+    """Return the mean of the samples, from memory or from the file that holds it exactly; filled like the image."""
+    return _kept(context, "mmse", context.store.denoised(context.unit.name))
+
+
+def _std(context: UnitContext) -> NDArray[np.float32]:
+    """Return the standard deviation of the samples, from memory or from the file that holds it exactly."""
+    return _kept(context, "std", context.store.map(context.unit.name, "std"))
+
+
+def _kept(context: UnitContext, what: str, path: Path) -> NDArray[np.float32]:
+    if what not in context.memory:
+        image = context.memory.get(f"blank {what}")
+        image = read(path)[0].data if image is None else image
+        valid = context.load().valid
+        context.memory[what] = image if valid is None else filled(image, valid)
+    kept: NDArray[np.float32] = context.memory[what]
+    return kept
 
 
 # --- segment
@@ -176,7 +193,7 @@ def segment_samples(context: UnitContext) -> None:
     from divseg.denoise.smoothing import smoothed
 
     config: RunConfig = context.tools.config
-    segment: Segmenter = context.tools.segment
+    segment: Segmenter = context.tools.segment.within(context.load().valid)
     context.step("segment")
     samples = context.memory.get("samples") or Samples(context.tools.model, context.load(), config.sampling)
     mmse = _mmse(context)
@@ -256,22 +273,33 @@ def write_consensus(context: UnitContext, consensus: Consensus, calibration: Cal
 
 
 def fuse_views(context: UnitContext, method: str) -> Consensus:
-    """Fuse the label images of an image by a method; what is said of the objects is what the samples alone say."""
+    """Fuse the label images of an image by a method; only objects that the samples hold and show are kept."""
     fusion = context.tools.config.fusion
     stack: LabelStack = context.memory["stack"]
     info: Mapping[str, Any] = context.memory["segment info"]
     n = info["views"]["samples"]
-    own = stack.select(range(n))
     plain, from_mmse = split_markers(method)
-    options: dict[str, Any] = {"method": plain, "objective": fusion.objective}
+    snr = fusion.snr
+    if snr is None:  # a function may find objects by something else than their brightness
+        snr = 0.0 if context.tools.segmenter.startswith("python:") else LEAST_SNR
+    options: dict[str, Any] = {
+        "method": plain,
+        "objective": fusion.objective,
+        "existence": fusion.existence,
+        "samples": n,
+        "images": (_with_nan(context.load()), _mmse(context), _std(context)),
+        "snr": snr,
+    }
     if from_mmse:
         options["markers"] = _mmse_labels(context)
     if fusion.fuse_with == "samples":
-        return fuse(own, existence=fusion.existence, **options)
-    # an object of the samples has at least their fraction of all votes
-    least = None if fusion.existence is None else fusion.existence * SAMPLES_FRACTION
-    every = fuse(stack.select(range(len(info["weights"])), info["weights"]), existence=least, **options)
-    return assess(every, own, existence=fusion.existence)
+        return fuse(stack.select(range(n)), **options)
+    return fuse(stack.select(range(len(info["weights"])), info["weights"]), **options)
+
+
+def _with_nan(image: Image) -> NDArray[Any]:
+    """Return the pixels of an image, NaN where they are no data."""
+    return image.data if image.valid is None else np.where(image.valid, image.data, np.nan)
 
 
 def split_markers(method: str) -> tuple[str, bool]:
@@ -293,7 +321,7 @@ def score_baselines(context: UnitContext) -> None:
     if context.unit.truth is None:
         return
     context.step("score baselines")
-    truth, segment = _truth(context), context.tools.segment
+    truth, segment = _truth(context), context.tools.segment.within(context.load().valid)
     noisy = context.load().data.astype(np.float32)
     stack: LabelStack = context.memory["stack"]
     n = context.memory["segment info"]["views"]["samples"]
@@ -328,6 +356,7 @@ def score_consensus(context: UnitContext) -> None:
 
 def _truth(context: UnitContext) -> NDArray[np.integer]:
     if "truth" not in context.memory:
-        context.memory["truth"] = context.unit.truth.load()
+        whole, valid = context.unit.truth.load(), context.load().valid
+        context.memory["truth"] = whole if valid is None else np.where(valid, whole, 0)
     truth: NDArray[np.integer] = context.memory["truth"]
     return truth

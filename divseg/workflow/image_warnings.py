@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from divseg.concerns import CORRELATED, DOUBTFUL, MISFIT, NOTHING, OUTLIERS, SATURATED
+from divseg.concerns import CORRELATED, DOUBTFUL, INVALID, MISFIT, NOTHING, OUTLIERS, SATURATED
+from divseg.io import Image
+from divseg.io.defects import within
 from divseg.workflow.stage import UnitContext
-
-MIN_OUTLIERS = 5
-"""Outliers in an image from which the user is warned."""
 
 MAX_CEILING, MAX_FLOOR = 0.005, 0.1
 """Fractions of the pixels at a limit of the detector above which the user is warned; dark parts seldom matter."""
@@ -25,20 +24,22 @@ MIN_SURE = 0.1
 
 
 def warn_of_pixels(context: UnitContext, noisy: NDArray[np.generic]) -> dict[str, Any]:
-    """Warn of correlated noise, outliers and saturation; return columns of images.csv."""
-    from divseg.denoise.noise import noise_spectrum, outliers
+    """Warn of pixels without data, correlated noise, outliers and saturation; return columns of images.csv."""
+    from divseg.denoise.noise import noise_spectrum
     from divseg.denoise.noise.limits import LimitFinder
 
+    image: Image = context.load()
+    if image.valid is not None:
+        context.warn(INVALID.says(f"{image.invalid:.1%} of the pixels (padding or NaN)"))
     spectrum = noise_spectrum(noisy)
     if spectrum.is_correlated:
         context.warn(CORRELATED.says(spectrum.details))
-    n_outliers = int(outliers(noisy).sum())
-    if n_outliers >= MIN_OUTLIERS:
-        context.warn(OUTLIERS.says(f"{n_outliers} of {noisy.size} pixels, such as hot pixels or cosmic rays"))
+    if image.outliers:
+        context.warn(OUTLIERS.says(f"{image.outliers} of {noisy.size} pixels, such as hot pixels, cosmic rays or dust"))
+    pixels = within(np.asarray(noisy, np.float64), image.valid)
     finder = LimitFinder()
     finder.add(noisy)
     floor, ceiling = finder.find()
-    pixels = noisy.astype(np.float32)
     at_floor = 0.0 if floor is None else float((pixels <= floor).mean())
     at_ceiling = 0.0 if ceiling is None else float((pixels >= ceiling).mean())
     parts = []
@@ -52,7 +53,6 @@ def warn_of_pixels(context: UnitContext, noisy: NDArray[np.generic]) -> dict[str
         "noise_rows": spectrum.rows,
         "noise_columns": spectrum.columns,
         "noise_smooth": spectrum.smooth,
-        "n_outliers": n_outliers,
         "at_floor": at_floor,
         "at_ceiling": at_ceiling,
     }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from divseg.errors import OutputError
+from divseg.io.atomic import output_error
 
 log = logging.getLogger("divseg")
 
@@ -69,6 +70,16 @@ class _Both:
         self.reporter.images(done, total, now)
 
 
+class _LogFile(logging.FileHandler):
+    """A log file; a disk that is full stops the work with one line instead of a trace for each line of the log."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise output_error(self.baseFilename, error) from error
+        super().handleError(record)
+
+
 @contextmanager
 def logged(path: Path, reporter: Reporter) -> Iterator[Reporter]:
     """Write what the reporter is told to a log file as well.
@@ -79,9 +90,9 @@ def logged(path: Path, reporter: Reporter) -> Iterator[Reporter]:
         If the file cannot be written.
     """
     try:
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise OutputError(f"{path}: it cannot be written ({error.strerror}); choose another --out") from error
+        raise output_error(path, error) from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.addHandler(handler)
@@ -91,7 +102,8 @@ def logged(path: Path, reporter: Reporter) -> Iterator[Reporter]:
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
-        handler.close()
+        with suppress(OSError):  # what could not be written was told
+            handler.close()
 
 
 class Terminated(KeyboardInterrupt):

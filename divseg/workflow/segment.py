@@ -14,9 +14,10 @@ import pandas as pd
 
 from divseg.errors import ConfigError
 from divseg.io import check_inputs, check_plane
+from divseg.io.invalid import Invalid
 from divseg.io.sources import Source
 from divseg.results import RunStore
-from divseg.results.rows import failure_rows, left_out_rows
+from divseg.results.rows import defect_columns, failure_rows, left_out_rows
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.choose_segmenter import asked_candidates
 from divseg.workflow.engine import Job, Result
@@ -54,6 +55,7 @@ def segment_folder(
     *,
     axes: str | None = None,
     channel: int | None = None,
+    invalid: Invalid = "auto",
     options: Options | None = None,
     dry_run: bool = False,
     reporter: Reporter | None = None,
@@ -65,7 +67,7 @@ def segment_folder(
 
     Parameters
     ----------
-    source, axes, channel
+    source, axes, channel, invalid
         As for :func:`divseg.read`.
     out : path
         Where results go: ``labels/<name>.tif``, ``objects.csv`` (label, centroid, area), ``images.csv``,
@@ -87,8 +89,9 @@ def segment_folder(
     if asked_candidates(spec) is not None:
         raise ConfigError("segmenter auto needs posterior samples: use divseg run, or name a segmenter")
     name = segmenter(spec).name
-    found = check_inputs(source, axes=axes, channel=channel, out=Path(out))
-    stage = Stage("segment", segment_image, {"segmenter": name, "axes": axes, "channel": channel}, reads=("image",))
+    found = check_inputs(source, axes=axes, channel=channel, invalid=invalid, out=Path(out))
+    data = {"axes": axes, "channel": channel, "invalid": invalid}
+    stage = Stage("segment", segment_image, {"segmenter": name, **data}, reads=("image",))
     n_files = len(found.images) + len(found.problems)
 
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -105,7 +108,7 @@ def segment_folder(
         left_out=left_out_rows(found.left_out),
         facts=lambda *_: {"config": {"segmentation": {"segmenter": name}}, "segmenter": name, "input": str(source)},
         lines=lines,
-        invocation={"source": absolute(source), "spec": name, "axes": axes, "channel": channel},
+        invocation={"source": absolute(source), "spec": name, **data},
         device="auto" if name.startswith("stardist") else "cpu",
     )
     return carry_out(job, out, options, reporter, found.lines(), dry_run=dry_run, check=_pixels)
@@ -115,13 +118,13 @@ def segment_image(context: UnitContext) -> None:
     """Segment one image; write its labels, objects and row of images.csv."""
     context.step("segment")
     image, pixels = context.load(), _pixels(context)
-    segment = context.tools.segment
+    segment = context.tools.segment.within(image.valid)
     labels = np.asarray(segment.fit(pixels)(pixels))
     objects = object_table(labels)
     context.write.objects(objects)
     context.write.labels(labels, image.pixel_size)
     area = float(objects["area"].mean()) if len(objects) else None
-    context.write.row |= {**context.unit.row(), "n_objects": len(objects), "area_mean": area}
+    context.write.row |= {**context.unit.row(), **defect_columns(image), "n_objects": len(objects), "area_mean": area}
 
 
 def _pixels(unit: ImageUnit | UnitContext) -> NDArray[np.generic]:

@@ -11,7 +11,7 @@ from divseg.errors import InputError
 from divseg.io import check_inputs
 from divseg.io.sources import Source
 from divseg.results import RunStore
-from divseg.results.rows import failure_rows
+from divseg.results.rows import defect_columns, failure_rows
 from divseg.workflow.check import check_training
 from divseg.workflow.engine import Job, Outcomes, Result, perform
 from divseg.workflow.options import Options
@@ -66,7 +66,8 @@ def train_folder(
     """
     config = config or RunConfig()
     check_training(config)
-    found = check_inputs(source, axes=config.data.axes, channel=config.data.channel, out=out)
+    data = config.data
+    found = check_inputs(source, axes=data.axes, channel=data.channel, invalid=data.invalid, out=out)
     units, short = (
         [ImageUnit(ref) for ref in found.images.refs],
         config.replace(train_steps=TRIAL_STEPS, train_minutes=None),
@@ -124,4 +125,4 @@ def check_unit(context: UnitContext) -> None:
     """Make sure that an image can be trained on, and write its row of images.csv."""
     context.step("check")
     check_image(context.load(), context.tools)
-    context.write.row |= context.unit.row()
+    context.write.row |= context.unit.row() | defect_columns(context.load())

@@ -35,7 +35,7 @@ def test_places_and_areas_are_those_of_the_labels(cells):
 def test_spread_is_that_of_the_members(cells):
     stack = LabelStack.of(cells)
     evidence = ObjectEvidence(to_runs(fuse(cells).labels), stack)
-    table = object_table(evidence)
+    table = object_table(evidence, {})
     for j, row in enumerate(table.to_dict("records")):
         members = evidence.overlaps.members[j]
         areas = stack.areas[members[members >= 0]]
@@ -51,11 +51,11 @@ def test_spread_is_that_of_the_members(cells):
 def test_few_members_have_no_spread():
     a, b = np.zeros((6, 6), int), np.zeros((6, 6), int)
     a[:3, :3] = 1
-    table = object_table(ObjectEvidence(to_runs(np.pad(a[:3, :3], ((0, 3), (0, 3)))), LabelStack.of([a, b])))
+    table = object_table(ObjectEvidence(to_runs(np.pad(a[:3, :3], ((0, 3), (0, 3)))), LabelStack.of([a, b])), {})
     assert table["area_mean"].tolist() == [9]
     assert table["area_std"].isna().all()
     b[3:, 3:] = 1
-    lonely = object_table(ObjectEvidence(to_runs(b), LabelStack.of([a, a])))
+    lonely = object_table(ObjectEvidence(to_runs(b), LabelStack.of([a, a])), {})
     assert lonely[["mean_iou", "area_mean", "area_q50", "diameter_q95"]].isna().all(axis=None)
     assert lonely["existence"].tolist() == [0]
 
@@ -129,6 +129,6 @@ def test_rivals_share_more_than_two_in_a_hundred_pixels():
     labels = np.zeros((1, 1, 200), np.int32)
     labels[..., :100] = 1
     stack = LabelStack.of([labels[0], labels[0]])
-    table = alternatives_table(ObjectEvidence(hypotheses, stack), labels, to_runs(labels))
+    table = alternatives_table(ObjectEvidence(hypotheses, stack), labels, to_runs(labels), np.arange(4) == 9)
     assert table["kind"].tolist() == ["other shape", "other shape", "unlikely"]
     assert table["rivals"].tolist() == ["1", "1", ""]

@@ -97,7 +97,7 @@ def test_half_precision_is_an_option(model):
         model.sample(noisy, n=1, precision="fp8")
 
 
-def noisier(image, std=30.0):
+def noisier(image, std=40.0):
     return image + np.random.default_rng(9).normal(0, std, image.shape).astype(np.float32)
 
 

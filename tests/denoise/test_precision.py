@@ -11,7 +11,7 @@ from divseg.denoise.networks.hierarchical import HierarchicalConfig
 from divseg.denoise.networks.registry import build_network
 from divseg.denoise.noise import Gaussian
 from divseg.denoise.normalization import Normalization
-from divseg.denoise.precision import inference, sampling_dtype, sum_dtype
+from divseg.denoise.precision import inference, sampling_dtype, sum_dtype, training_dtype
 from divseg.errors import ConfigError
 
 CPU = torch.device("cpu")
@@ -136,3 +136,11 @@ def test_words():
     with pytest.raises(ConfigError, match="unknown precision 'fp32': use exact or bf16"):
         sampling_dtype("fp32")
     assert (sum_dtype(CPU), sum_dtype(torch.device("mps"))) == (torch.float64, torch.float32)
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
+def test_cards_that_imitate_bfloat16_train_in_float32(monkeypatch, capability, expected):
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    assert training_dtype(torch.device("cuda")) is expected
+    assert training_dtype(torch.device("cuda"), "fp32") is torch.float32

@@ -259,6 +259,11 @@ class TestText:
         assert printable("a\nb\x1b", lines=True) == "a\nb\\x1b"
 
 
+def test_a_message_is_not_endless():
+    text = str(DivsegError("begin" + "x" * 10_000 + "end"))
+    assert (text[:5], text[-3:], len(text) <= 2000) == ("begin", "end", True)
+
+
 def test_an_unexpected_exception_is_a_row(tmp_path, monkeypatch):
     """Whatever a library raises on one file, the others are read."""
     for name in ("a", "b"):

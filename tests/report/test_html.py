@@ -81,6 +81,15 @@ def test_page_needs_nothing_else(page):
     assert not re.search(r"@import|url\(|https?://", page.source)
 
 
+def test_a_browser_may_load_nothing_and_run_nothing(page):
+    """The policy stands before everything that it is about, and allows pictures and styles of the page itself alone."""
+    html = page.source
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+    assert policy[1].split("; ")[:3] == ["default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"]
+    assert policy.start() < min(html.index("<title>"), html.index("<style>"))
+    assert "script-src" not in policy[1]
+
+
 def test_pictures_are_embedded_and_saved(page, real_run):
     plots = real_run / "plots"
     saved = {path.read_bytes() for path in plots.glob("*.png")}

@@ -68,3 +68,12 @@ def test_logs_that_cannot_be_read(tmp_path, lines, message):
         write_log(tmp_path, lines)
     with pytest.raises(InputError, match=message):
         read_training_log(tmp_path)
+
+
+@pytest.mark.parametrize("cell", ["9" * 400, "-" + "9" * 400, "1e999", "inf", "x", ""])
+def test_what_is_not_a_number_that_a_float_can_hold_is_nan(tmp_path, cell):
+    path = tmp_path / "t.csv"
+    path.write_text(f"image,x\na,{cell}\nb,2\n")
+    values = column(read_table(path), "x")
+    assert np.isnan(values[0])
+    assert values[1] == 2

@@ -95,7 +95,7 @@ def test_of_the_smoothings_the_summary_shows_the_best_alone(scores):
 
 
 def test_lines_that_end_a_run(scores):
-    tables = {"images": pd.DataFrame({"n_objects": [3, 4]}), "summary": score_summary(scores)}
+    tables = {"images": pd.DataFrame({"image": ["a", "b"], "n_objects": [3, 4]}), "summary": score_summary(scores)}
     lines = summary_lines(tables, Path("run/report.html"), 3)
     assert lines[0] == "2 of 3 images done, 7 objects"
     assert lines[-1] == "report: run/report.html"
@@ -103,4 +103,6 @@ def test_lines_that_end_a_run(scores):
     assert len({len(line) for line in table}) == 1
     assert table[0].split()[:2] == ["input", "map"]
     assert table[2].startswith("best gaussian (sigma=2)   0.667")
+    tables["images"].loc[0, "n_objects"] = 0
+    assert summary_lines(tables, None, 3)[0] == "2 of 3 images done, 4 objects; nothing found in a"
     assert summary_lines({"images": pd.DataFrame()}, Path("p"), 1) == ["0 of 1 images done, 0 objects", "report: p"]

@@ -127,7 +127,7 @@ def test_means_of_samples_and_of_the_remaining_ones(case):
 
 
 def test_probabilities_of_stardist_reach_the_object_table(case, tmp_path):
-    config = CONFIG.replace(segmenter="stardist:nuclei,prob=0.1,processes=0", samples=3, compare=(), baseline_sigmas=())
+    config = CONFIG.replace(segmenter="stardist:nuclei,prob=0.1,threads=0", samples=3, compare=(), baseline_sigmas=())
     plain = process(case, tmp_path / "plain", config)
     scored = process(case, tmp_path / "scored", config, truth=case.masks)
     assert len(plain.objects)

@@ -16,7 +16,6 @@ from divseg.denoise.noise.histogram import Histogram as Histogram
 from divseg.denoise.noise.measurement import bootstrap as bootstrap
 from divseg.denoise.noise.measurement import measure as measure
 from divseg.denoise.noise.mixture import GaussianMixture as GaussianMixture
-from divseg.denoise.noise.outliers import outliers as outliers
 
 __all__ = [
     "FitData",
@@ -32,6 +31,5 @@ __all__ = [
     "measure",
     "neighbour_correlation",
     "noise_spectrum",
-    "outliers",
     "photon_transfer",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,8 +73,8 @@ class PhotonTransfer:
         return float(np.sqrt(np.average(self.variance, weights=self.weight)))
 
 
-def _block_points(image: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return mean, variance of the noise, smallest and largest pixel of the blocks, shape (4, blocks)."""
+def _block_points(image: NDArray[np.float32], valid: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """Return mean, variance of the noise, smallest and largest pixel of the valid blocks, shape (4, blocks)."""
     image = image.astype(np.float64)
     rows, cols = (image.shape[0] - 2) // BLOCK, (image.shape[1] - 2) // BLOCK
     residual = ndi.convolve(image, _KERNEL, mode="reflect")[1:-1, 1:-1]
@@ -84,7 +85,12 @@ def _block_points(image: NDArray[np.float32]) -> NDArray[np.float64]:
     if not variance.size:
         return np.empty((4, 0))
     points = (blocks.mean(axis=(1, 3)), variance, blocks.min(axis=(1, 3)), blocks.max(axis=(1, 3)))
-    return np.stack([values.ravel() for values in points])
+    stacked = np.stack([values.ravel() for values in points])
+    if valid is None:
+        return stacked
+    # a block's variance looks one pixel beyond the block
+    near = ndi.minimum_filter(valid, 3)[1:-1, 1:-1][cut].reshape(shape)
+    return stacked[:, near.all(axis=(1, 3)).ravel()]
 
 
 def _median_bias() -> float:
@@ -101,7 +107,12 @@ def _median_bias() -> float:
     return (1.0 - 2.0 / (9.0 * freedom)) ** 3
 
 
-def photon_transfer(images: Iterable[NDArray[np.floating]], *, bins: int = 24) -> PhotonTransfer:
+def photon_transfer(
+    images: Iterable[NDArray[np.floating]],
+    *,
+    bins: int = 24,
+    valid: Iterable[NDArray[np.bool_] | None] = repeat(None),
+) -> PhotonTransfer:
     """Estimate signal-dependent noise from noisy images, without clean images or calibration.
 
     Blocks of 8x8 pixels give pairs of mean and variance of the noise (mean square of the second difference along both
@@ -116,6 +127,8 @@ def photon_transfer(images: Iterable[NDArray[np.floating]], *, bins: int = 24) -
         Noisy images taken with the same camera settings.
     bins : int
         Number of bins of the signal, with about equal numbers of blocks.
+    valid : iterable of (bool array, shape (Y, X), or None)
+        For each image False where a pixel is no data: blocks with such pixels are left out.
 
     Returns
     -------
@@ -136,10 +149,10 @@ def photon_transfer(images: Iterable[NDArray[np.floating]], *, bins: int = 24) -
     points = [np.empty((4, 0))]
     correlations: list[tuple[float, float]] = []
     sizes: list[int] = []
-    for image in images:
+    for image, mask in zip(images, valid, strict=False):
         array = np.asarray(image)
-        limits.add(array)
-        points.append(_block_points(array))
+        limits.add(array if mask is None else array[mask])
+        points.append(_block_points(array, mask))
         correlations.append(neighbour_correlation(array))
         sizes.append(array.size)
     mean, var, smallest, largest = np.concatenate(points, axis=1)

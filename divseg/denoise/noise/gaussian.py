@@ -186,7 +186,7 @@ class PoissonGaussian(_Normal, kind="poisson-gaussian"):
 
     def _ends(self) -> tuple[float, float]:
         """Return the variances at `low` and `high`."""
-        v_low, v_high = self.log_ends.detach().double().exp().tolist()
+        v_low, v_high = self.log_ends.detach().cpu().double().exp().tolist()
         return v_low, v_high
 
     def _values(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
 from divseg.denoise.noise.base import NoiseModel, log_normal
+from divseg.denoise.precision import sum_dtype
 from divseg.errors import ConfigError
 from divseg.io.json_file import whole
 
@@ -62,7 +63,7 @@ class Histogram(NoiseModel, kind="histogram"):
             raise ConfigError("the noise histogram holds counts that are negative or not finite")
         # a bin must be wide enough for 32-bit floats to tell one from the next
         room = high - low if all(map(math.isfinite, (low, high))) else 0.0
-        if not len(counts) * 1e-6 * max(abs(low), abs(high)) < room < 1e30:
+        if not max(len(counts) * 1e-6 * max(abs(low), abs(high)), 1e-30) < room < 1e30:
             raise ConfigError(f"a noise histogram needs low < high and bins that differ, got {low!r} and {high!r}")
         if not 0 <= outliers < 1:
             raise ConfigError(f"outliers={outliers!r} must be a fraction from 0 to below 1")
@@ -126,8 +127,8 @@ class Histogram(NoiseModel, kind="histogram"):
         row, fraction = self._rows(s)
         pick, level, within = torch.rand((3, *s.shape), generator=generator, device=s.device).unbind()
         row = (row + (pick < fraction)).ravel()
-        cumulative = self.table.double().cumsum(1)
-        level = level.ravel().double() * cumulative[row, -1]
+        cumulative = self.table.to(sum_dtype(s.device)).cumsum(1)
+        level = level.ravel() * cumulative[row, -1]
         columns = [
             torch.searchsorted(cumulative[row[i : i + _CHUNK]], level[i : i + _CHUNK, None], right=True)[:, 0]
             for i in range(0, len(row), _CHUNK)

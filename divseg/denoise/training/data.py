@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from divseg.denoise import dihedral
-from divseg.denoise.normalization import DeviceNormalization, Normalization
+from divseg.denoise.normalization import DeviceNormalization
 from divseg.denoise.training.crops import CropSource
+from divseg.denoise.training.places import find_places, fitting_crop
+from divseg.denoise.training.statistics import find_normalization
 from divseg.errors import DivsegWarning, InputError
+from divseg.io import Image
 
 MAX_BYTES = 2**31
 """Images are held in memory up to this size; a larger collection is thinned evenly."""
@@ -40,8 +43,9 @@ class TrainingData:
 
     Parameters
     ----------
-    images : sequence of array, each (*sides) or (C, *sides)
-        uint8 and uint16 are held as they are, others as float32.
+    images : sequence of array or Image, each (*sides) or (C, *sides)
+        uint8 and uint16 are held as they are, others as float32. Of images with pixels that are no data, crops are cut
+        that hold none of these.
     patch : int
         Side of the crops in pixels along Y and X. Volumes are cropped to half of it along Y and X and a
         quarter along Z, so that a crop of 64 has about as many pixels as four flat ones. Reduced to a
@@ -59,42 +63,63 @@ class TrainingData:
     images : list of array, each (C, *sides)
     crop : tuple of int
         Sides of the crops.
+    valid : list of (bool array, shape (*sides), or None)
+        False where a pixel is no data; None for images without such pixels.
     normalization : Normalization
-        Mean and standard deviation of all pixels, channel by channel.
+        Mean and standard deviation of all pixels that are data, channel by channel.
     validation : str
         ``"held-out images"``, ``"held-out corners"`` or ``"training crops"``.
     """
 
     def __init__(
         self,
-        images: Sequence[NDArray[np.generic]],
+        images: Sequence[NDArray[np.generic] | Image],
         patch: int,
         multiple: int,
         *,
         dims: int = 2,
         validation_split: bool = True,
     ) -> None:
-        self.images = _within_memory(images, dims)
+        self.images, self.valid = _within_memory(images, dims)
         if not self.images:
             raise InputError("there are no images to train on")
         self.dims, self.channels = dims, self.images[0].shape[0]
-        self.crop = _crop_sides(self.images, patch, multiple, dims)
-        self.normalization = _normalization(self.images)
+        sides = _crop_sides(self.images, patch, multiple, dims)
+        self.crop = fitting_crop(self.valid, [im[0].size for im in self.images], sides, multiple)
+        self.normalization = find_normalization(self.images, self.valid)
         self.pixels = sum(math.prod(im.shape[1:]) for im in self.images)
         whole = validation_images(len(self.images)) if validation_split else []
         corners = validation_split and not whole
         self._boxes = validation_boxes([im.shape[1:] for im in self.images], self.crop) if corners else {}
-        self._train = [i for i in range(len(self.images)) if i not in set(whole)]
+        self._boxes = {i: box for i, box in self._boxes.items() if self._is_whole(i, box)}
+        self._places = {
+            i: find_places(mask, self.crop, self._boxes.get(i), i)
+            for i, mask in enumerate(self.valid)
+            if mask is not None
+        }
+        usable = [i for i in range(len(self.images)) if len(self._places.get(i, [0]))]
+        whole = [i for i in whole if i in usable]
+        self._train = [i for i in usable if i not in set(whole)]
         self._validate = whole or sorted(self._boxes) or self._train
         self.validation = "held-out images" if whole else "held-out corners" if self._boxes else "training crops"
         self._source = CropSource(self.images, self.crop)
         self.keep_on(torch.device("cpu"))
+
+    def _is_whole(self, index: int, box: Box) -> bool:
+        """Tell whether all pixels of a part of an image are data."""
+        mask = self.valid[index]
+        return mask is None or bool(mask[tuple(slice(a, b) for a, b in box)].all())
 
     def planes(self, channel: int) -> Iterator[NDArray[np.float32]]:
         """Yield the planes of one channel of all images."""
         for image in self.images:
             pixels = image[channel].astype(np.float32)
             yield from pixels if self.dims == 3 else [pixels]
+
+    def valid_planes(self) -> Iterator[NDArray[np.bool_] | None]:
+        """Yield for each of :meth:`planes` what is data in it."""
+        for image, mask in zip(self.images, self.valid, strict=True):
+            yield from ([None] * image.shape[1] if mask is None else mask) if self.dims == 3 else [mask]
 
     def keep_on(self, device: torch.device) -> None:
         """Move the pixels, as they are stored, to a device, and cut the crops there from now on."""
@@ -190,7 +215,18 @@ class TrainingData:
                 break
             first[held_out] = rng.integers(lowest[held_out], highest[held_out] - crop + 1)
         numbers = np.array(among)[chosen]
+        if self._places:
+            self._draw_places(first, numbers, rng, validation)
         return np.column_stack([numbers, first, rng.integers(dihedral.COUNT, size=size)])
+
+    def _draw_places(
+        self, first: NDArray[np.int64], numbers: NDArray[np.int64], rng: np.random.Generator, validation: bool
+    ) -> None:
+        """Draw the crops of images with pixels that are no data again, from those that hold none."""
+        for i in np.unique(numbers).tolist():
+            if i in self._places and not (validation and i in self._boxes):
+                own = np.flatnonzero(numbers == i)
+                first[own] = self._places[i][rng.integers(len(self._places[i]), size=len(own))]
 
 
 def validation_images(count: int) -> list[int]:
@@ -253,29 +289,19 @@ def _crop_sides(images: Sequence[NDArray[np.generic]], patch: int, multiple: int
     return max(multiple, min(patch // 4, deep) // multiple * multiple), side, side
 
 
-def _normalization(images: Sequence[NDArray[np.generic]]) -> Normalization:
-    """Mean and standard deviation of each channel over all images."""
-    axes = tuple(range(1, images[0].ndim))
-    count = sum(math.prod(im.shape[1:]) for im in images)
-    mean = sum(im.sum(axis=axes, dtype=np.float64) for im in images) / count
-    column = np.reshape(mean, (-1,) + (1,) * len(axes))
-    square = sum(np.square(im.astype(np.float64) - column).sum(axis=axes) for im in images)
-    std = np.sqrt(square / count)
-    if not (std > 0).all():
-        which = "" if std.size == 1 else f" in channel {int(np.argmin(std))}"
-        raise InputError(f"all pixels of all images have the same value{which}: there is nothing to train on")
-    return Normalization(tuple(np.asarray(mean).tolist()), tuple(std.tolist()))
-
-
-def _within_memory(images: Sequence[NDArray[np.generic]], dims: int) -> list[NDArray[np.generic]]:
-    """Load the images, or evenly spread ones of them if all would not fit."""
+def _within_memory(
+    images: Sequence[NDArray[np.generic] | Image], dims: int
+) -> tuple[list[NDArray[np.generic]], list[NDArray[np.bool_] | None]]:
+    """Load the images and what is data in them, or evenly spread ones of them if all would not fit."""
     count = len(images)
     loaded: list[NDArray[np.generic]] = []
+    valid: list[NDArray[np.bool_] | None] = []
     total, step = 0, 1
     for i in range(count):
         if i % step:
             continue
-        image = np.asarray(images[i])
+        item = images[i]
+        image = np.asarray(item)
         if image.ndim == dims:
             image = image[None]
         if image.ndim != dims + 1 or (loaded and image.shape[0] != loaded[0].shape[0]):
@@ -284,10 +310,11 @@ def _within_memory(images: Sequence[NDArray[np.generic]], dims: int) -> list[NDA
                 f"training image {i} has shape {image.shape}; {axes} are needed, all with the same channels"
             )
         loaded.append(image)
+        valid.append(item.valid if isinstance(item, Image) else None)
         total += image.nbytes
         while total > MAX_BYTES and len(loaded) > 1:
             step *= 2
-            loaded = loaded[::2]
+            loaded, valid = loaded[::2], valid[::2]
             total = sum(im.nbytes for im in loaded)
     if len(loaded) < count:
         warnings.warn(
@@ -296,4 +323,4 @@ def _within_memory(images: Sequence[NDArray[np.generic]], dims: int) -> list[NDA
             DivsegWarning,
             stacklevel=3,
         )
-    return loaded
+    return loaded, valid

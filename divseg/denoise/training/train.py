@@ -40,7 +40,11 @@ def train_parts(
     data = TrainingData(
         checked, settings.patch, config.stride, dims=config.dims, validation_split=settings.validation_split
     )
-    model = choose_likelihood(noise, lambda channel: photon_transfer(data.planes(channel)), data.normalization.std)
+    model = choose_likelihood(
+        noise,
+        lambda channel: photon_transfer(data.planes(channel), valid=data.valid_planes()),
+        data.normalization.std,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = build_network(config)

@@ -29,6 +29,8 @@ class Job:
         3D: class and arguments of the rays.
     label_shape : tuple of int, optional
         2D: shape of the label image if the network saw a resized image; otherwise `shape`.
+    valid : bool array, shape of the label image, optional
+        Objects are cut to these pixels.
     """
 
     prob: NDArray[np.float32]
@@ -38,6 +40,7 @@ class Job:
     nms: float
     rays: Mapping[str, Any] | None = None
     label_shape: tuple[int, int] | None = None
+    valid: NDArray[np.bool_] | None = None
 
 
 def find_objects(job: Job) -> LabelImage:
@@ -47,10 +50,12 @@ def find_objects(job: Job) -> LabelImage:
     -------
     LabelImage
         int32 labels in the order of falling object probability, and these probabilities. A polygon that others hide
-        keeps its label, although no pixel has it; a hidden polyhedron has neither label nor probability.
+        keeps its label, although no pixel has it, and so does an object outside of `valid`; a hidden polyhedron has
+        neither label nor probability.
     """
     objects = suppress(job)
-    return _paint_polygons(objects) if len(job.shape) == 2 else _paint_polyhedra(objects)
+    labels = _paint_polygons(objects) if len(job.shape) == 2 else _paint_polyhedra(objects)
+    return labels if job.valid is None else LabelImage(np.where(job.valid, labels, 0), labels.prob)
 
 
 def suppress(job: Job) -> Job:

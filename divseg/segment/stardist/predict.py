@@ -157,8 +157,8 @@ def _above(
         keep = (at >= BORDER) & (at < whole // g - BORDER) & (at * g < length)
         mask &= keep.reshape([-1 if a == axis else 1 for a in range(mask.ndim)])
     index = mask.nonzero()
-    at = tuple(index.T)
-    rows = torch.cat([prob[at][:, None], dist[at].clamp_min(MIN_DISTANCE)], 1)
+    chosen = tuple(index.T)
+    rows = torch.cat([prob[chosen][:, None], dist[chosen].clamp_min(MIN_DISTANCE)], 1)
     # one transfer; bits as integers survive it, whatever number they would be
     bits = torch.cat([index.to(torch.int32), rows.view(torch.int32)], 1).cpu().numpy()
     places, numbers = bits[:, : mask.ndim], bits[:, mask.ndim :].view(np.float32)

@@ -21,7 +21,7 @@ from divseg.segment.stardist.config import ModelConfig, Thresholds, read_config,
 from divseg.segment.stardist.objects import Job, find_objects
 from divseg.segment.stardist.options import StarDistOptions, stardist_options
 from divseg.segment.stardist.weights import find_weights
-from divseg.segment.stream import ImageForm, Source, image_name, read_images, read_reference
+from divseg.segment.stream import ImageForm, Source, check_valid, image_name, read_images, read_reference
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,6 +77,7 @@ class StarDistSegmenter:
         if options.scale != 1.0 and self.config.ndim != 2:
             raise ConfigError(f"segmenter {name!r}: scale is for 2-D models; resize the volumes beforehand")
         self._limits: Limits | None = None
+        self._valid: NDArray[np.bool_] | None = None
         self._scale = options.scale if isinstance(options.scale, float) else None
         self._net: StarDistNet | None = None
         self._tile = options.tile if isinstance(options.tile, int) else _TILE[self.config.ndim]
@@ -145,10 +146,19 @@ class StarDistSegmenter:
             fitted = fitted._changed(_limits=limits)
         if self._scale is None:
             trial = fitted._changed(_limits=limits)
-            middle = batch[(0, slice(None), *(_middle(side) for side in batch.shape[2:]))]
+            middle = batch[0]
+            for axis, side in enumerate(middle.shape[1:], start=1):
+                middle = middle.narrow(axis, *_middle(side))
+            if self._valid is not None:
+                spans = [_middle(side) for side in self._valid.shape]
+                trial = trial.within(self._valid[tuple(slice(start, start + length) for start, length in spans)])
             part = middle.movedim(0, -1) if self.config.n_channels > 1 else middle[0]
             fitted = fitted._changed(_scale=best_scale(lambda scale: trial._changed(_scale=scale)(part).prob))
         return fitted
+
+    def within(self, valid: NDArray[np.bool_] | None) -> Self:
+        """Return a segmenter for images of which only a part is data; see :class:`divseg.segment.Segmenter`."""
+        return self if valid is None and self._valid is None else self._changed(_valid=valid)
 
     def _changed(self, **values: Any) -> Self:
         """Return a copy that shares the network."""
@@ -315,15 +325,22 @@ class StarDistSegmenter:
         jobs = []
         for i, found in enumerate(predict_candidates(self._network(), x, self.thresholds.prob, self._tile)):
             c = limit_candidates(found, limit, shape, self.config.grid, image_name(first + i))
-            jobs.append(Job(c.prob, c.dist, c.points, shape, self.thresholds.nms, self.config.rays, full))
+            jobs.append(Job(c.prob, c.dist, c.points, shape, self.thresholds.nms, self.config.rays, full, self._valid))
         return jobs
 
     def _find_limits(self, first: int, batch: Tensor, what: str | None = None) -> Limits:
+        import torch
+
         from divseg.segment.stardist.batches import check_finite
         from divseg.segment.stardist.normalise import find_limits
 
         o = self.options
-        limits = find_limits(batch, (o.pmin, o.pmax), o.channels == "joint")
+        if self._valid is None:
+            data = batch
+        else:
+            check_valid(self._valid, batch[0, 0], self.name)
+            data = batch[:, :, torch.from_numpy(self._valid).to(batch.device)]
+        limits = find_limits(data, (o.pmin, o.pmax), o.channels == "joint")
         check_finite(first, batch, limits.finite)
         for flat in np.flatnonzero(limits.flat):
             warnings.warn(
@@ -334,11 +351,6 @@ class StarDistSegmenter:
                 stacklevel=2,
             )
         return limits
-
-
-def _middle(side: int) -> slice:
-    start = max(0, (side - _TRIAL_SIDE) // 2)
-    return slice(start, start + _TRIAL_SIDE)
 
 
 def _cores() -> int:
@@ -374,3 +386,8 @@ def best_scale(probabilities: Callable[[float], NDArray[np.floating]]) -> float:
     by_scale = {scale: probabilities(scale) for scale in SCALES}
     means = {scale: float(p.mean()) for scale, p in by_scale.items() if p.size}
     return max(means, key=lambda scale: means[scale]) if means else 1.0
+
+
+def _middle(side: int) -> tuple[int, int]:
+    """Return first pixel and length of the part of a side on which the scale is looked for."""
+    return max(0, side - _TRIAL_SIDE) // 2, min(side, _TRIAL_SIDE)

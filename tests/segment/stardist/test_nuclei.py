@@ -12,7 +12,7 @@ from divseg import evaluate, segmenter
 from divseg.segment.stardist.models import model_folder
 
 SPLIT = Path(__file__).parents[3] / "benchmarks" / "nuclei_model" / "split.csv"
-PLAIN = "stardist:nuclei,device=cpu,processes=0"
+PLAIN = "stardist:nuclei,device=cpu,threads=0"
 
 
 @pytest.fixture(scope="module")

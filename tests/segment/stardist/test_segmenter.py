@@ -15,6 +15,7 @@ from divseg.errors import ConfigError, DivsegWarning, InputError, ModelError
 from divseg.io import Image
 from divseg.labels import LabelImage
 from divseg.segment import Segmenter
+from divseg.segment.stardist import segmenter as module
 from divseg.segment.stardist.segmenter import SCALES, best_scale
 
 PLAIN = "stardist:nuclei,device=cpu,threads=0"
@@ -352,6 +353,28 @@ def test_auto_keeps_the_scale_of_the_reference(picture):
     np.testing.assert_array_equal(fitted(other), same(other))
     assert best_of(other) > best_of(image)
     assert fitted.halo == same.halo
+
+
+def test_fitted_again_it_keeps_the_scale_and_takes_new_percentiles(picture):
+    image = large((picture[0][:96, :96], picture[1]), 4)[0]
+    fitted = segmenter(f"{PLAIN},scale=auto").fit(image)
+    assert fitted.fit(image[::4, ::4]) is fitted
+    fitted = segmenter(f"{PLAIN},scale=auto,normalize=image").fit(image)
+    bright = fitted.fit(2 * image + 5)
+    np.testing.assert_array_equal(bright(2 * image + 5), fitted(image))
+    assert not np.array_equal(fitted(2 * image + 5), fitted(image))
+    other = fitted.fit(image[::4, ::4])
+    assert other.halo == fitted.halo != segmenter(f"{PLAIN},scale=auto").fit(image[::4, ::4]).halo
+
+
+def test_the_scale_is_looked_for_in_the_middle(picture, monkeypatch):
+    monkeypatch.setattr(module, "_TRIAL_SIDE", 256)
+    image = normalize(picture[0], 1, 99.8)
+    middle = image[:64, :64].repeat(4, 0).repeat(4, 1)
+    beyond = np.tile(image[::2, :256:2], (2, 1))
+    auto = segmenter(f"{PLAIN},scale=auto,normalize=none")
+    assert auto.fit(np.concatenate([beyond, middle, beyond], axis=1))._scale == auto.fit(middle)._scale == 0.5
+    assert auto.fit(beyond)._scale == 2.0
 
 
 def test_the_halo_grows_as_the_network_sees_a_smaller_image(make):
