@@ -76,7 +76,8 @@ def test_page_needs_nothing_else(page):
     assert "script" not in page.tags
     assert "link" not in page.tags
     assert all(link.startswith(("data:image/png;base64,", "data:image/webp;base64,", "#")) for link in page.links)
-    assert {link[1:] for link in page.links if link.startswith("#")} == set(page.ids)
+    linked = {link[1:] for link in page.links if link.startswith("#")}
+    assert set(SECTIONS) <= linked <= set(page.ids)
     assert not re.search(r"@import|url\(|https?://", page.source)
 
 
@@ -175,7 +176,7 @@ def test_warnings_and_failures_are_told_at_the_top(run_copy):
     assert page.ids == [*SECTIONS[:3], "image-1", *SECTIONS[3:]]
     top = page.text[page.text.index("What was found") : page.text.index("median existence")]
     assert "1 image failed and is in no number or chart of this page" in top
-    assert "Nothing found. cell0, cell1" in top
+    assert "Nothing found. cell0" in top
     assert "try another segmenter" in top[top.index("What to look at") :]
     assert page.source.index('href="#image-1"') < page.source.index('id="image-1"')
 
@@ -296,7 +297,7 @@ def test_of_many_images_a_few_are_shown(run_copy):
         shutil.copy(run_copy / "samples" / "cell0.tif", run_copy / "samples" / f"i{k}.tif")
     page = Page(write_report(run_copy, max_images=4))
     assert re.findall("<h3>(.*?)</h3>", page.source) == ["i50", "i51", "i198", "i199"]
-    assert "4 of 200 images: the 2 of lowest mean existence" in page.text
+    assert "4 of 200 images: 2 with warnings or of lowest mean existence" in page.text
 
 
 def test_the_choice_of_a_segmenter_is_shown(run_copy):

@@ -73,7 +73,8 @@ class NoiseSpectrum:
             if power > CORRELATED
         ]
         if found:
-            return f"{', '.join(found)}; fine texture all over the image would look the same"
+            lines = max(self.rows, self.columns) > CORRELATED
+            return ", ".join(found) + ("" if lines else "; fine texture all over the image would look the same")
         return f"negatively ({self.typical:.2f} times the power of independent noise), as sharpening does it"
 
 
