@@ -61,7 +61,7 @@ class Note:
 def double(context):
     value = context.load()
     if value == 13:
-        raise InputError("13 is unlucky;\nchoose another number")
+        raise InputError("13 is unlucky; choose another number")
     if value == 14:
         raise ZeroDivisionError("fourteen")
     if value == 15:
