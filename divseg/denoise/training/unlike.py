@@ -53,7 +53,8 @@ def unlike_others(
     if not odd.any() or odd.sum() > len(images) / 2:
         return None
     found = [
-        f"{names[i]} (noise {noise[i]:.3g}, intensities {low[i]:.4g} to {high[i]:.4g})" for i in np.flatnonzero(odd)
+        f"{names[i]} (noise {noise[i]:.3g}, intensities {low[i]:.4g} to {high[i]:.4g})"
+        for i in np.flatnonzero(odd).tolist()
     ]
     return (
         f"intensities that one camera setting does not explain: {some(found)}; most images have noise {usual:.3g}, "
