@@ -86,6 +86,7 @@ def cases() -> dict[str, Spoil]:
     for fraction in PADDING:
         for high in (False, True):
             out[f"{fraction:.0%} at {'the maximum' if high else '0'}"] = padded(fraction, high)
+        out[f"{fraction:.0%} cropped away"] = padded(fraction, False)
     out["round field of view"] = round_field
     for fraction in HOT:
         for times in (2, 10, None):
@@ -145,8 +146,24 @@ def measure(job: str, args: argparse.Namespace) -> list[str]:
             continue
         spoilt, valid = map(list, zip(*map(spoil, arrays), strict=True))
         crops = [without_defects(Image.from_array(s, f"crop {i}"), "auto") for i, s in enumerate(spoilt)]
-        seen = np.mean([np.mean(v if c.valid is None else c.valid == v) for c, v in zip(crops, valid, strict=True)])
+        if name.endswith("cropped away"):
+            inside = [tuple(slice(i.min(), i.max() + 1) for i in np.nonzero(v)) for v in valid]
+            crops = [
+                Image.from_array(a[box], f"crop {i}") for i, (a, box) in enumerate(zip(arrays, inside, strict=True))
+            ]
+        seen = np.mean(
+            [
+                1.0 if c.valid is None and c.shape != v.shape else np.mean(v if c.valid is None else c.valid == v)
+                for c, v in zip(crops, valid, strict=True)
+            ]
+        )
         after = consensus(trained(crops) if args.each else model, crops, keys, args.samples)
+        if name.endswith("cropped away"):
+            for labels in after.values():
+                for i, box in enumerate(inside):
+                    whole = np.zeros(valid[i].shape, labels[i].dtype)
+                    whole[box] = labels[i]
+                    labels[i] = whole
         cells = []
         for method in before:
             was, now = score(before[method], truth, valid), score(after[method], truth, valid)
@@ -173,8 +190,8 @@ def main() -> None:
     names = [*(spec.partition(",")[0] for spec in SEGMENTERS), "auto"]
     body = (
         f"{args.images} crops of {args.side} pixels a set, {args.samples} samples, {args.minutes:g} minutes of "
-        "training. mAP of the crops as they are, in the part that is valid in the case, and the difference "
-        "that the case makes. "
+        "training. mAP of the crops as they are, in the part that is valid in the case, and the difference that the "
+        "case makes. "
         "Told apart: pixels that are rightly taken as data or not. Mended: outliers in all crops.\n\n"
         f"| set | case | told apart | mended | {' | '.join(names)} |\n|{' --- |' * (4 + len(names))}\n"
         + "\n".join(rows)

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SIGMAS = 12.0
+SIGMAS = 10.0
 """Standard deviations of the noise by which a single pixel differs from its neighbours."""
+
+MANY, SIGMAS_OF_MANY = 0.0003, 7.0
+"""Fraction of the pixels from which on fewer standard deviations suffice: no noise has so many."""
 
 FAR = 50.0
 """Intensities end at the quantiles `TAIL` and ``1 - TAIL``, and this many times their distance beyond."""
@@ -34,8 +37,8 @@ def without_outliers(data: NDArray[Any], valid: NDArray[np.bool_] | None = None)
     """Return an image without outliers, and how many pixels it had of them.
 
     A single pixel that is higher (lower) than all its eight neighbours but one, by more than `SIGMAS` standard
-    deviations of the noise at their level, gets their median. Whatever then lies farther than `FAR` says is set to
-    that limit: the grain stays, but does not blind what looks at it.
+    deviations of the noise at their level (`SIGMAS_OF_MANY` if there are `MANY`), gets their median. Whatever then lies
+    farther than `FAR` says is set to that limit: a grain of dust stays, but does not blind what looks at it.
 
     Parameters
     ----------
@@ -77,7 +80,7 @@ def find_spots(plane: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64
     x: NDArray[np.floating] = plane.astype(np.float32 if plane.dtype.itemsize <= 2 else np.float64)
     level, sigma = noise_by_level(x)
     none = (np.empty(0, np.int64), np.empty(0, np.int64))
-    least = SIGMAS * float(sigma.min())
+    least = SIGMAS_OF_MANY * float(sigma.min())
     if least <= 0:
         return none
     padded = np.pad(x, 1, mode="reflect")
@@ -89,11 +92,11 @@ def find_spots(plane: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64
     if not len(y):
         return none
     ring = np.sort(np.stack([padded[y + 1 + dy, at + 1 + dx] for dy, dx in _RING]), axis=0)
-    enough = SIGMAS * np.interp(ring, level, sigma)
-    value = x[y, at]
-    hot = value - ring[-2] > enough[-2]
-    dead = ring[1] - value > enough[1]
-    keep = hot | dead
+    local = np.interp(ring, level, sigma)
+    differs = np.maximum((x[y, at] - ring[-2]) / local[-2], (ring[1] - x[y, at]) / local[1])
+    keep = differs > SIGMAS_OF_MANY
+    if keep.sum() < MANY * x.size:
+        keep = differs > SIGMAS
     if keep.sum() > MOST * x.size:
         return none
     return y[keep], at[keep]

@@ -46,7 +46,8 @@ class Segmenter(Protocol):
         """Return a segmenter for images of which only a part is data.
 
         What it takes from an image as a whole (thresholds, percentiles) it takes from this part, and it finds objects
-        only there: what lies outside is cut off.
+        only there: what lies outside is cut off in the end. Until then it should look like the rest
+        (:func:`divseg.io.invalid.filled`), since filters and networks see it.
 
         Parameters
         ----------

@@ -138,8 +138,10 @@ class ThresholdSegmenter:
                 f"image has shape {image.shape} but the threshold of {self.name!r} was taken from a reference of shape "
                 f"{level.low.shape}; fit it to a reference of the image's shape"
             )
-        mask = foreground(prepared, level, o.connectivity, self.valid)
+        mask = foreground(prepared, level, o.connectivity)
         if o.fill_holes:
             mask = fill_holes(mask, o.max_hole)
         labels = split(mask, prepared, o)
+        if self.valid is not None:  # cut last: a border that is none would be background to the distances
+            labels = np.where(self.valid, labels, 0)
         return drop_objects(labels, min_size=o.min_size, max_size=o.max_size, clear_border=o.clear_border)

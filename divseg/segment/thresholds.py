@@ -84,9 +84,7 @@ def find_level(
     return Level(middle - options.band * (middle - back), middle + options.band * (fore - middle))
 
 
-def foreground(
-    image: NDArray[np.floating], level: Level, connectivity: int, valid: NDArray[np.bool_] | None = None
-) -> NDArray[np.bool_]:
+def foreground(image: NDArray[np.floating], level: Level, connectivity: int) -> NDArray[np.bool_]:
     """Return the pixels above a level.
 
     Parameters
@@ -99,19 +97,17 @@ def foreground(
         knows no other connectivity than 1.
     connectivity : int
         What makes a region, 1..ndim.
-    valid : bool array, shape of `image`, optional
-        What can be foreground; by default all pixels.
 
     Returns
     -------
     bool array, shape of `image`
     """
-    mask = image > level.low if valid is None else (image > level.low) & valid
+    mask = image > level.low
     if level.high is None:
         return mask
     regions, n = ndi.label(mask, ndi.generate_binary_structure(image.ndim, connectivity))
     strong = np.zeros(n + 1, bool)
-    strong[regions[image > level.high]] = True  # what is not valid is in region 0
+    strong[regions[image > level.high]] = True
     strong[0] = False
     return strong[regions]
 

@@ -115,6 +115,12 @@ class TestNotPadding:
         image = np.random.default_rng(0).poisson(0.02, (SIDE, SIDE)).astype(np.uint8)
         assert find_invalid(image, "YX", "auto") is None
 
+    def test_a_short_column_that_chance_explains(self):
+        image = noisy()[:12]
+        image[np.random.default_rng(0).random(image.shape) < 0.5] = 0
+        image[:, 0] = 0
+        assert find_invalid(image, "YX", "auto") is None
+
     def test_a_constant_image(self):
         assert find_invalid(np.zeros((SIDE, SIDE), np.uint8), "YX", "auto") is None
 

@@ -65,6 +65,8 @@ class TrainingData:
         Sides of the crops.
     valid : list of (bool array, shape (*sides), or None)
         False where a pixel is no data; None for images without such pixels.
+    names : list of str
+        Names of the images, numbers if they have none.
     normalization : Normalization
         Mean and standard deviation of all pixels that are data, channel by channel.
     validation : str
@@ -80,7 +82,7 @@ class TrainingData:
         dims: int = 2,
         validation_split: bool = True,
     ) -> None:
-        self.images, self.valid = _within_memory(images, dims)
+        self.images, self.valid, self.names = _within_memory(images, dims)
         if not self.images:
             raise InputError("there are no images to train on")
         self.dims, self.channels = dims, self.images[0].shape[0]
@@ -291,11 +293,12 @@ def _crop_sides(images: Sequence[NDArray[np.generic]], patch: int, multiple: int
 
 def _within_memory(
     images: Sequence[NDArray[np.generic] | Image], dims: int
-) -> tuple[list[NDArray[np.generic]], list[NDArray[np.bool_] | None]]:
-    """Load the images and what is data in them, or evenly spread ones of them if all would not fit."""
+) -> tuple[list[NDArray[np.generic]], list[NDArray[np.bool_] | None], list[str]]:
+    """Load the images, what is data in them and their names, or evenly spread ones of them if all would not fit."""
     count = len(images)
     loaded: list[NDArray[np.generic]] = []
     valid: list[NDArray[np.bool_] | None] = []
+    names: list[str] = []
     total, step = 0, 1
     for i in range(count):
         if i % step:
@@ -311,10 +314,11 @@ def _within_memory(
             )
         loaded.append(image)
         valid.append(item.valid if isinstance(item, Image) else None)
+        names.append(item.name if isinstance(item, Image) else f"image {i}")
         total += image.nbytes
         while total > MAX_BYTES and len(loaded) > 1:
             step *= 2
-            loaded, valid = loaded[::2], valid[::2]
+            loaded, valid, names = loaded[::2], valid[::2], names[::2]
             total = sum(im.nbytes for im in loaded)
     if len(loaded) < count:
         warnings.warn(
@@ -323,4 +327,4 @@ def _within_memory(
             DivsegWarning,
             stacklevel=3,
         )
-    return loaded, valid
+    return loaded, valid, names

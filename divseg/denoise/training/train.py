@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -16,9 +17,10 @@ from divseg.denoise.training.likelihood import NoiseChoice, choose_likelihood
 from divseg.denoise.training.schedule import Budget
 from divseg.denoise.training.settings import TrainSettings
 from divseg.denoise.training.trainer import Progress, Trainer, check_not_collapsed
+from divseg.denoise.training.unlike import unlike_others
 from divseg.denoise.validation import ImagesLike, TrainingImages
 from divseg.device import out_of_memory
-from divseg.errors import TrainingError
+from divseg.errors import DivsegWarning, TrainingError
 
 
 def train_parts(
@@ -40,6 +42,8 @@ def train_parts(
     data = TrainingData(
         checked, settings.patch, config.stride, dims=config.dims, validation_split=settings.validation_split
     )
+    if (warning := unlike_others(data.names, data.images, data.valid)) is not None:
+        warnings.warn(warning, DivsegWarning, stacklevel=3)
     model = choose_likelihood(
         noise,
         lambda channel: photon_transfer(data.planes(channel), valid=data.valid_planes()),
