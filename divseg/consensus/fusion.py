@@ -83,7 +83,7 @@ def fuse(
     samples : int, optional
         Number of posterior samples, which are then the first of the masks; the others are segmentations of other
         versions of the image. All propose objects and vote for their outlines, but an object is kept only if at least
-        half of the samples hold it, or the fraction `existence`, and what the result says of its objects
+        three in ten of the samples hold it, or the fraction `existence`, and what the result says of its objects
         (existence, intervals, maps, expected scores) is what the samples alone say.
     images : three arrays, optional
         With `samples`: the noisy image, and mean and standard deviation of its samples pixel by pixel. Objects that
