@@ -113,7 +113,7 @@ class Fusion(_Section):
     """Expected score that the selection of objects maximises: map, ap50, f1, pq or seg."""
     existence: float | None = Field(default=None, ge=0, le=1)
     """Keep the objects that are found in at least this fraction of the samples, whatever the objective; otherwise the
-    objective chooses among those that at least half of the samples hold."""
+    objective chooses among those that at least three in ten of the samples hold."""
     snr: float | None = Field(default=None, ge=0)
     """Least signal-to-noise ratio of an object in the noisy image; 5 if not set, and 0, which keeps all, for a
     segmenter of your own (python:...)."""

@@ -83,7 +83,7 @@ def fuse(
     samples : int, optional
         Number of posterior samples, which are then the first of the masks; the others are segmentations of other
         versions of the image. All propose objects and vote for their outlines, but an object is kept only if at least
-        half of the samples hold it, or the fraction `existence`, and what the result says of its objects
+        three in ten of the samples hold it, or the fraction `existence`, and what the result says of its objects
         (existence, intervals, maps, expected scores) is what the samples alone say.
     images : three arrays, optional
         With `samples`: the noisy image, and mean and standard deviation of its samples pixel by pixel. Objects that
@@ -308,20 +308,22 @@ def _finish(result: FusionResult, witnesses: Witnesses, method: str) -> Consensu
     else:
         considered = ObjectEvidence(result.hypotheses.runs, stack)
     faint = np.zeros(considered.n, bool)
-    while True:
-        runs = to_runs(labels)
-        evidence, numbered = ObjectEvidence(runs, stack), from_runs(runs, stack.volume)
-        dropped = witnesses.too_rare(evidence.existence)
-        contrast = None if dropped.any() else witnesses.contrast(numbered)
-        if contrast is not None:
-            dropped = witnesses.too_faint(contrast)
-            faint[np.unique(labels[_of(dropped, numbered)]) - 1] = True
-        if not dropped.any():
-            break
-        labels = np.where(_of(dropped, numbered), 0, labels)
+    runs = to_runs(labels)
+    rare = witnesses.too_rare(ObjectEvidence(runs, stack).existence)
+    labels = np.where(_of(rare, from_runs(runs, stack.volume)), 0, labels)
+    numbered = from_runs(to_runs(labels), stack.volume)
+    columns = {}
+    if (contrast := witnesses.contrast(numbered)) is not None:
+        dropped = witnesses.too_faint(contrast)
+        gone = _of(dropped, numbered)
+        faint[np.unique(labels[gone]) - 1] = True
+        labels = np.where(gone, 0, labels)
+        columns = {name: values[~dropped] for name, values in contrast._asdict().items()}
+    runs = to_runs(labels)
+    evidence, numbered = ObjectEvidence(runs, stack), from_runs(runs, stack.volume)
     return Consensus(
         labels=numbered.reshape(stack.shape),
-        objects=object_table(evidence, {} if contrast is None else contrast._asdict()),
+        objects=object_table(evidence, columns),
         foreground=stack.foreground,
         boundary=stack.boundary,
         n_samples=stack.n_samples,

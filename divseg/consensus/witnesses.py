@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from divseg.consensus.contrast import Contrast, measure_contrast
 from divseg.consensus.stack import LabelStack
 
-LEAST_EXISTENCE = 0.5
+LEAST_EXISTENCE = 0.3
 """Fraction of the posterior samples that hold an object which is kept."""
 
 LEAST_SNR = 5.0
