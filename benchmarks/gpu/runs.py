@@ -28,7 +28,7 @@ def stardist(card: Card) -> Iterator[Row]:
     clean = demo_image()[2][:side, :side]
     samples = [gaussian_filter(clean + rng.normal(0, 0.3 * clean.std(), clean.shape), 1) for _ in range(n)]
     stack = torch.from_numpy(np.stack(samples).astype(np.float32)).to(card.device)
-    for options in ("", ",processes=0"):
+    for options in ("", ",threads=1"):
         segment = segmenter(f"stardist:nuclei,device={card.device}{options}")
         found: list[int] = []
 

@@ -41,7 +41,7 @@ def model(folder, tmp_path_factory):
     return DivNoising.fit(read(folder[0]), **made).save(tmp_path_factory.mktemp("model") / "model")
 
 
-@pytest.mark.parametrize("segmenter", ["otsu,smooth=1", "local,smooth=1", "auto", "stardist:nuclei,processes=0"])
+@pytest.mark.parametrize("segmenter", ["otsu,smooth=1", "local,smooth=1", "auto", "stardist:nuclei,threads=1"])
 def test_nothing_is_found_in_noise(folder, model, tmp_path, segmenter):
     result = run(folder[0], tmp_path / "run", model=model, segmenter=segmenter, **SETTINGS)
     found = pd.read_csv(result.out / "images.csv").set_index("image")["n_objects"]

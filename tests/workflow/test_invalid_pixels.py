@@ -153,7 +153,7 @@ def test_hot_pixels_and_dust_spoil_neither_their_image_nor_the_others(tmp_path, 
         elif k:
             image[40:44, 40:48] = 30000
         tifffile.imwrite(tmp_path / "img" / f"i{k}.tif", image)
-    opened = run(tmp_path / "img", tmp_path / "run", segmenter=SEGMENTER, **SETTINGS).open()
+    opened = run(tmp_path / "img", tmp_path / "run", segmenter=SEGMENTER, **{**SETTINGS, "train_steps": 400}).open()
     assert isinstance(opened.model, DivNoising)
     assert opened.model.normalization.std[0] < 80
     outliers = opened.images_table.set_index("image")["outliers"]
