@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from divseg.errors import printable
 from divseg.io.atomic import output_error
 
 log = logging.getLogger("divseg")
@@ -37,7 +38,7 @@ class LogReporter:
 
     def say(self, text: str) -> None:
         """Log a line."""
-        log.info("%s", text)
+        log.info("%s", printable(text))
 
     def training(self, row: dict[str, Any]) -> None:
         """Log figures of training now and then."""
