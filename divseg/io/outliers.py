@@ -53,7 +53,7 @@ def without_outliers(data: NDArray[Any], valid: NDArray[np.bool_] | None = None)
         `data` itself if there are none.
     int
     """
-    if min(data.shape[-2:]) < 8 or data.dtype.kind == "b":
+    if min(data.shape[-2:]) < 8 or data.dtype.kind not in "iuf":
         return data, 0
     out, count = data, 0
     for place in np.ndindex(data.shape[:-2]):

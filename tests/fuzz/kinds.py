@@ -238,7 +238,7 @@ def read_model(folder, file):
 def read_run(folder, file):
     """Look at everything in a run folder, and what is done of it."""
     from divseg.errors import DivsegError
-    from divseg.report import facts
+    from divseg.report import facts, findings
     from divseg.results import RunStore
     from divseg.results.open_run import open_run
 
@@ -251,7 +251,11 @@ def read_run(folder, file):
         lambda: [each.labels(k) for each in map(run.stacks.get, run.stacks) for k in range(len(each))],
         lambda: [run.images[name] for name in run.images],
         lambda: run.training_log,
-        lambda: (facts.overview(run), facts.training_facts(run), facts.calibration_words(run), facts.warnings(run)),
+        lambda: (facts.overview(run), facts.training_facts(run), facts.calibration_words(run)),
+        lambda: [
+            words(run, findings.grouped_warnings(run))
+            for words in (findings.found, findings.to_trust, findings.to_look_at)
+        ],
         lambda: [facts.image_facts(run, name) for name in run.names],
         lambda: (facts.citations(run), facts.flatten(run.config)),
         lambda: (run.scores, run.summary, run.alternatives, run.failures),

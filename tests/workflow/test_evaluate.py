@@ -77,8 +77,8 @@ def spoil(case, pred, truth):
             path.write_bytes(path.read_bytes()[:50])
             return str(path)
         case "floats":
-            tifffile.imwrite(pred / "b.tif", TRUTH.astype(np.float32))
-            return "a mask of dtype float32"
+            tifffile.imwrite(pred / "b.tif", TRUTH + np.float32(0.5))
+            return "labels are whole numbers"
 
 
 @pytest.mark.parametrize("case", ["missing", "shape", "damaged", "floats"])
