@@ -68,7 +68,7 @@ def evaluate_command(
     from divseg.metrics import THRESHOLDS, ScoreTable, evaluate, to_markdown
     from divseg.metrics.evaluation import FORMATS, check_format
     from divseg.workflow.evaluate import evaluate_folder
-    from divseg.workflow.options import Options
+    from divseg.workflow.sharing import Options
 
     if save is not None:
         check_format(save)

@@ -17,7 +17,7 @@ from divseg.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from divseg.workflow.engine import Result
-from divseg.workflow.options import Options
+    from divseg.workflow.sharing import Options
 
 Config = Annotated[
     Path | None,
@@ -146,9 +146,9 @@ def options(jobs: int | None, executor: str | None, shard: str | None, redo: lis
 
 def shared_out(jobs: int | None, executor: str | None, shard: str | None, redo: list[str] | None) -> Options:
     """Return how the work is shared out; errors as for :func:`options`."""
-    from divseg.workflow.options import Options
+    from divseg.workflow.sharing import Options
 
-    return Options.of(**options(jobs, executor, shard, redo))
+    return Options(**options(jobs, executor, shard, redo))
 
 
 def end(result: Result) -> int:

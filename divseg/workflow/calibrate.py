@@ -21,10 +21,10 @@ from divseg.results.reader import read_table
 from divseg.results.rows import failure_rows
 from divseg.results.writer import file_sha256
 from divseg.workflow.engine import Job, Outcomes, Result
-from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute, default_out
+from divseg.workflow.sharing import Options
 from divseg.workflow.stage import RunContext, RunStage, Stage, UnitContext
 from divseg.workflow.units import ImageUnit, file_stat
 

@@ -21,8 +21,8 @@ from divseg.results import RunStore
 from divseg.results.writer import forget
 from divseg.workflow.executors import Done, Executor, Lost, Progress
 from divseg.workflow.lock import exclusive, run_lock
-from divseg.workflow.options import Options
 from divseg.workflow.progress import LogReporter, Reporter, logged, terminable
+from divseg.workflow.sharing import Options
 from divseg.workflow.stage import RunContext, RunStage, Stage, Unit, keys_of_all, stages_to_redo
 from divseg.workflow.unit_work import Outcome, UnitWork, describe_failure
 

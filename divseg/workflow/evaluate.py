@@ -19,10 +19,10 @@ from divseg.results import RunStore
 from divseg.results.rows import SHOWN, pixel_columns
 from divseg.results.writer import file_sha256
 from divseg.workflow.engine import Job, Result
-from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute
+from divseg.workflow.sharing import Options
 from divseg.workflow.stage import Stage, UnitContext
 from divseg.workflow.units import file_stat
 

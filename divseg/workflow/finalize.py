@@ -16,10 +16,10 @@ from divseg.workflow.denoise import DenoiseSettings, denoise_folder
 from divseg.workflow.engine import Result
 from divseg.workflow.evaluate import evaluate_folder
 from divseg.workflow.fuse import fuse_folder
-from divseg.workflow.options import Options
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import run
 from divseg.workflow.segment import segment_folder
+from divseg.workflow.sharing import Options
 
 
 def finalize(folder: str | os.PathLike[str], *, allow_code: bool = False, reporter: Reporter | None = None) -> Result:

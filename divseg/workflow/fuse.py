@@ -21,10 +21,10 @@ from divseg.workflow.check import load_calibration
 from divseg.workflow.engine import Job, Result
 from divseg.workflow.image_stages import read_kept_stack, write_consensus
 from divseg.workflow.mask_weights import MaskWeights, Weights
-from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute, default_out
+from divseg.workflow.sharing import Options
 from divseg.workflow.stage import Stage, UnitContext
 from divseg.workflow.unit_work import describe_failure
 from divseg.workflow.units import MaskUnit

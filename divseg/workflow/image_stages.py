@@ -118,7 +118,8 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
             "fuse",
             fuse_samples,
             {"method": f.method, "calibration": calibration, **choice},
-            needs=("segment",),
+            needs=("denoise", "segment"),
+            reads=("image",),
         ),
     ]
     if truth:

@@ -13,8 +13,8 @@ from typing import Any
 from divseg.errors import DivsegError
 from divseg.results import Marker, RunStore
 from divseg.workflow.engine import Job, Result, perform
-from divseg.workflow.options import Options
 from divseg.workflow.progress import LogReporter, Reporter
+from divseg.workflow.sharing import Options
 from divseg.workflow.stage import RunContext, RunStage, Unit, keys_of_all
 from divseg.workflow.unit_work import UnitWork, describe_failure, unchanged_sources
 

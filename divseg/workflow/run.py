@@ -19,9 +19,9 @@ from divseg.workflow.check import check_settings
 from divseg.workflow.choose_segmenter import asked_candidates, choice_stage
 from divseg.workflow.engine import Job, Outcomes, Result, perform
 from divseg.workflow.image_stages import RunTools, image_stages
-from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
+from divseg.workflow.sharing import Options
 from divseg.workflow.stage import RunContext, RunStage, Stage
 from divseg.workflow.training import check_image, model_stage, smallest_side, training_seconds
 from divseg.workflow.units import ImageUnit
@@ -119,7 +119,7 @@ def run(
     folder = default_out(source) if out is None else Path(out).expanduser()
     data = settings_of_run.data
     found = check_inputs(source, axes=data.axes, channel=data.channel, invalid=data.invalid, truth=truth, out=folder)
-    options = Options.of(jobs, executor, shard, redo, finalize)
+    options = Options(jobs, executor, shard, redo, finalize)
 
     def trial(place: Path, unit: ImageUnit) -> None:
         """Do an image after a few steps of training, to see how long things take."""

@@ -21,10 +21,10 @@ from divseg.results.rows import defect_columns, failure_rows, left_out_rows
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.choose_segmenter import asked_candidates
 from divseg.workflow.engine import Job, Result
-from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute
+from divseg.workflow.sharing import Options
 from divseg.workflow.stage import Stage, UnitContext
 from divseg.workflow.units import ImageUnit
 

@@ -14,10 +14,10 @@ from divseg.results import RunStore
 from divseg.results.rows import defect_columns, failure_rows
 from divseg.workflow.check import check_training
 from divseg.workflow.engine import Job, Outcomes, Result, perform
-from divseg.workflow.options import Options
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import TRIAL_STEPS, absolute
+from divseg.workflow.sharing import Options
 from divseg.workflow.stage import RunContext, Stage, UnitContext
 from divseg.workflow.training import check_image, smallest_side, training_seconds, training_stage
 from divseg.workflow.units import ImageUnit
@@ -75,7 +75,7 @@ def train_folder(
     return carry_out(
         _job(source, units, config, failure_rows(found.problems)),
         out,
-        Options.of(redo=redo),
+        Options(redo=redo),
         reporter,
         found.lines(),
         dry_run=dry_run,

@@ -20,9 +20,9 @@ from divseg.results import Marker, RunStore
 from divseg.results.open_run import open_run
 from divseg.workflow.calibrate import calibrate_run
 from divseg.workflow.finalize import finalize
-from divseg.workflow.options import Options
 from divseg.workflow.progress import LogReporter
 from divseg.workflow.run import run
+from divseg.workflow.sharing import Options
 
 CONFIG = RunConfig.make(
     train_steps=40,
@@ -176,7 +176,7 @@ def test_shards_and_the_default_folder(calibrated, tmp_path):
     folder, made = calibrated
     source = shutil.copytree(folder / "run", tmp_path / "run")
     for part in (1, 2):
-        calibrate_run(source, folder / "masks", options=Options.of(shard=(part, 2)))
+        calibrate_run(source, folder / "masks", options=Options(shard=(part, 2)))
     assert not (tmp_path / "run_calibration" / "calibration.json").exists()
     assert finalize(tmp_path / "run_calibration").open().calibration == made
 

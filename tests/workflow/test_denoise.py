@@ -11,7 +11,7 @@ from divseg.denoise import FlatConfig, TrainSettings
 from divseg.errors import ConfigError, ModelError, OutputError
 from divseg.io import read
 from divseg.workflow.denoise import DenoiseSettings, denoise_folder, sample_numbers
-from divseg.workflow.options import Options
+from divseg.workflow.sharing import Options
 
 
 @pytest.fixture(scope="module")

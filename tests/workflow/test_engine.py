@@ -7,140 +7,17 @@ import signal
 import subprocess
 import sys
 import threading
-import warnings
-from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import pytest
+from small_job import Heard, Note, double, job, stages, work
 
-from divseg.errors import ConfigError, DivsegError, DivsegWarning, InputError, OutputError
+from divseg.errors import ConfigError, DivsegError, OutputError
 from divseg.results import Marker, RunStore
 from divseg.workflow.engine import Job, perform
-from divseg.workflow.options import Options
-from divseg.workflow.plan import describe_plan
 from divseg.workflow.progress import Terminated
+from divseg.workflow.sharing import Options
 from divseg.workflow.stage import RunStage, Stage, stages_to_redo
-
-
-@dataclass(frozen=True)
-class Note:
-    """A unit that is a text file of one number."""
-
-    path: object
-    settings: dict = field(default_factory=dict)
-
-    @property
-    def name(self):
-        return self.path.stem
-
-    @property
-    def file(self):
-        return self.path
-
-    @property
-    def sources(self):
-        return ("note",)
-
-    def stat(self, source):
-        stat = self.path.stat()
-        return [stat.st_size, stat.st_mtime_ns]
-
-    def fingerprint(self, source):
-        return self.path.read_text()
-
-    def row(self):
-        return {"file": str(self.path)}
-
-    def load(self):
-        return int(self.path.read_text())
-
-    def record(self):
-        return {"name": self.name}
-
-
-def double(context):
-    value = context.load()
-    if value == 13:
-        raise InputError("13 is unlucky; choose another number")
-    if value == 14:
-        raise ZeroDivisionError("fourteen")
-    if value == 15:
-        raise OutputError("the disk is full")
-    if value == 17:
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
-    if value == 16:
-        warnings.warn("sixteen is large", DivsegWarning, stacklevel=1)
-    context.tools.append(f"double {context.unit.name}")
-    context.memory["twice"] = 2 * value
-    context.write.info["twice"] = 2 * value
-    context.write.row |= {**context.unit.row(), "twice": 2 * value}
-    context.write.objects(pd.DataFrame({"label": range(value)}))
-
-
-def recall_double(context):
-    context.tools.append(f"recall {context.unit.name}")
-    context.memory["twice"] = context.marker.stages["double"].info["twice"]
-    return True
-
-
-def add(context):
-    context.tools.append(f"add {context.unit.name}")
-    context.write.row["sum"] = context.memory["twice"] + 1
-
-
-def stages(addend=1, factor=2, version=1):
-    return [
-        Stage("double", double, {"factor": factor}, needs=("choose",), reads=("note",), recall=recall_double),
-        Stage("add", add, {"addend": addend}, needs=("double",), version=version),
-    ]
-
-
-@pytest.fixture
-def notes(tmp_path):
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    for i in range(3):
-        (folder / f"n{i}.txt").write_text(str(i))
-    return folder
-
-
-class Heard:
-    def __init__(self):
-        self.lines = []
-
-    def say(self, text):
-        self.lines.append(text)
-
-    def training(self, row):
-        raise AssertionError
-
-    def images(self, done, total, now):
-        pass
-
-
-def job(folder, done=None, choice=1, **changes):
-    done = [] if done is None else done
-
-    def choose(context):
-        done.append("choose")
-        return {"choice": choice}
-
-    units = [Note(path) for path in sorted(folder.iterdir())]
-    return Job(
-        "fuse",
-        units,
-        lambda _: stages(**changes),
-        [RunStage("choose", choose, {"among": choice})],
-        tools=lambda *_: done,
-        lines=lambda store, tables: [f"{len(tables['images'])} done"],
-        invocation={"folder": str(folder)},
-    )
-
-
-def work(folder, tmp_path, options=None, reporter=None, **changes):
-    done = []
-    result = perform(job(folder, done, **changes), tmp_path / "out", options or Options(), reporter or Heard())
-    return result, done
 
 
 def test_all_is_done_once(notes, tmp_path):
@@ -249,84 +126,6 @@ def test_warnings_are_told_and_kept(notes, tmp_path):
     assert pd.read_csv(result.out / "images.csv", keep_default_na=False)["warnings"].tolist()[1] == "sixteen is large"
 
 
-def after_job(folder, done, act=lambda context: None, **changes):
-    def total(context):
-        done.append(f"total of {', '.join(unit.name for unit in context.units)}")
-        act(context)
-        table = pd.read_csv(context.store.table("images"))
-        (context.store.folder / "total.txt").write_text(str(table["sum"].sum()))
-        return {"total": int(table["sum"].sum())}
-
-    def is_there(context, outcome):
-        return (context.store.folder / "total.txt").is_file()
-
-    def once_more(context):
-        done.append(f"once more {context.outcomes['total']['total']}")
-        return {}
-
-    after = [
-        RunStage("total", total, needs=("add",), recall=is_there),
-        RunStage("once more", once_more, needs=("total", "failures")),
-    ]
-    return replace(job(folder, done, **changes), after=after, facts=lambda store, outcomes: {"seen": sorted(outcomes)})
-
-
-def work_after(folder, tmp_path, options=None, **changes):
-    done = []
-    perform(after_job(folder, done, **changes), tmp_path / "out", options or Options(), Heard())
-    return [words for words in done if words.startswith(("total", "once"))]
-
-
-def test_stages_after_the_units_see_the_finished_ones_and_are_done_once(notes, tmp_path):
-    (notes / "n1.txt").write_text("13")
-    both = ["total of n0, n2", "once more 6"]
-    assert work_after(notes, tmp_path) == both
-    record = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert record["seen"] == ["choose", "once more", "total"]
-    assert {"total_s", "once more_s"} <= record["timings"].keys()
-    assert work_after(notes, tmp_path) == []
-    assert work_after(notes, tmp_path, addend=1, choice=2) == both, "what the units' stages depend on counts"
-    assert work_after(notes, tmp_path, Options(redo=("total",)), choice=2) == both
-    assert work_after(notes, tmp_path, Options(redo=("add",)), choice=2) == both
-    (tmp_path / "out" / "total.txt").unlink()
-    assert work_after(notes, tmp_path, choice=2) == both[:1], "it came to the same, so what needs it is not done again"
-    (notes / "n1.txt").write_text("14")
-    assert work_after(notes, tmp_path, choice=2) == both[1:], "another failure"
-    (notes / "n1.txt").write_text("4")
-    assert work_after(notes, tmp_path, choice=2) == ["total of n0, n1, n2", "once more 15"]
-
-
-def test_stages_after_the_units_wait_for_all_shards(notes, tmp_path):
-    for part in (1, 2):
-        assert work_after(notes, tmp_path, Options(shard=(part, 2))) == []
-    assert work_after(notes, tmp_path, Options(finalize=True)) == ["total of n0, n1, n2", "once more 9"]
-
-
-def test_the_plan_names_stages_after_the_units(notes, tmp_path):
-    def plan(**options):
-        text = describe_plan(after_job(notes, []), tmp_path / "out", Options(**options)).text
-        return [line.split(":")[1].split(",")[1].strip() for line in text.splitlines() if "to do" in line]
-
-    assert plan() == ["1 to do", "3 to do", "3 to do", "1 to do", "1 to do"]
-    work_after(notes, tmp_path)
-    assert plan() == ["0 to do"] * 5
-    assert plan(redo=("total",)) == ["0 to do", "0 to do", "0 to do", "1 to do", "1 to do"]
-    (notes / "n1.txt").write_text("5")
-    assert plan() == ["0 to do", "1 to do", "1 to do", "1 to do", "1 to do"]
-
-
-def test_an_interruption_of_a_stage_after_the_units_is_recorded(notes, tmp_path):
-    def stop(context):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        work_after(notes, tmp_path, act=stop)
-    record = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert (record["interrupted"], record["n_images"]) == (True, 3)
-    assert work_after(notes, tmp_path) == ["total of n0, n1, n2", "once more 9"]
-    assert not json.loads((tmp_path / "out" / "run.json").read_text())["interrupted"]
-
-
 def interrupt(context):
     if context.unit.name == "n1":
         os.kill(os.getpid(), context.tools)
@@ -372,7 +171,7 @@ def test_shards_leave_tables_to_finalize(notes, tmp_path):
 @pytest.mark.parametrize("shard", [(0, 2), (5, 4)])
 def test_impossible_shards(shard):
     with pytest.raises(ConfigError, match=r"give I/N with I from 1 to N"):
-        Options.of(shard=shard)
+        Options(shard=shard)
 
 
 def test_a_folder_of_another_command_or_version_is_refused(notes, tmp_path):

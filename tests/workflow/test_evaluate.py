@@ -16,7 +16,7 @@ from divseg.metrics.folders import find_pairs
 from divseg.results import RunStore
 from divseg.workflow.evaluate import PairUnit, evaluate_folder
 from divseg.workflow.finalize import finalize
-from divseg.workflow.options import Options
+from divseg.workflow.sharing import Options
 
 TRUTH = np.kron(np.arange(6).reshape(2, 3), np.ones((4, 4), int)).astype(np.uint16)
 
@@ -111,7 +111,7 @@ def test_planes_of_a_volume(tmp_path):
 def test_shards_give_the_same_scores(folders, tmp_path):
     whole = evaluate_folder(*folders, tmp_path / "whole")
     for part in (1, 2):
-        evaluate_folder(*folders, tmp_path / "parts", options=Options.of(shard=(part, 2)))
+        evaluate_folder(*folders, tmp_path / "parts", options=Options(shard=(part, 2)))
     result = finalize(tmp_path / "parts")
     assert (result.n_images, result.n_failed) == (4, 0)
     for table in ("scores.csv", "summary.csv"):

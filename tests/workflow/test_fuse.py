@@ -15,7 +15,7 @@ from divseg.io.refs import read_header
 from divseg.results import RunStore
 from divseg.workflow.calibrate import calibrate_run
 from divseg.workflow.fuse import fuse_folder
-from divseg.workflow.options import Options
+from divseg.workflow.sharing import Options
 
 
 class Heard:

@@ -3,7 +3,7 @@
 import pytest
 
 from divseg.errors import ConfigError
-from divseg.workflow.options import Options, default_jobs
+from divseg.workflow.sharing import Options, default_jobs
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ def test_default_jobs(units, gpus, cores, jobs):
     ],
 )
 def test_the_executor_on_a_machine_with_two_gpus_and_eight_cores(monkeypatch, options, device, expected):
-    monkeypatch.setattr("divseg.workflow.options.count_gpus", lambda: 2)
-    monkeypatch.setattr("divseg.workflow.options.cores", lambda: 8)
+    monkeypatch.setattr("divseg.workflow.sharing.count_gpus", lambda: 2)
+    monkeypatch.setattr("divseg.workflow.sharing.cores", lambda: 8)
     executor = options.make_executor(100, device)
     assert (executor.name, executor.workers, getattr(executor, "gpus", 0)) == expected
 

@@ -20,44 +20,33 @@ class Options:
 
     Attributes
     ----------
+    jobs : int, optional
+        Units that are worked on at the same time; by default :func:`default_jobs`.
     executor : str, optional
         ``"serial"``, ``"processes"`` or ``"dask"`` with options, see :func:`divseg.workflow.executors.make_executor`;
         processes for several jobs if none is named.
-    jobs : int, optional
-        Units that are worked on at the same time; by default :func:`default_jobs`.
     shard : (int, int), optional
         Work on part I of N alone, I from 1, and leave tables and report to ``divseg finalize``.
-    redo : tuple of str
+    redo : sequence of str
         Stages that are done again.
     finalize : bool
         Only write tables and report of what is done.
+
+    Raises
+    ------
+    ConfigError
+        A shard that is not one of I of N.
     """
 
-    executor: str | None = None
     jobs: int | None = None
+    executor: str | None = None
     shard: tuple[int, int] | None = None
-    redo: tuple[str, ...] = ()
+    redo: Sequence[str] = ()
     finalize: bool = False
 
-    @classmethod
-    def of(
-        cls,
-        jobs: int | None = None,
-        executor: str | None = None,
-        shard: tuple[int, int] | None = None,
-        redo: Sequence[str] = (),
-        finalize: bool = False,
-    ) -> Options:
-        """Check the options.
-
-        Raises
-        ------
-        ConfigError
-            A shard that is not one of I of N.
-        """
-        if shard is not None and not 1 <= shard[0] <= shard[1]:
-            raise ConfigError(f"shard {shard[0]}/{shard[1]}: give I/N with I from 1 to N")
-        return cls(executor, jobs, shard, tuple(redo), finalize)
+    def __post_init__(self) -> None:
+        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
+            raise ConfigError(f"shard {self.shard[0]}/{self.shard[1]}: give I/N with I from 1 to N")
 
     def make_executor(self, units: int, device: str) -> Executor:
         """Return the executor for so many units, whose stages compute on a device.
