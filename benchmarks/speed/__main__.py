@@ -18,7 +18,6 @@ COMMANDS = {
     "sampling": "drawing samples, against the reference's loop",
     "sampling-memory": "memory of the samples of a large image",
     "stardist": "StarDist on many samples, against TensorFlow; memory over many images",
-    "former": "training, against a former commit",
     "operations": "torch operations of a training step, and its waits for the device",
     "training": "training, against the reference recipe",
 }
@@ -41,8 +40,6 @@ def module_of(command: str) -> ModuleType:
             from benchmarks.speed import sampling_memory as module
         case "stardist":
             from benchmarks.speed import stardist as module
-        case "former":
-            from benchmarks.speed import former as module
         case "operations":
             from benchmarks.speed import operations as module
         case "training":

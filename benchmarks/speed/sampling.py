@@ -11,10 +11,6 @@ With `--against` it is another checkout of divseg instead, on a CPU, for both ne
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.record import write_result
+from benchmarks.speed.checkout import HERE, Checkout
 from benchmarks.speed.clock import seconds
 from benchmarks.speed.reference import plain_copy, reference_samples
 from divseg import DivNoising
@@ -90,8 +87,7 @@ def run(a: argparse.Namespace) -> None:
 
 def run_against(a: argparse.Namespace) -> None:
     """Compare the speed of two checkouts, in turn."""
-    here = Path(__file__).parents[2]
-    other, ours = (_worker(folder) for folder in (a.against, here))
+    checkouts = [Checkout(folder, "sampling_worker.py") for folder in (a.against, HERE)]
     rows = [
         "| network | image | threads | former (s) | now (s) | faster | processor time, former (s) | now (s) | less |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -100,10 +96,10 @@ def run_against(a: argparse.Namespace) -> None:
         for side in a.sides:
             for threads in a.threads:
                 job = {"network": network, "side": side, "threads": threads, "samples": a.samples}
-                for worker in (other, ours):
-                    _seconds(worker, job | {"samples": 1})
+                for checkout in checkouts:
+                    checkout.ask(**job | {"samples": 1})
                 # rounds, checkouts, clock and processor
-                times = np.array([[_seconds(worker, job) for worker in (other, ours)] for _ in range(a.rounds)])
+                times = np.array([[checkout.ask(**job) for checkout in checkouts] for _ in range(a.rounds)])
                 (former, former_cpu), (now, now_cpu) = np.median(times, 0)
                 faster, less = np.median(times[:, 0] / times[:, 1], 0)
                 rows.append(
@@ -111,8 +107,8 @@ def run_against(a: argparse.Namespace) -> None:
                     f"{former_cpu:.2f} | {now_cpu:.2f} | {less:.2f}x |"
                 )
                 print(rows[-1], flush=True)
-    for worker in (other, ours):
-        worker.communicate()
+    for checkout in checkouts:
+        checkout.end()
     body = (
         f"{a.samples} samples of one image, encoding included; medians of {a.rounds} rounds in turn on the CPU. The "
         "ratios are medians of those of the rounds; processor time counts where other programs share the machine.\n\n"
@@ -124,20 +120,3 @@ def run_against(a: argparse.Namespace) -> None:
         f"--threads {threads_text} --rounds {a.rounds} --name {a.name}"
     )
     write_result(a.name, "Speed of sampling against a former version", command, body)
-
-
-def _worker(checkout: Path) -> subprocess.Popen[str]:
-    script = Path(__file__).with_name("sampling_worker.py")
-    environment = os.environ | {"PYTHONPATH": str(checkout.resolve())}
-    pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, str(script)], stdin=pipe, stdout=pipe, text=True, env=environment)
-
-
-def _seconds(worker: subprocess.Popen[str], job: dict[str, object]) -> tuple[float, float]:
-    """Give a worker a job and wait; return the seconds by the clock and of the processor."""
-    if worker.stdin is None or worker.stdout is None:
-        raise SystemExit("the worker has no pipes")
-    worker.stdin.write(json.dumps(job) + "\n")
-    worker.stdin.flush()
-    clock, processor = worker.stdout.readline().split()
-    return float(clock), float(processor)

@@ -1,9 +1,4 @@
-"""Draws samples on a CPU and says how long it takes: for a comparison of two checkouts, each in a process of its own.
-
-    PYTHONPATH=CHECKOUT python benchmarks/speed/sampling_worker.py
-
-Reads jobs from standard input, a line of JSON each, and answers with the seconds by the clock and of the processor.
-"""
+"""Draws samples on a CPU and says how many seconds it takes: for a comparison of two checkouts (:class:`Checkout`)."""
 
 from __future__ import annotations
 

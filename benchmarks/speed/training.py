@@ -2,18 +2,22 @@
 
     DIVSEG_DATA=... python -m benchmarks.speed training [--rounds 3] [--seconds 20]
     DIVSEG_DATA=... python -m benchmarks.speed training --loss [--megapixels 60] [--budgets 10 20 30] [--seed 0]
+    python -m benchmarks.speed training --against CHECKOUT [--rounds 9] [--seconds 4] [--threads 1] [--batch 4]
 
 Images: the DSB 2018 fluorescence set with Gaussian noise, a twentieth of the images held out. The first form times the
 reference recipe (`benchmarks/speed/reference.py`) and ours turn by turn in one run. The second trains the reference
 recipe for some megapixels, takes its best validation loss (measured every 2 megapixels), and trains ours from the start
 for each of the budgets, to see which reaches it. The loss is the negative evidence lower bound on the same crops of
-held-out images, in nats per pixel; both see the same noise model. It takes an hour or more on two CPU cores.
+held-out images, in nats per pixel; both see the same noise model. It takes an hour or more on two CPU cores. The third
+compares with another checkout of divseg, on images of noise, each in a process of its own, turn by turn.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import tifffile
@@ -21,6 +25,7 @@ import torch
 
 from benchmarks.record import data_root, write_result
 from benchmarks.sets import evenly
+from benchmarks.speed.checkout import HERE, Checkout
 from benchmarks.speed.reference import ReferenceTraining
 from divseg.denoise.networks.flat import FlatNet
 from divseg.denoise.noise import Gaussian
@@ -141,9 +146,39 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--std", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--against", type=Path, help="checkout of divseg to compare this one with, instead")
+    parser.add_argument("--threads", type=int, default=1, help="with --against")
+    parser.add_argument("--batch", type=int, default=4, help="crops in a step, with --against")
+
+
+def against(a: argparse.Namespace) -> str:
+    """Return the steps a second of two checkouts, turn by turn."""
+    checkouts = [Checkout(folder, "training_worker.py") for folder in (a.against, HERE)]
+    job = {"threads": a.threads, "batch": a.batch, "seconds": a.seconds}
+    for checkout in checkouts:
+        checkout.ask(**job | {"seconds": 0.1})
+    # rounds, checkouts, clock and processor
+    rates = np.array([[checkout.ask(**job) for checkout in checkouts] for _ in range(a.rounds)])
+    for checkout in checkouts:
+        checkout.end()
+    ratios = rates[:, 1] / rates[:, 0]
+    rows = ["| steps a second | former | now | ratio: median (lowest to highest) |", "| --- | --- | --- | --- |"]
+    for k, name in ((1, "of processor time"), (0, "by the clock")):
+        (former, now), of = np.median(rates[:, :, k], axis=0), ratios[:, k]
+        rows.append(f"| {name} | {former:.1f} | {now:.1f} | {np.median(of):.3f} ({of.min():.3f} to {of.max():.3f}) |")
+    named = subprocess.run(["git", "describe", "--always"], cwd=a.against, capture_output=True, text=True, check=False)
+    return (
+        f"Former commit: {named.stdout.strip() or a.against}. {a.rounds} rounds of {a.seconds:g} s of processor time "
+        f"each in turn, {a.threads} thread(s), {a.batch} crops a step.\n\n" + "\n".join(rows)
+    )
 
 
 def run(a: argparse.Namespace) -> None:
+    if a.against is not None:
+        command = f"python -m benchmarks.speed training --against FORMER --rounds {a.rounds} --seconds {a.seconds:g}"
+        command += f" --threads {a.threads} --batch {a.batch}"
+        write_result("training_former", "Training against a former commit", command, against(a))
+        return
     device = torch.device(a.device)
     data = TrainingData(noisy_images(a.std, a.images), 64, 4)
     command = "python -m benchmarks.speed training"
