@@ -70,7 +70,9 @@ def found(run: Run, groups: Mapping[str, Mapping[str, str]]) -> list[Line]:
     existence = existence[np.isfinite(existence)]
     words = f"{counted(len(run.objects), 'object')} in {counted(len(run.names), 'image')}"
     if existence.size:
-        words += f"; half of the objects are in at least {100 * np.median(existence):.0f} % of the samples"
+        half = np.median(existence)
+        held = "every sample" if half == 1 else f"at least {100 * half:.0f} % of the samples"
+        words += f"; half of the objects are in {held}"
     lines = [Line(f"{words}.")]
     if short := training_shortfalls(run):
         lines.append(Line(f"{_sentence(UNFINISHED.says(short))}.", alarm=True, section="training"))

@@ -77,3 +77,8 @@ def test_many_images_are_counted(table_run):
     found, _, _ = lines_of(run)
     assert found[0].text == "0 objects in 20 images."
     assert (found[1].images, found[1].more) == (tuple(names[:6]), 14)
+
+
+def test_objects_in_every_sample_are_said_to_be_so(table_run):
+    run = table_run(images={"image": ["a"], "warnings": [""]}, objects={"image": ["a", "a"], "existence": [1.0, 1.0]})
+    assert lines_of(run)[0][0].text == "2 objects in 1 image; half of the objects are in every sample."
