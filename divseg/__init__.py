@@ -5,10 +5,9 @@ The public names are loaded on first use, so that ``import divseg`` stays cheap 
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from divseg.packages import public_names
+from divseg.packages import public_names, version_of
 
 if TYPE_CHECKING:
     from divseg.consensus import Consensus as Consensus
@@ -31,10 +30,7 @@ if TYPE_CHECKING:
     from divseg.workflow.engine import Result as Result
     from divseg.workflow.run import run as run
 
-try:
-    __version__ = version("divseg")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "uninstalled"
+__version__ = version_of("divseg")
 
 _PUBLIC = {
     "Calibration": "divseg.metrics",

@@ -14,7 +14,8 @@ PACKAGES = ("divseg", "torch", "numpy", "scipy", "scikit-image", "stardist", "ti
 
 
 @cache
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """Return the version of an installed package, ``"uninstalled"`` without one, as for a plain source tree."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -23,7 +24,7 @@ def _version(name: str) -> str:
 
 def versions() -> dict[str, str]:
     """Return the installed versions of divseg, of what it computes with, and of Python."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+    return {"python": platform.python_version(), **{name: version_of(name) for name in PACKAGES}}
 
 
 def public_names(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:

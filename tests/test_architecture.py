@@ -19,7 +19,6 @@ MODULES = dict(zip([name.removesuffix(".__init__") for name in NAMES], FILES, st
 BASE = {"errors"}
 MAY_IMPORT = {
     "__main__": {"cli"},
-    "concerns": set(),
     "errors": set(),
     "packages": set(),
     "device": BASE,
@@ -27,15 +26,14 @@ MAY_IMPORT = {
     "specs": BASE,
     "config": BASE,
     "io": BASE | {"labels"},
-    "denoise": BASE | {"concerns", "device", "io", "specs", "packages"},
+    "denoise": BASE | {"device", "io", "specs", "packages"},
     "segment": BASE | {"device", "io", "labels", "specs"},
     "consensus": BASE | {"io", "labels", "specs"},
     "metrics": BASE | {"io", "labels", "packages"},
     "results": BASE | {"consensus", "denoise", "io", "metrics"},
-    "report": BASE | {"concerns", "io", "metrics", "results"},
+    "report": BASE | {"io", "metrics", "results"},
     "workflow": BASE
     | {
-        "concerns",
         "config",
         "consensus",
         "denoise",

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divseg.concerns import UNFINISHED
 from divseg.denoise.training.checkpoint import CHECKPOINT, LOG, SET_ASIDE, remove_checkpoint
-from divseg.errors import DAMAGE, DivsegError, ModelError, OutputError, brief, one_line
+from divseg.errors import DAMAGE, UNFINISHED, DivsegError, ModelError, OutputError, brief, one_line
 from divseg.io import config_hash, write_bytes, write_text
 from divseg.io.atomic import PART
 from divseg.io.json_file import read_json_object

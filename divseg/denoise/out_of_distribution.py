@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from divseg.concerns import UNLIKE
 from divseg.denoise.noise import NoiseModel
 from divseg.denoise.normalization import Normalization
 from divseg.denoise.precision import sum_dtype
 from divseg.denoise.sampling.sampler import Sampler
+from divseg.errors import UNLIKE
 
 BLOCK_PIXELS = 2**22
 """Pixels whose likelihood is computed at once, to save memory."""

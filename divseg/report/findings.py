@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from divseg.concerns import CONCERNS, UNFINISHED, Concern, concern_of
-from divseg.errors import counted
+from divseg.errors import CONCERNS, UNFINISHED, Concern, concern_of, counted
 from divseg.results.open_run import Run
 from divseg.results.reader import column
 

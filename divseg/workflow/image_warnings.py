@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from divseg.concerns import CORRELATED, DOUBTFUL, INVALID, MISFIT, NOTHING, OUTLIERS, SATURATED
+from divseg.errors import CORRELATED, DOUBTFUL, INVALID, MISFIT, NOTHING, OUTLIERS, SATURATED
 from divseg.io import Image
 from divseg.io.defects import within
 from divseg.workflow.stage import UnitContext

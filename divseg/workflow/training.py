@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divseg.concerns import UNFINISHED
 from divseg.config import RunConfig
-from divseg.errors import ConfigError, InputError, ModelError, some
+from divseg.errors import UNFINISHED, ConfigError, InputError, ModelError, some
 from divseg.io import Image, ImageList
 from divseg.results import RunStore
 from divseg.workflow.progress import Reporter

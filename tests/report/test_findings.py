@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from divseg.concerns import CORRELATED, NOTHING, OUTLIERS, UNFINISHED
+from divseg.errors import CORRELATED, NOTHING, OUTLIERS, UNFINISHED
 from divseg.report import findings
 
 

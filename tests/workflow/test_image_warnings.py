@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from scipy import ndimage as ndi
 
-from divseg.concerns import CORRELATED, DOUBTFUL, MISFIT, NOTHING, OUTLIERS, SATURATED, UNFINISHED, UNLIKE, concern_of
+from divseg.errors import CORRELATED, DOUBTFUL, MISFIT, NOTHING, OUTLIERS, SATURATED, UNFINISHED, UNLIKE, concern_of
 from divseg.workflow.run import run
 
 SHAPE = (128, 128)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from divseg.concerns import CONCERNS, concern_of
+from divseg.errors import CONCERNS, concern_of
 
 
 @pytest.mark.parametrize("concern", CONCERNS, ids=lambda c: c.lead)
