@@ -1,7 +1,7 @@
 """Synthetic fields of view with known truth: kinds of images on which no rule of divseg was tuned.
 
-A field is a clean image in grey levels above a dark background of 8, drawn with the labels of its objects; noise is added
-by :mod:`benchmarks.sets` as to any other set. The kinds differ in what a segmenter may stumble over:
+A field is a clean image in grey levels above a dark background of 8, drawn with the labels of its objects; noise is
+added by :mod:`benchmarks.sets` as to any other set. The kinds differ in what a segmenter may stumble over:
 
 - ``field_large``: large clear nuclei, among dim debris that is not an object;
 - ``field_small``: many nuclei of a few pixels;
