@@ -24,6 +24,7 @@ class RunLayout:
         objects/<name>.csv     objects of one image units/<name>.json  which stages of an image are done
         alternatives/<name>.csv  hypotheses that were not taken    alternatives.csv
         calibration.json       of divseg calibrate
+        simulated/             simulated images, and the calibration made with them: a run folder of its own
 
     Parameters
     ----------
@@ -43,6 +44,7 @@ class RunLayout:
         self.model = folder if command == "train" else folder / "model"
         self.stages_json = folder / "stages.json"
         self.calibration = folder / CALIBRATION
+        self.simulated = folder / "simulated"
 
     def labels(self, name: str) -> Path:
         """Return the file of the consensus labels of an image."""

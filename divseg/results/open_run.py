@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from divseg.denoise import DivNoising
     from divseg.metrics import Calibration
 
-COMMANDS = ("run", "train", "denoise", "segment", "fuse", "evaluate", "calibrate")
+COMMANDS = ("run", "train", "denoise", "segment", "fuse", "evaluate", "calibrate", "simulate")
 """Commands whose folders can be opened."""
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from divseg.config import RunConfig
-from divseg.consensus import Consensus, LabelStack, fuse
+from divseg.consensus import Consensus, LabelStack, assess, fuse
 from divseg.consensus.witnesses import LEAST_SNR
 from divseg.errors import InputError
 from divseg.io import Image, read
 from divseg.io.defects import blank, within
 from divseg.io.invalid import filled
 from divseg.metrics import Calibration, agreement_weights, evaluate
+from divseg.metrics.calibration import object_score
 from divseg.results.rows import consensus_columns, defect_columns
 from divseg.results.writer import file_sha256
 from divseg.segment import Segmenter, segmenter
@@ -49,15 +50,18 @@ class RunTools:
         Settings of the run.
     segmenter : str
         Segmenter of the run, the chosen one if the samples chose.
+    calibration_file : path, optional
+        The calibration, if there is one.
     """
 
     model_folder: Path
     config: RunConfig
     segmenter: str
+    calibration_file: str | Path | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be opened anew."""
-        return {"model_folder": self.model_folder, "config": self.config, "segmenter": self.segmenter}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def model(self) -> DivNoising:
@@ -74,11 +78,10 @@ class RunTools:
     @cached_property
     def calibration(self) -> Calibration | None:
         """The calibration, if there is one."""
-        path = self.config.fusion.calibration
-        return None if path is None else Calibration.load(path)
+        return None if self.calibration_file is None else Calibration.load(self.calibration_file)
 
 
-def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
+def image_stages(config: RunConfig, name: str, truth: bool, *, simulated: bool = False) -> list[Stage]:
     """Return the stages of each image.
 
     Parameters
@@ -89,6 +92,8 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
         Canonical string of the segmenter.
     truth : bool
         Whether images are scored.
+    simulated : bool
+        Whether the stage *simulate* comes before them and may have made a calibration.
     """
     s, f, e = config.sampling, config.fusion, config.evaluation
     calibration = None if f.calibration is None else asdict(Calibration.load(f.calibration))
@@ -117,8 +122,8 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
         Stage(
             "fuse",
             fuse_samples,
-            {"method": f.method, "calibration": calibration, **choice},
-            needs=("denoise", "segment"),
+            {"method": f.method, "calibration": calibration, "max_false": f.max_false, **choice},
+            needs=("denoise", "segment", *(["simulate"] if simulated else [])),
             reads=("image",),
         ),
     ]
@@ -255,12 +260,15 @@ def fuse_samples(context: UnitContext) -> None:
     """Fuse the label images; write labels, objects and maps."""
     config: RunConfig = context.tools.config
     context.step("fuse")
+    calibration: Calibration | None = context.tools.calibration
     consensus = fuse_views(context, config.fusion.method)
+    if calibration is not None and config.fusion.max_false is not None:
+        consensus = likely(context, consensus, calibration.cutoff(config.fusion.max_false))
     context.memory["consensus"] = consensus
     write, size = context.write, context.unit.ref.pixel_size
     write.map("foreground", consensus.foreground, size)
     write.map("boundary", consensus.boundary, size)
-    write_consensus(context, consensus, context.tools.calibration)
+    write_consensus(context, consensus, calibration)
     warn_of_objects(context, consensus.objects)
 
 
@@ -271,6 +279,18 @@ def write_consensus(context: UnitContext, consensus: Consensus, calibration: Cal
     context.write.labels(consensus.labels, context.unit.pixel_size)
     weights = None if len(set(consensus.weights.tolist())) == 1 else consensus.weights
     context.write.row |= consensus_columns(consensus, calibration, weights)
+
+
+def likely(context: UnitContext, consensus: Consensus, cutoff: float) -> Consensus:
+    """Return the consensus of the objects whose score (:func:`object_score`) is above a cut-off."""
+    kept = object_score(consensus.objects) > cutoff
+    labels = np.where(np.concatenate([[False], kept])[consensus.labels], consensus.labels, 0)
+    n = context.memory["segment info"]["views"]["samples"]
+    made = assess(replace(consensus, labels=labels), context.memory["stack"].select(range(n)))
+    for column in [name for name in consensus.objects if name not in made.objects]:  # what the images say of them
+        values = consensus.objects[column].to_numpy()[kept]
+        made.objects.insert(list(consensus.objects).index(column), column, values)
+    return made
 
 
 def fuse_views(context: UnitContext, method: str) -> Consensus:
