@@ -84,6 +84,9 @@ class Calibration:
     check : dict of str to float
         Measured on left-out images (cross-validation in five parts): ``d_ece brier area_coverage
         count_coverage``, each ``_before`` and ``_after`` calibration.
+    reliability : dict of str to list
+        Of ``existence`` and ``p_true`` on left-out images: confidence, fraction that is right and number of objects, for
+        each bin of :func:`divseg.reliability_curve`.
     settings : dict
         How the results were made, as far as known.
 
@@ -115,6 +118,7 @@ class Calibration:
     count: float | None = None
     risk: RiskCurve | None = None
     check: dict[str, float] = field(default_factory=dict)
+    reliability: dict[str, list[list[float]]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
     def apply(self, objects: pd.DataFrame) -> pd.DataFrame:
@@ -237,7 +241,8 @@ class Calibration:
     def describe(self) -> dict[str, Any]:
         """Return the values that the record of a run holds."""
         settings = {"source": self.source, "iou": self.iou, "coverage": self.coverage, "method": self.method}
-        return {**settings, "n_images": self.n_images, "n_objects": self.n_objects, "check": self.check}
+        size = {"n_images": self.n_images, "n_objects": self.n_objects}
+        return {**settings, **size, "check": self.check, "reliability": self.reliability}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a JSON file.
@@ -286,7 +291,11 @@ class Calibration:
             values["p_true"] = _curve(values["p_true"])
             values["overlap"] = tuple(_curve(curve) for curve in values["overlap"])
             values["found"] = np.nan if values["found"] is None else real(values["found"])
+            if values["found"] < 0 or values["found"] > 1:
+                raise ValueError(f"found is {values['found']}")
             values["check"] = {k: np.nan if v is None else real(v) for k, v in values.get("check", {}).items()}
+            curves = values.get("reliability", {}).items()
+            values["reliability"] = {name: [[real(v) for v in row] for row in rows] for name, rows in curves}
             risk = values["risk"]
             values["risk"] = (
                 None

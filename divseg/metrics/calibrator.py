@@ -13,7 +13,7 @@ from scipy.optimize import isotonic_regression
 
 from divseg.errors import InputError
 from divseg.metrics.calibration import LABELS, SIMULATED, Calibration, Curve, check_columns, object_score
-from divseg.metrics.calibration_scores import brier, d_ece, interval_coverage, object_hits
+from divseg.metrics.calibration_scores import brier, d_ece, interval_coverage, object_hits, reliability_curve
 from divseg.metrics.matching import check_threshold
 from divseg.metrics.risk import fit_risk
 from divseg.metrics.scores import THRESHOLDS, score_labels
@@ -216,23 +216,41 @@ def fit_outcomes(
     *,
     method: str,
     source: str = LABELS,
+    images: Sequence[int] | None = None,
     iou: float = 0.5,
     coverage: float = 0.9,
     settings: Mapping[str, Any] | None = None,
 ) -> Calibration:
-    """Calibrate on outcomes; see :func:`calibrate`. `source` says where their truth is from."""
+    """Calibrate on outcomes; see :func:`calibrate`.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        One for each image and truth.
+    method, source, settings
+        As in :class:`Calibration`.
+    images : sequence of int, optional
+        Number of the image of each outcome, if images have several truths: all of them weigh the same, and the check
+        leaves out all of an image together.
+    iou, coverage
+        As for :func:`calibrate`.
+    """
     iou = check_threshold(iou)
     if not 0 < coverage < 1:
         raise InputError(f"coverage={coverage} is impossible: give a number between 0 and 1, for example 0.9")
-    n_objects, (least, fewest) = sum(len(o.hit) for o in outcomes), LEAST[source]
-    if len(outcomes) < fewest or n_objects < least:
+    images = range(len(outcomes)) if images is None else images
+    sizes, (least, fewest) = {i: len(o.hit) for i, o in zip(images, outcomes, strict=True)}, LEAST[source]
+    n_objects = sum(sizes.values())
+    if len(sizes) < fewest or n_objects < least:
         more = "give more images with truth" if source == LABELS else "simulate more images"
         raise InputError(
-            f"{n_objects} objects in {len(outcomes)} {'images' if source == LABELS else 'simulated images'} are too "
+            f"{n_objects} objects in {len(sizes)} {'images' if source == LABELS else 'simulated images'} are too "
             f"few to calibrate on: with less than {least} objects or {fewest} images the result would be chance; {more}"
         )
-    made = _fit(outcomes, source, iou, coverage, method)
-    return replace(made, check=_cross_validate(outcomes, made), settings=dict(settings or {}))
+    made = replace(_fit(outcomes, source, iou, coverage, method), n_images=len(sizes), n_objects=n_objects)
+    pairs = _left_out(outcomes, images, made)
+    told = {"check": measure_calibration(pairs), "reliability": _reliability(pairs)}
+    return replace(made, **told, settings=dict(settings or {}))
 
 
 def measure_calibration(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[str, float]:
@@ -317,16 +335,30 @@ def _fit(outcomes: Sequence[Outcome], source: str, iou: float, coverage: float, 
     )
 
 
-def _cross_validate(outcomes: Sequence[Outcome], made: Calibration) -> dict[str, float]:
-    """Calibrate on four fifths of the images, measure on the rest, for every fifth; never an image in both."""
+def _left_out(
+    outcomes: Sequence[Outcome], images: Sequence[int], made: Calibration
+) -> list[tuple[Calibration, Outcome]]:
+    """Calibrate on four fifths of the images, for every fifth, to measure on it; never an image in both."""
     pairs: list[tuple[Calibration, Outcome]] = []
     for part in range(FOLDS):
-        rest = [o for i, o in enumerate(outcomes) if i % FOLDS != part]
+        rest = [o for i, o in zip(images, outcomes, strict=True) if i % FOLDS != part]
         if not any(len(o.hit) for o in rest):
             continue
         fitted = _fit(rest, made.source, made.iou, made.coverage, made.method)
-        pairs += [(fitted, o) for i, o in enumerate(outcomes) if i % FOLDS == part]
-    return measure_calibration(pairs)
+        pairs += [(fitted, o) for i, o in zip(images, outcomes, strict=True) if i % FOLDS == part]
+    return pairs
+
+
+def _reliability(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[str, list[list[float]]]:
+    if not pairs:
+        return {}
+    hit = np.concatenate([o.hit for _, o in pairs])
+    values = {
+        "existence": np.concatenate([o.existence for _, o in pairs]),
+        "p_true": np.concatenate([c.p_true(o.score) for c, o in pairs]),
+    }
+    columns = ["confidence", "precision", "n"]
+    return {name: reliability_curve(v, hit)[columns].to_numpy(float).tolist() for name, v in values.items()}
 
 
 def fit_curve(score: ArrayLike, hit: ArrayLike) -> Curve:

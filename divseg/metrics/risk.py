@@ -14,7 +14,7 @@ from divseg.errors import ConfigError, InputError, counted
 KEEP_ALL = -1.0
 """Cut-off below every score."""
 
-LEAST_KEPT = 0.5
+LEAST_KEPT = 0.1
 """Part of the objects of an image by which false ones are divided, if fewer are kept."""
 
 
@@ -93,9 +93,9 @@ def check_promise(n_images: int, max_false: float) -> None:
 def image_risk(score: ArrayLike, hit: ArrayLike, cut: ArrayLike) -> NDArray[np.float64]:
     """Return the fraction of false objects among those with a score above each cut-off, in a form that never rises.
 
-    False objects are divided by the number of kept ones, or by half of the number of all if that is more; of each
+    False objects are divided by the number of kept ones, or by a tenth of the number of all if that is more; of each
     cut-off and all higher ones the largest value counts. So the risk is at least the fraction of false ones among
-    the kept wherever half of the objects or more are kept, and a single false object above all others
+    the kept wherever a tenth of the objects or more are kept, and a single false object above all others
     does not make it 1. An image without objects has no risk.
 
     Parameters

@@ -21,7 +21,7 @@ from divseg.results.open_run import open_run
 from divseg.results.reader import read_table
 from divseg.results.rows import failure_rows
 from divseg.results.writer import file_sha256
-from divseg.workflow.comparison import calibration_settings, calibration_stage, describe_fit, write_outcome
+from divseg.workflow.comparison import calibration_settings, calibration_stage, describe_fit, write_outcomes
 from divseg.workflow.engine import Job, Outcomes, Result
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
@@ -171,7 +171,8 @@ def calibrate_run(
 def compare_unit(context: UnitContext) -> None:
     """Compare the objects of one image with its truth; keep what came of it as a table and a row."""
     context.step("compare")
-    write_outcome(context, *_compare(context.unit, context.tools))
+    labels, made = _compare(context.unit, context.tools)
+    write_outcomes(context, labels, {"labels": made})
 
 
 def _compare(unit: ConsensusUnit, iou: float) -> tuple[pd.Series, Outcome]:

@@ -30,26 +30,41 @@ def calibration_settings(config: Mapping[str, Any], segmenter: str | None) -> di
     }
 
 
-def write_outcome(context: UnitContext, labels: pd.Series, made: Outcome) -> None:
-    """Write what came of comparing the objects of an image, which have these labels, with its truth."""
-    context.write.objects(pd.DataFrame({"label": labels, **{name: getattr(made, name) for name in PER_OBJECT}}))
+def write_outcomes(context: UnitContext, labels: pd.Series, made: Mapping[str, Outcome]) -> None:
+    """Write what came of comparing the objects of an image, which have these labels, with each of its truths.
+
+    The row of images.csv tells of the first truth, objects.csv of all, by name in the column ``truth``.
+    """
+    tables = [
+        pd.DataFrame({"label": labels, "truth": name, **{column: getattr(o, column) for column in PER_OBJECT}})
+        for name, o in made.items()
+    ]
+    context.write.objects(pd.concat(tables, ignore_index=True))
+    context.write.info["truths"] = {
+        name: {column: getattr(o, column) for column in PER_IMAGE} for name, o in made.items()
+    }
+    first = next(iter(made.values()))
     context.write.row |= {
         **context.unit.row(),
-        "n_objects": len(made.hit),
-        "n_right": int(made.hit.sum()),
-        **{name: getattr(made, name) for name in PER_IMAGE},
+        "n_objects": len(first.hit),
+        "n_right": int(first.hit.sum()),
+        **{column: getattr(first, column) for column in PER_IMAGE},
     }
 
 
-def read_outcomes(layout: RunLayout, names: Iterable[str]) -> list[Outcome]:
-    """Return what came of comparing images with their truth, from the folder of ``divseg calibrate``."""
+def read_outcomes(layout: RunLayout, names: Iterable[str]) -> list[list[Outcome]]:
+    """Return what came of comparing each image with its truths, from the folder of ``divseg calibrate``."""
     outcomes = []
     for name in names:
-        table, row = read_table(layout.objects(name)), Marker.read(layout.marker(name), name).stages["compare"].row
-        values: dict[str, Any] = {
-            column: table[column].to_numpy(bool if column == "hit" else float) for column in PER_OBJECT
-        }
-        outcomes.append(Outcome(**values, **{column: row[column] for column in PER_IMAGE}))
+        table, info = read_table(layout.objects(name)), Marker.read(layout.marker(name), name).stages["compare"].info
+        of_image = []
+        for truth, row in info["truths"].items():
+            rows = table[table["truth"] == truth] if len(table) else table
+            values: dict[str, Any] = {
+                column: rows[column].to_numpy(bool if column == "hit" else float) for column in PER_OBJECT
+            }
+            of_image.append(Outcome(**values, **{column: row[column] for column in PER_IMAGE}))
+        outcomes.append(of_image)
     return outcomes
 
 
@@ -58,7 +73,9 @@ def calibration_stage(fit: Mapping[str, Any]) -> RunStage:
 
     def calibrate(context: RunContext) -> dict[str, Any]:
         outcomes = read_outcomes(context.store, [unit.name for unit in context.units])
-        fit_outcomes(outcomes, **fit).save(context.store.calibration)
+        images = [i for i, of_image in enumerate(outcomes) for _ in of_image]
+        made = fit_outcomes([o for of_image in outcomes for o in of_image], images=images, **fit)
+        made.save(context.store.calibration)
         return {"calibration": file_sha256(context.store.calibration)}
 
     return RunStage("calibrate", calibrate, fit, needs=("compare",), recall=_is_there)

@@ -16,10 +16,10 @@ from divseg.config import RunConfig
 from divseg.consensus import Consensus, LabelStack, assess, fuse
 from divseg.consensus.witnesses import LEAST_SNR
 from divseg.errors import InputError
-from divseg.io import Image, read
+from divseg.io import Image, read, read_labels
 from divseg.io.defects import blank, within
 from divseg.io.invalid import filled
-from divseg.metrics import Calibration, agreement_weights, evaluate
+from divseg.metrics import Calibration, agreement_weights, evaluate, object_hits
 from divseg.metrics.calibration import object_score
 from divseg.results.rows import consensus_columns, defect_columns
 from divseg.results.writer import file_sha256
@@ -370,9 +370,13 @@ def score_consensus(context: UnitContext) -> None:
     for method in dict.fromkeys([config.fusion.method, *config.evaluation.compare]):
         if method == config.fusion.method and "consensus" in context.memory:
             labels: Any = context.memory["consensus"].labels
+        elif method == config.fusion.method:
+            labels = read_labels(context.store.labels(context.unit.name))  # of an earlier run
         else:
             labels = fuse_views(context, method).labels
         context.write.scores.append(_score(f"consensus {method}", labels, truth))
+        if method == config.fusion.method:
+            context.write.info["right"] = object_hits(labels, truth)["hit"].tolist()  # in the order of objects.csv
 
 
 def _truth(context: UnitContext) -> NDArray[np.integer]:

@@ -19,9 +19,11 @@ def test_false_objects_among_the_kept():
     score, hit = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4], [True, True, True, True, False, False]
     cuts = [KEEP_ALL, 0.4, 0.5, 0.95]
     assert image_risk(score, hit, cuts) == pytest.approx([2 / 6, 1 / 5, 0, 0])
-    assert image_risk([0.9, 0.5, 0.4, 0.3], [False, True, True, True], [KEEP_ALL, 0.6, 0.9]) == pytest.approx(
-        [1 / 2, 1 / 2, 0]
-    )  # one of one kept, but of half of four
+    top = (
+        np.arange(40) < 39,
+        np.linspace(0, 1, 40),
+    )  # the best of forty is wrong: one of four
+    assert image_risk(top[1], top[0], [KEEP_ALL, 0.95, 1.0]) == pytest.approx([1 / 4, 1 / 4, 0])
     assert image_risk([], [], [0.0, 0.5]).tolist() == [0, 0]
     assert image_risk([0.5, 0.5], [True, False], [0.4, 0.5]).tolist() == [0.5, 0]
 
@@ -32,11 +34,11 @@ def test_it_never_rises_and_is_no_less_than_the_fraction(objects):
     cuts = np.unique([KEEP_ALL, *score, 2.0])
     risk = image_risk(score, hit, cuts)
     assert (np.diff(risk) <= 0).all()
-    assert ((0 <= risk) & (risk <= 1)).all()
+    assert ((risk >= 0) & (risk <= 1)).all()
     assert risk[-1] == 0
     for cut, value in zip(cuts, risk, strict=True):
         kept = score > cut
-        if kept.any() and 2 * kept.sum() >= len(score):
+        if kept.any() and 10 * kept.sum() >= len(score):
             assert value >= (~hit[kept]).mean() - 1e-12
 
 
