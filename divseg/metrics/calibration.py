@@ -85,8 +85,8 @@ class Calibration:
         Measured on left-out images (cross-validation in five parts): ``d_ece brier area_coverage
         count_coverage``, each ``_before`` and ``_after`` calibration.
     reliability : dict of str to list
-        Of ``existence`` and ``p_true`` on left-out images: confidence, fraction that is right and number of objects, for
-        each bin of :func:`divseg.reliability_curve`.
+        Of ``existence`` and ``p_true`` on left-out images: confidence, fraction that is right and number of objects,
+        for each bin of :func:`divseg.reliability_curve`.
     settings : dict
         How the results were made, as far as known.
 

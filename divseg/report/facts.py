@@ -87,8 +87,8 @@ def calibration_words(run: Run) -> str:
     what, limits = (
         (
             f"{size} images that the run's own model simulated, with truth drawn by the segmenter and two others",
-            "A simulation knows the noise, not all errors of model and segmenter, so this stays a little too sure: label "
-            "some images to know better (divseg calibrate RUN --truth MASKS).",
+            "A simulation knows the noise, not all errors of model and segmenter, so this stays a little too sure: "
+            "label some images to know better (divseg calibrate RUN --truth MASKS).",
         )
         if simulated
         else (f"{size} images with ground truth", "This holds for images, a model and settings like those.")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SIDE = 512
 """Longest side in pixels of what is simulated of an image."""
 
-RATERS = ("otsu,smooth=2,split=distance,min_size=20", "li,smooth=1,split=distance,min_size=20")
+RATERS = ("li,smooth=1,split=distance,min_size=20", "otsu,smooth=1,split=distance,min_size=20")
 """Segmenters that also say what is true of a simulated sample: its own would never find that it was wrong."""
 
 AGREEMENT = 0.5
