@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 IMAGES = 8
 """Simulated images, if nobody says."""
 
+SIDE, SIDE_IN_RUN = 512, 256
+"""Longest side in pixels of what is simulated of an image, by itself and inside a run: there it must not take long."""
+
 IOU = 0.5
 """An object is right above this IoU with a true one."""
 
@@ -62,6 +65,8 @@ class Simulation:
         Simulated images.
     iou : float
         An object is right above this IoU with a true one.
+    side : int
+        Longest side in pixels of what is simulated of an image.
     """
 
     refs: Sequence[ImageRef]
@@ -70,6 +75,7 @@ class Simulation:
     segmenter: str
     count: int
     iou: float = IOU
+    side: int = SIDE
 
     def job(self, invocation: Mapping[str, Any]) -> Job:
         """Return the work: the stages of each simulated image, and the fit to what came of all."""
@@ -90,7 +96,7 @@ class Simulation:
 
         return Job(
             command="simulate",
-            units=simulated_units(self.refs, self.count),
+            units=simulated_units(self.refs, self.count, self.side),
             stages=lambda _: simulation_stages(config, self.segmenter, self.iou),
             before=[RunStage("model", lambda _: model, model)],
             after=[calibration_stage(fit)],
@@ -209,7 +215,7 @@ def simulation_stage(
 
     def process(context: RunContext) -> dict[str, Any]:
         refs, store = [unit.ref for unit in context.units], context.store
-        simulation = Simulation(refs, store.model, config, segmenter(context.outcomes), count)
+        simulation = Simulation(refs, store.model, config, segmenter(context.outcomes), count, side=SIDE_IN_RUN)
         invocation = {"folder": os.path.abspath(store.folder), "images": count, "iou": IOU}
         shared = Options(options.jobs, options.executor)
         try:
@@ -227,7 +233,7 @@ def simulation_stage(
         made = RunLayout(context.store.simulated).calibration
         return outcome["calibration"] is None or (made.is_file() and file_sha256(made) == outcome["calibration"])
 
-    chosen = {unit.ref.name: unit.ref for unit in simulated_units([unit.ref for unit in units], count)}
+    chosen = {unit.ref.name: unit.ref for unit in simulated_units([unit.ref for unit in units], count, SIDE_IN_RUN)}
     settings = {
         "count": count,
         "files": [[name, list(ref.shape), file_stat(ref.path)[:2]] for name, ref in chosen.items()],

@@ -26,9 +26,6 @@ from divseg.workflow.units import ImageUnit
 if TYPE_CHECKING:
     from divseg.denoise import DivNoising
 
-SIDE = 512
-"""Longest side in pixels of what is simulated of an image."""
-
 RATERS = ("li,smooth=1,split=distance,min_size=20", "otsu,smooth=1,split=distance,min_size=20")
 """Segmenters that also say what is true of a simulated sample: its own would never find that it was wrong."""
 
@@ -48,7 +45,11 @@ class SimulationTools(RunTools):
 
 @dataclass(frozen=True)
 class SimulatedUnit(ImageUnit):
-    """An image of a run; its setting ``draw`` numbers the sample of it that is taken as truth."""
+    """An image of a run.
+
+    Its setting ``draw`` numbers the sample of it that is taken as truth, ``side`` is the longest side in pixels of the
+    part that is simulated.
+    """
 
     @property
     def name(self) -> str:
@@ -57,16 +58,23 @@ class SimulatedUnit(ImageUnit):
 
     def row(self) -> dict[str, Any]:
         """Return file, plane, and shape of the part that is simulated."""
-        shape = (*self.ref.shape[:-2], *(min(SIDE, n) for n in self.ref.shape[-2:]))
+        shape = (*self.ref.shape[:-2], *(min(int(self.settings["side"]), n) for n in self.ref.shape[-2:]))
         return super().row() | pixel_columns(shape, self.ref.pixel_size)
 
 
-def simulated_units(refs: Sequence[ImageRef], count: int) -> list[SimulatedUnit]:
-    """Return `count` units spread evenly over the images; with fewer images, several samples of each."""
+def simulated_units(refs: Sequence[ImageRef], count: int, side: int) -> list[SimulatedUnit]:
+    """Return `count` units, of parts of at most `side` pixels on a side, spread evenly over the images.
+
+    With fewer images, several samples of each are taken.
+    """
     of_each, rest = divmod(count, len(refs))
     more = {int((k + 0.5) * len(refs) / rest) for k in range(rest)} if rest else set()
     numbers = [range(of_each + (i in more)) for i in range(len(refs))]
-    return [SimulatedUnit(ref, None, {"draw": k}) for ref, draws in zip(refs, numbers, strict=True) for k in draws]
+    return [
+        SimulatedUnit(ref, None, {"draw": k, "side": side})
+        for ref, draws in zip(refs, numbers, strict=True)
+        for k in draws
+    ]
 
 
 def simulation_stages(config: RunConfig, name: str, iou: float) -> list[Stage]:
@@ -88,12 +96,11 @@ def simulation_stages(config: RunConfig, name: str, iou: float) -> list[Stage]:
             "seed": config.sampling.seed,
             "precision": config.sampling.precision,
             "segmenter": name,
-            "side": SIDE,
             "raters": RATERS,
         },
         needs=("model",),
         reads=("image",),
-        unit_settings=("draw",),
+        unit_settings=("draw", "side"),
         recall=simulate_again,
     )
     stages = [first]
@@ -123,7 +130,7 @@ def simulate_again(context: UnitContext) -> bool:
     sampling, draw = tools.config.sampling, int(context.unit.settings["draw"])
     number = zlib.crc32(context.unit.ref.name.encode(errors="backslashreplace"))
     rng = np.random.default_rng([sampling.seed, number, draw])
-    image = part_of(context.unit.load(), rng)
+    image = part_of(context.unit.load(), int(context.unit.settings["side"]), rng)
     clean = tools.model.draw(image, [draw], seed=sampling.seed, tile=sampling.tile, precision=sampling.precision)[0]
     noisy = draw_noise(tools.model, clean, image.data, int(rng.integers(2**63)))
     context.memory["loaded"] = replace(image, data=noisy, outliers=0)
@@ -172,8 +179,8 @@ def true_objects(
     return truths
 
 
-def part_of(image: Image, rng: np.random.Generator) -> Image:
-    """Return a part of an image, at a random place, of at most SIDE pixels on a side.
+def part_of(image: Image, side: int, rng: np.random.Generator) -> Image:
+    """Return a part of an image, at a random place, of at most `side` pixels on a side.
 
     Raises
     ------
@@ -181,11 +188,11 @@ def part_of(image: Image, rng: np.random.Generator) -> Image:
         If it holds no data.
     """
     ends = image.data.shape[-2:]
-    starts = [int(rng.integers(max(0, n - SIDE) + 1)) for n in ends]
-    rows, columns = (slice(start, start + SIDE) for start in starts)
+    starts = [int(rng.integers(max(0, n - side) + 1)) for n in ends]
+    rows, columns = (slice(start, start + side) for start in starts)
     valid = None if image.valid is None else image.valid[..., rows, columns]
     if valid is not None and not valid.any():
-        raise InputError(f"{image.name}: the part of {SIDE} pixels from {starts} holds no data; simulate other images")
+        raise InputError(f"{image.name}: the part of {side} pixels from {starts} holds no data; simulate other images")
     valid = None if valid is None or valid.all() else valid
     return replace(image, data=np.ascontiguousarray(image.data[..., rows, columns]), valid=valid)
 

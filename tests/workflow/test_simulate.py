@@ -23,7 +23,7 @@ from divseg.workflow.finalize import finalize
 from divseg.workflow.run import run
 from divseg.workflow.sharing import Options
 from divseg.workflow.simulate import simulate_run
-from divseg.workflow.simulation import RATERS, SIDE, draw_noise, part_of, simulated_units, true_objects
+from divseg.workflow.simulation import RATERS, draw_noise, part_of, simulated_units, true_objects
 
 SETTINGS = {
     "network": "flat,filters=8,latents=8",
@@ -70,7 +70,7 @@ def test_a_run_is_calibrated_on_images_of_its_own_model(plain, simulated):
     assert table["image"].tolist() == ["f0_0", "f1_0", "f1_1", "f2_0"]
     assert made.n_objects == table["n_objects"].sum() > 40
     objects = simulated.open().objects
-    assert objects.groupby("image")["truth"].nunique().tolist() == [2] * 4  # its segmenter is one of the raters
+    assert objects.groupby("image")["truth"].nunique().tolist() == [3] * 4  # its segmenter, and two that agree with it
     assert objects.groupby("truth").size().iloc[0] <= made.n_objects
     assert table["n_true"].between(10, 40).all()
     assert (table["n_right"] <= table["n_objects"]).all()
@@ -183,16 +183,11 @@ def test_what_cannot_be_simulated_is_told(plain, tmp_path):
 
 
 def test_another_segmenter_is_warned_about(plain, simulated, tmp_path):
-    settings = SETTINGS | {"segmenter": "li,smooth=2", "calibration": str(simulated.out), "dry_run": True}
+    settings = SETTINGS | {"calibration": str(simulated.out), "model": plain.out / "model", "dry_run": True}
+    run(plain.images, tmp_path / "out", **settings)  # a warning would be an error
+    settings["segmenter"] = "li,smooth=2"
     with pytest.warns(DivsegWarning, match=r"was made for segmenter otsu,.* but this run segments by li,") as told:
-        run(
-            plain.images,
-            tmp_path / "out",
-            model=plain.out / "model",
-            calibration=str(simulated.out),
-            dry_run=True,
-            **settings,
-        )
+        run(plain.images, tmp_path / "out", **settings)
     assert len(told) == 1
 
 
@@ -220,11 +215,11 @@ def test_raters_that_see_something_else_are_not_asked():
     clean = np.full((96, 96), 100, np.float32)
     for cy, cx in np.ndindex(3, 3):
         clean[np.hypot(y - 32 * cy - 16, x - 32 * cx - 16) < 9] = 200
-    own = segmenter("otsu,smooth=1,split=distance,min_size=20")
+    own = segmenter("local,smooth=2,split=distance,min_size=20")
     truths = true_objects(own, clean)
     assert list(truths) == [own.name, *(segmenter(name).name for name in RATERS)]
     assert [labels.max() for labels in truths.values()] == [9, 9, 9]
-    assert list(true_objects(segmenter(RATERS[0]), clean)) == [segmenter(name).name for name in RATERS]
+    assert list(true_objects(segmenter(RATERS[1]), clean)) == [segmenter(name).name for name in RATERS[::-1]]
 
     def corners(image):
         labels = np.zeros(image.shape, int)
@@ -241,7 +236,7 @@ def test_raters_that_see_something_else_are_not_asked():
 @pytest.mark.parametrize(("n", "count"), [(1, 4), (3, 4), (5, 4), (40, 6), (4, 4)])
 def test_units_are_spread_over_the_images(plain, n, count):
     ref = check_inputs(plain.images).images.refs[0]
-    units = simulated_units([SimpleNamespace(name=f"i{k}", ref=ref) for k in range(n)], count)
+    units = simulated_units([SimpleNamespace(name=f"i{k}", ref=ref) for k in range(n)], count, 64)
     assert len({unit.name for unit in units}) == count
     per_image = pd.Series([unit.ref.name for unit in units]).value_counts()
     assert per_image.max() - (per_image.min() if len(per_image) == n else 0) <= 1
@@ -256,17 +251,17 @@ def test_a_part_of_a_large_image():
     valid = np.ones(data.shape, bool)
     valid[:, 300:] = False
     image = Image(data, "YX", "a", valid=valid)
-    parts = [part_of(image, np.random.default_rng(seed)) for seed in range(8)]
-    assert {part.shape for part in parts} == {(SIDE, SIDE)}
+    parts = [part_of(image, 512, np.random.default_rng(seed)) for seed in range(8)]
+    assert {part.shape for part in parts} == {(512, 512)}
     assert len({int(part.data[0, 0]) for part in parts}) > 4
     for part in parts:
         assert (part.data[part.valid] % 700 < 300).all()
     small = Image(data[:50, :60], "YX", "b", valid=valid[:50, :60])
-    whole = part_of(small, np.random.default_rng(0))
+    whole = part_of(small, 512, np.random.default_rng(0))
     assert (whole.data == small.data).all()
     assert whole.valid is None
     with pytest.raises(InputError, match=r"a: the part of .* holds no data"):
-        part_of(Image(data, "YX", "a", valid=np.zeros(data.shape, bool)), np.random.default_rng(0))
+        part_of(Image(data, "YX", "a", valid=np.zeros(data.shape, bool)), 512, np.random.default_rng(0))
 
 
 def test_noise_is_what_the_camera_writes():
