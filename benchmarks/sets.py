@@ -4,7 +4,8 @@
 for pixel: one affine map a set puts every image on a common grey scale, and the random numbers of an image depend on
 its name and the level alone. A set at a noise level is written ``SET-LEVEL``, such as ``dsb2018_fluo-n20``.
 
-``demo`` is the nuclei image that the stardist wheel carries, with simulated noise, cut in four; it needs no folder.
+``demo`` is the nuclei image that the stardist wheel carries, with simulated noise, cut in four, and ``field_...`` are
+the synthetic fields of :mod:`benchmarks.fields`; neither needs a folder.
 
 Only the demo imports divseg, so that other tools can be run on the same images by whichever Python has them.
 """
@@ -22,6 +23,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from benchmarks.fields import COUNT, KINDS, draw_field
 from benchmarks.record import data_root
 
 T = TypeVar("T")
@@ -131,8 +133,10 @@ def load_set(name: str, level: str) -> list[Picture]:
     """
     if name == "demo":
         return _demo()
+    if name in KINDS and level in (*GAUSSIAN, *POISSON):
+        return _fields(name, level)
     if (name in REAL) != (level == "real") or not (name in REAL or name in AFFINE):
-        names = ", ".join([*AFFINE, *REAL, "demo"])
+        names = ", ".join([*AFFINE, *REAL, *KINDS, "demo"])
         raise SystemExit(f"no noise level {level!r} for the set {name!r} (sets: {names}; levels: real for real noise)")
     root = data_root() / name
     if name == "fmd_confocal_pairs":
@@ -249,6 +253,17 @@ def _read(file: Path) -> NDArray[np.float32]:
 
 def _parts(name: str) -> dict[str, str]:
     return {row["file"]: row["part"] for row in read_split() if row["set"] == name}
+
+
+def _fields(name: str, level: str) -> list[Picture]:
+    pictures = []
+    for number in range(COUNT):
+        clean, labels = draw_field(name, number)
+        noisy = add_noise(clean, level, _generator(name, str(number), level)).astype(np.float32)
+        pictures.append(
+            Picture(f"{name}{number:02d}", noisy, expected(clean, level).astype(np.float32), labels, "test")
+        )
+    return pictures
 
 
 def _demo() -> list[Picture]:
