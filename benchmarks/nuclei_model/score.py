@@ -5,7 +5,8 @@
 Takes the part from ``split.csv``, segments the clean images, noisy versions of them (Gaussian, std in percent of the
 range between the 1st and the 99.8th percentile of the clean image), and the mean of posterior samples (MMSE) of
 dsb2018_fluo with few photons (``pg_low``), by a denoiser trained on all its noisy images (kept in the folder of
-denoisers). The test part includes drawn fields (:mod:`benchmarks.fields`), by another generator than the training's.
+denoisers). The test part includes drawn fields of textured
+nuclei (:mod:`benchmarks.fields`), by another generator than the training's.
 
 Each is segmented with the model as it is, with the image resized by the factor for which the mean object probability is
 highest (``scale=auto``), by a former model, and, for comparison, with Otsu's threshold; the scores are pooled over all
@@ -24,7 +25,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.fields import KINDS
 from benchmarks.record import data_root, write_result
 from benchmarks.sets import load_set, read_split
 from benchmarks.trained import trained
@@ -35,6 +35,7 @@ from divseg.metrics import THRESHOLDS, summarize, to_markdown
 NOISE = (0, 10, 20)
 DENOISED = ("dsb2018_fluo", "pg_low")
 SAMPLES = 32
+DRAWN = "field_textured"
 OTSU = "otsu,smooth=1,split=distance,min_size=20"
 
 
@@ -54,10 +55,9 @@ def images(part: str, denoisers: Path, minutes: float) -> Iterator[tuple[dict[st
         if (name := f"{picture.name}.tif") in groups and picture.masks is not None:
             where = {"set": DENOISED[0], "group": groups[name], "image": name, "noise": f"MMSE {DENOISED[1]}"}
             yield where, model.mmse(picture.noisy, n=SAMPLES), picture.masks
-    for kind in KINDS if part == "test" else ():
-        for picture in load_set(kind, "n10"):  # of which the clean image is taken
-            where = {"set": kind, "group": kind, "image": picture.name, "noise": "0 %"}
-            yield where, picture.truth, picture.masks
+    for picture in load_set(DRAWN, "n10") if part == "test" else ():  # the clean images of any level
+        if picture.masks is not None:
+            yield {"set": DRAWN, "group": DRAWN, "image": picture.name, "noise": "0 %"}, picture.truth, picture.masks
 
 
 def noisy(image: NDArray[Any], percent: int, name: str) -> NDArray[Any]:
@@ -111,7 +111,7 @@ def main() -> None:
     ]
     for method in ours:
         clean = table[(table["noise"] == "0 %") & (table["method"] == method)]
-        clean = clean[~clean["set"].isin(KINDS)]
+        clean = clean[clean["set"] != DRAWN]
         groups = summarize(clean, ["set", "group"])[["set", "group", "n_images", "n_true", "ap50_pooled", "pq_pooled"]]
         parts += [f"## {method}: by IoU threshold, clean images\n\n{to_markdown(by_threshold(clean))}"]
         parts += [f"## {method}: by group, clean images\n\n{to_markdown(groups)}"]

@@ -86,7 +86,7 @@ def _place(side: int, diameter: float, rng: np.random.Generator) -> tuple[Labels
     labels, rim = np.zeros((side, side), np.int32), np.ones((side, side), np.float32)
     if rng.random() < EMPTY:
         return labels, rim, 0
-    wanted = int(np.clip(rng.uniform(0.04, 0.75) * side**2 / (np.pi / 4 * diameter**2), 1, MOST))
+    wanted = int(np.clip(rng.uniform(0.1, 0.75) * side**2 / (np.pi / 4 * diameter**2), 1, MOST))
     spread = rng.choice([0.08, 0.18, 0.35])
     long = rng.choice([1.1, 1.3, 1.8])
     wobble = rng.choice([0.02, 0.05, 0.1])

@@ -31,8 +31,8 @@ from benchmarks.nuclei_model.augment import Augment
 from benchmarks.record import data_root
 from benchmarks.sets import read_split
 
-REPEATS = {"dsb2018_fluo": 1, "dsb2018_more": 1, "bbbc039": 3}
-"""How often an image is seen in an epoch: those of bbbc039 are fewer, but five times as large."""
+NUCLEI, MOST = 20, 4
+"""An image is seen in an epoch once for so many nuclei, at least once, and at most so many times."""
 PERCENTILES = (1, 99.8)
 DENOISED = 1 / 3
 """Share of real patches that are cut from a denoised version of the image, if it has one."""
@@ -104,7 +104,8 @@ def load(part: str, folder: Path | None = None) -> tuple[list[NDArray], list[NDA
         truth = imread(root / row["set"] / "masks" / row["file"]).astype(np.int32)
         levels = [level[key] for level in drawn if (key := f"{row['set']}/{row['file']}") in level]
         versions = [np.stack([normalize(x, *PERCENTILES, dtype=np.float32) for x in level]) for level in levels]
-        for _ in range(REPEATS[row["set"]] if part == "train" else 1):
+        nuclei = np.count_nonzero(np.bincount(truth.ravel())[1:])
+        for _ in range(int(np.clip(round(nuclei / NUCLEI), 1, MOST)) if part == "train" else 1):
             images.append(image)
             labels.append(truth)
             denoised.append(versions)
