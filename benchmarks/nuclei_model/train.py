@@ -9,7 +9,7 @@ scores on it.
     DIVSEG_DATA=... python -m benchmarks.nuclei_model.train --out FOLDER --denoised FOLDER
 
 The folder then holds an ordinary StarDist model ``nuclei``: ``config.json``, ``thresholds.json``, ``weights_best.h5``.
-Weights, a moving average over about five epochs, are written after each epoch in which the loss on clean and denoised
+Weights, a moving average over some 500 steps, are written after each epoch in which the loss on clean and denoised
 validation images fell; ``--finish`` optimises the thresholds for the best weights so far.
 """
 
@@ -36,7 +36,7 @@ NUCLEI, MOST = 20, 4
 PERCENTILES = (1, 99.8)
 DENOISED = 1 / 3
 """Share of real patches that are cut from a denoised version of the image, if it has one."""
-AVERAGE = 0.999
+AVERAGE = 0.998
 """Share of the moving average of the weights that a step keeps."""
 
 
