@@ -180,7 +180,7 @@ def main() -> None:
 def split_in_halves(a: argparse.Namespace) -> None:
     """Record how well one half of the images of a run calibrates the other."""
     done = open_run(a.folder)
-    outcomes = [of_image[0] for of_image in read_outcomes(done.layout, done.names)]
+    outcomes, _ = read_outcomes(done.layout, done.names)
     table, seen = halves(outcomes, a.splits, "as the run")
     lines = ["| on the images left out | before | after | after, worst to best split |", "| --- | --- | --- | --- |"]
     for key, title in MEASURES.items():

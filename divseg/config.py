@@ -127,7 +127,7 @@ class Fusion(_Section):
 class Evaluation(_Section):
     """What is scored if there is ground truth, and what is simulated if there is no calibration."""
 
-    simulate: int = Field(default=0, ge=0)
+    simulate: int = Field(default=6, ge=0)
     """Simulated images, of which the truth is known, that confidence is calibrated with where no calibration is given;
     0 for none, else at least 2."""
     compare: tuple[str, ...] = ("clustering", "mutex", "majority")

@@ -172,7 +172,7 @@ def compare_unit(context: UnitContext) -> None:
     """Compare the objects of one image with its truth; keep what came of it as a table and a row."""
     context.step("compare")
     labels, made = _compare(context.unit, context.tools)
-    write_outcomes(context, labels, {"labels": made})
+    write_outcomes(context, labels, {"labels": made}, {"labels": made.n_true})
 
 
 def _compare(unit: ConsensusUnit, iou: float) -> tuple[pd.Series, Outcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,6 +20,9 @@ PER_OBJECT = ("existence", "score", "iou", "hit", "area_low", "area_high", "true
 PER_IMAGE = ("count_low", "count_high", "n_true", "expected_map", "expected_seg", "map", "seg")
 """Parts of an :class:`Outcome`: columns of objects.csv and of images.csv."""
 
+AGREEMENT = 0.5
+"""Part of the objects of the first truth that another must have as well: the majority."""
+
 
 def calibration_settings(config: Mapping[str, Any], segmenter: str | None) -> dict[str, Any]:
     """Return what a calibration holds only for: the segmenter, and settings of the run."""
@@ -30,10 +34,23 @@ def calibration_settings(config: Mapping[str, Any], segmenter: str | None) -> di
     }
 
 
-def write_outcomes(context: UnitContext, labels: pd.Series, made: Mapping[str, Outcome]) -> None:
-    """Write what came of comparing the objects of an image, which have these labels, with each of its truths.
+def write_outcomes(
+    context: UnitContext, labels: pd.Series, made: Mapping[str, Outcome], agreed: Mapping[str, int]
+) -> None:
+    """Write what came of comparing the objects of an image with each of its truths.
 
     The row of images.csv tells of the first truth, objects.csv of all, by name in the column ``truth``.
+
+    Parameters
+    ----------
+    context : UnitContext
+        The image.
+    labels : Series
+        Labels of its objects.
+    made : mapping of str to Outcome
+        By name of the truth.
+    agreed : mapping of str to int
+        How many objects of the first truth each truth has as well.
     """
     tables = [
         pd.DataFrame({"label": labels, "truth": name, **{column: getattr(o, column) for column in PER_OBJECT}})
@@ -41,7 +58,8 @@ def write_outcomes(context: UnitContext, labels: pd.Series, made: Mapping[str, O
     ]
     context.write.objects(pd.concat(tables, ignore_index=True))
     context.write.info["truths"] = {
-        name: {column: getattr(o, column) for column in PER_IMAGE} for name, o in made.items()
+        name: {"agreed": agreed[name], **{column: getattr(o, column) for column in PER_IMAGE}}
+        for name, o in made.items()
     }
     first = next(iter(made.values()))
     context.write.row |= {
@@ -52,30 +70,46 @@ def write_outcomes(context: UnitContext, labels: pd.Series, made: Mapping[str, O
     }
 
 
-def read_outcomes(layout: RunLayout, names: Iterable[str]) -> list[list[Outcome]]:
-    """Return what came of comparing each image with its truths, from the folder of ``divseg calibrate``."""
-    outcomes = []
-    for name in names:
-        table, info = read_table(layout.objects(name)), Marker.read(layout.marker(name), name).stages["compare"].info
-        of_image = []
-        for truth, row in info["truths"].items():
+def read_outcomes(layout: RunLayout, names: Iterable[str]) -> tuple[list[Outcome], list[int]]:
+    """Return what came of comparing images with their truths, from the folder of ``divseg calibrate``.
+
+    Truths that have less than half of the objects of the first one, over all images, are left out: they are of
+    something else.
+
+    Returns
+    -------
+    outcomes : list of Outcome
+        One for each image and truth.
+    images : list of int
+        Position of the image of each.
+    """
+    tables = {name: read_table(layout.objects(name)) for name in names}
+    infos = {name: Marker.read(layout.marker(name), name).stages["compare"].info["truths"] for name in tables}
+    agreed: Counter[str] = Counter()
+    for info in infos.values():
+        agreed.update({truth: row["agreed"] for truth, row in info.items()})
+    own = {next(iter(info)) for info in infos.values()}
+    most = sum(agreed[truth] for truth in own)
+    outcomes, images = [], []
+    for i, (name, table) in enumerate(tables.items()):
+        for truth, row in infos[name].items():
+            if agreed[truth] < AGREEMENT * most:
+                continue
             rows = table[table["truth"] == truth] if len(table) else table
             values: dict[str, Any] = {
                 column: rows[column].to_numpy(bool if column == "hit" else float) for column in PER_OBJECT
             }
-            of_image.append(Outcome(**values, **{column: row[column] for column in PER_IMAGE}))
-        outcomes.append(of_image)
-    return outcomes
+            outcomes.append(Outcome(**values, **{column: row[column] for column in PER_IMAGE}))
+            images.append(i)
+    return outcomes, images
 
 
 def calibration_stage(fit: Mapping[str, Any]) -> RunStage:
     """Return the stage that fits a calibration to what came of comparing images with their truth, and writes it."""
 
     def calibrate(context: RunContext) -> dict[str, Any]:
-        outcomes = read_outcomes(context.store, [unit.name for unit in context.units])
-        images = [i for i, of_image in enumerate(outcomes) for _ in of_image]
-        made = fit_outcomes([o for of_image in outcomes for o in of_image], images=images, **fit)
-        made.save(context.store.calibration)
+        outcomes, images = read_outcomes(context.store, [unit.name for unit in context.units])
+        fit_outcomes(outcomes, images=images, **fit).save(context.store.calibration)
         return {"calibration": file_sha256(context.store.calibration)}
 
     return RunStage("calibrate", calibrate, fit, needs=("compare",), recall=_is_there)

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 RATERS = ("li,smooth=1,split=distance,min_size=20", "otsu,smooth=1,split=distance,min_size=20")
 """Segmenters that also say what is true of a simulated sample: its own would never find that it was wrong."""
 
-AGREEMENT = 0.5
-"""Fraction of the objects of the run's segmenter that a rater must find as well; else it sees something else."""
-
 SEED = 1_000_003
 """Added to the seed of the run: what is simulated shares no random number with it."""
 
@@ -141,7 +138,7 @@ def simulate_again(context: UnitContext) -> bool:
 def true_objects(
     segment: Segmenter, clean: NDArray[np.float32], valid: NDArray[np.bool_] | None = None
 ) -> dict[str, NDArray[np.integer]]:
-    """Return what is true of a clean image, by the segmenter of the run and by the raters that agree with it.
+    """Return what is true of a clean image, by the segmenter of the run and by the raters.
 
     Parameters
     ----------
@@ -167,15 +164,11 @@ def true_objects(
     def labels(by: Segmenter) -> NDArray[np.integer]:
         return np.asarray(by.within(valid).fit(clean)(clean))
 
-    own = labels(segment)
-    truths = {segment.name: own}
+    truths = {segment.name: labels(segment)}
     for name in RATERS:
         rater = segmenter(name)
         if rater.name not in truths:
-            other = labels(rater)
-            hits = object_hits(own, other)["hit"]
-            if len(hits) and hits.mean() >= AGREEMENT:
-                truths[rater.name] = other
+            truths[rater.name] = labels(rater)
     return truths
 
 
@@ -243,4 +236,6 @@ def compare(context: UnitContext) -> None:
     consensus = fuse_views(context, context.tools.config.fusion.method)
     truths = context.memory["truths"]
     made = {name: compare_result(consensus, truth, iou=context.tools.iou) for name, truth in truths.items()}
-    write_outcomes(context, consensus.objects["label"], made)
+    own = truths[context.tools.segment.name]
+    agreed = {name: int(object_hits(own, truth)["hit"].sum()) for name, truth in truths.items()}
+    write_outcomes(context, consensus.objects["label"], made, agreed)

@@ -187,7 +187,7 @@ def _run(root):
         noisy = 100 + 60 * (labels % 2) + rng.normal(0, 9, labels.shape)
         tifffile.imwrite(root / "images" / f"{name}.tif", noisy.astype(np.uint16))
         tifffile.imwrite(root / "masks" / f"{name}.tif", labels)
-    settings = {"network": "flat,filters=4,latents=4", "train_steps": 3, "samples": 2, "device": "cpu"}
+    settings = {"network": "flat,filters=4,latents=4", "train_steps": 3, "samples": 2, "device": "cpu", "simulate": 0}
     folder = root / "run"
     run(root / "images", folder, truth=root / "masks", segmenter="otsu", compare=(), report=False, **settings)
     changes = {

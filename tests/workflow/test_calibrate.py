@@ -29,6 +29,7 @@ from divseg.workflow.sharing import Options
 
 CONFIG = RunConfig.make(
     train_steps=40,
+    simulate=0,
     network="flat,filters=8,latents=8",
     samples=4,
     device="cpu",

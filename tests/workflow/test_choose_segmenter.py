@@ -103,6 +103,7 @@ def test_large_images_are_judged_by_their_middle():
 def test_a_run_chooses_once(make_plate, tmp_path):
     images, masks = make_plate(tmp_path, n=2)
     config = RunConfig.make(
+        simulate=0,
         train_steps=40,
         network="flat,filters=8,latents=8",
         samples=3,

@@ -19,7 +19,9 @@ from divseg.workflow.samples import Samples
 from divseg.workflow.unit_work import UnitWork
 from divseg.workflow.units import ImageUnit
 
-CONFIG = RunConfig.make(samples=6, device="cpu", segmenter="otsu,smooth=2,min_size=20", baseline_sigmas=(1.0, 3.0))
+CONFIG = RunConfig.make(
+    samples=6, device="cpu", segmenter="otsu,smooth=2,min_size=20", baseline_sigmas=(1.0, 3.0), simulate=0
+)
 
 
 @pytest.fixture(scope="module")

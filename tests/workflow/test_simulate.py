@@ -19,6 +19,7 @@ from divseg.io import Image, check_inputs
 from divseg.results import RunStore
 from divseg.results.open_run import open_run
 from divseg.segment import segmenter
+from divseg.workflow.comparison import read_outcomes
 from divseg.workflow.finalize import finalize
 from divseg.workflow.run import run
 from divseg.workflow.sharing import Options
@@ -210,7 +211,7 @@ def test_the_command(plain, simulated):
 # --- one simulated image
 
 
-def test_raters_that_see_something_else_are_not_asked():
+def test_raters_draw_the_truth_as_well():
     y, x = np.mgrid[:96, :96]
     clean = np.full((96, 96), 100, np.float32)
     for cy, cx in np.ndindex(3, 3):
@@ -220,17 +221,27 @@ def test_raters_that_see_something_else_are_not_asked():
     assert list(truths) == [own.name, *(segmenter(name).name for name in RATERS)]
     assert [labels.max() for labels in truths.values()] == [9, 9, 9]
     assert list(true_objects(segmenter(RATERS[1]), clean)) == [segmenter(name).name for name in RATERS[::-1]]
-
-    def corners(image):
-        labels = np.zeros(image.shape, int)
-        labels[:6, :6], labels[-6:, -6:] = 1, 2
-        return labels
-
-    assert len(true_objects(divseg.segmenter(corners), clean)) == 1
-    assert len(true_objects(divseg.segmenter(lambda image: np.zeros(image.shape, int)), clean)) == 1
     valid = np.ones(clean.shape, bool)
     valid[:, :32] = False
     assert [labels.max() for labels in true_objects(own, clean, valid).values()] == [6, 6, 6]
+
+
+def test_raters_that_see_something_else_are_not_asked(simulated, tmp_path):
+    """Over all images together: where they differ in one alone, that is what they are asked for."""
+    out = shutil.copytree(simulated.out, tmp_path / "simulated")
+    names = simulated.open().names
+    outcomes, images = read_outcomes(RunStore(out, "simulate"), names)
+    assert images == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    for name, agreed in zip(names, ([0, 0], [99, 0], [99, 0], [99, 0]), strict=True):
+        file = out / "units" / f"{name}.json"
+        record = json.loads(file.read_text())
+        _, *raters = record["stages"]["compare"]["info"]["truths"].values()
+        for rater, number in zip(raters, agreed, strict=True):
+            rater["agreed"] = number
+        file.write_text(json.dumps(record))
+    fewer, images = read_outcomes(RunStore(out, "simulate"), names)
+    assert images == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert [o.map for o in fewer] == [o.map for i, o in enumerate(outcomes) if i % 3 < 2]
 
 
 @pytest.mark.parametrize(("n", "count"), [(1, 4), (3, 4), (5, 4), (40, 6), (4, 4)])
