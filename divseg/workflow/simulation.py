@@ -109,10 +109,8 @@ def simulation_stages(config: RunConfig, name: str, iou: float) -> list[Stage]:
 
 
 def simulation_config(config: RunConfig) -> RunConfig:
-    """Return the settings of a run as they are for its simulated images: a seed of their own, nothing kept."""
-    return config.replace(
-        seed=config.sampling.seed + SEED, keep_samples=0, keep_stacks=False, calibration=None, max_false=None
-    )
+    """Return the settings of a run as they are for its simulated images: a seed of their own, no calibration."""
+    return config.replace(seed=config.sampling.seed + SEED, keep_samples=0, calibration=None, max_false=None)
 
 
 def simulate(context: UnitContext) -> None:
