@@ -231,6 +231,13 @@ class TestRun:
         with pytest.raises(OutputError):
             RunStore.existing(tmp_path, "segment")
 
+    @pytest.mark.parametrize("rows", [1, [1], [[1, 2]], [[1, 2, "x"]], [[1, 2, None]], {"a": 1}], ids=str)
+    def test_points_of_reliability(self, tmp_path, rows):
+        record = {**self.RECORD, "calibration": {"reliability": {"p_true": rows}}}
+        (tmp_path / "run.json").write_text(json.dumps(record))
+        with pytest.raises(InputError, match=r"calibration\.reliability"):
+            open_run(tmp_path)
+
     @pytest.mark.parametrize("file", ["../outside", "/{outside}", "a/../../outside", 5, None, ["x"]])
     def test_a_marker_removes_nothing_outside(self, tmp_path, file):
         store = RunStore(tmp_path / "run", "segment")

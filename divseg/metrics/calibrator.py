@@ -249,8 +249,8 @@ def fit_outcomes(
         )
     made = replace(_fit(outcomes, source, iou, coverage, method), n_images=len(sizes), n_objects=n_objects)
     pairs = _left_out(outcomes, images, made)
-    told = {"check": measure_calibration(pairs), "reliability": _reliability(pairs)}
-    return replace(made, **told, settings=dict(settings or {}))
+    check, reliability = measure_calibration(pairs), _reliability(pairs)
+    return replace(made, check=check, reliability=reliability, settings=dict(settings or {}))
 
 
 def measure_calibration(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[str, float]:

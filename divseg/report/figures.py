@@ -70,8 +70,8 @@ def reliability_figure(run: Run) -> Figure | None:
     matplotlib.figure.Figure or None
         None without a calibration; a second chart if there is ground truth.
     """
-    made = run.record.get("calibration")
-    known = made.get("reliability") if isinstance(made, dict) else None
+    made = run.record.get("calibration") or {}
+    known = made.get("reliability")
     curves = {name: np.array(rows, float) for name, rows in (known or {}).items() if np.shape(rows)[1:] == (3,)}
     if not curves:
         return None

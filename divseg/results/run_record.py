@@ -58,8 +58,12 @@ def check_record(record: Any) -> dict[str, Any]:
     for value in ((record.get("calibration") or {}).get("check") or {}).values():
         _kind(value, _NUMBER, "calibration.check")
     for rows in ((record.get("calibration") or {}).get("reliability") or {}).values():
-        for row in _kind(rows, (list,), "calibration.reliability") or []:
-            for value in _kind(row, (list,), "calibration.reliability"):
+        _kind(rows, (list,), "calibration.reliability")
+        for row in rows:
+            _kind(row, (list,), "calibration.reliability")
+            if len(row) != 3:
+                raise ValueError(f"calibration.reliability has {len(row)} numbers in a row, not 3")
+            for value in row:
                 _kind(value, (int, float), "calibration.reliability")
     for value in (record.get("timings") or {}).values():
         _kind(value, (int, float), "timings")

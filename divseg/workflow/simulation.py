@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 RATERS = ("li,smooth=1,split=distance,min_size=20", "otsu,smooth=1,split=distance,min_size=20")
 """Segmenters that also say what is true of a simulated sample: its own would never find that it was wrong."""
 
+TRIES = 20
+"""Places at which a part of an image that holds data is looked for."""
+
 SEED = 1_000_003
 """Added to the seed of the run: what is simulated shares no random number with it."""
 
@@ -176,14 +179,16 @@ def part_of(image: Image, side: int, rng: np.random.Generator) -> Image:
     Raises
     ------
     InputError
-        If it holds no data.
+        If none is found that holds data.
     """
-    ends = image.data.shape[-2:]
-    starts = [int(rng.integers(max(0, n - side) + 1)) for n in ends]
-    rows, columns = (slice(start, start + side) for start in starts)
-    valid = None if image.valid is None else image.valid[..., rows, columns]
-    if valid is not None and not valid.any():
-        raise InputError(f"{image.name}: the part of {side} pixels from {starts} holds no data; simulate other images")
+    for _ in range(TRIES):
+        starts = [int(rng.integers(max(0, n - side) + 1)) for n in image.data.shape[-2:]]
+        rows, columns = (slice(start, start + side) for start in starts)
+        valid = None if image.valid is None else image.valid[..., rows, columns]
+        if valid is None or valid.any():
+            break
+    else:
+        raise InputError(f"{image.name}: none of {TRIES} parts of {side} pixels holds data; leave the image out")
     valid = None if valid is None or valid.all() else valid
     return replace(image, data=np.ascontiguousarray(image.data[..., rows, columns]), valid=valid)
 

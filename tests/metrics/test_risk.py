@@ -84,6 +84,9 @@ def test_the_lowest_cut_off_that_keeps_the_promise():
 def test_too_few_images_are_told():
     made = RiskCurve(9, [KEEP_ALL], [0.0])
     assert made.cutoff(0.1) == KEEP_ALL
+    assert RiskCurve(19, [KEEP_ALL], [0.0]).cutoff(0.05) == KEEP_ALL
+    with pytest.raises(InputError, match="18 labelled images"):
+        RiskCurve(18, [KEEP_ALL], [0.0]).cutoff(0.05)
     with pytest.raises(InputError, match=r"9 labelled images cannot .* at most 0\.05 .* at least 19; .*allow 0\.1"):
         made.cutoff(0.05)
     for wrong in (0, 1, -0.1, float("nan")):

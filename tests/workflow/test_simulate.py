@@ -259,8 +259,8 @@ def test_units_are_spread_over_the_images(plain, n, count):
 
 def test_a_part_of_a_large_image():
     data = np.arange(600 * 700).reshape(600, 700)
-    valid = np.ones(data.shape, bool)
-    valid[:, 300:] = False
+    valid = np.zeros(data.shape, bool)
+    valid[:60, :300] = True  # most parts hold none of it
     image = Image(data, "YX", "a", valid=valid)
     parts = [part_of(image, 512, np.random.default_rng(seed)) for seed in range(8)]
     assert {part.shape for part in parts} == {(512, 512)}
@@ -271,7 +271,7 @@ def test_a_part_of_a_large_image():
     whole = part_of(small, 512, np.random.default_rng(0))
     assert (whole.data == small.data).all()
     assert whole.valid is None
-    with pytest.raises(InputError, match=r"a: the part of .* holds no data"):
+    with pytest.raises(InputError, match="a: none of 20 parts of 512 pixels holds data"):
         part_of(Image(data, "YX", "a", valid=np.zeros(data.shape, bool)), 512, np.random.default_rng(0))
 
 
