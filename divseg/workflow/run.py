@@ -13,6 +13,7 @@ from divseg.errors import ConfigError, InputError
 from divseg.io import ImageList, InputReport, check_inputs
 from divseg.io.sources import Source
 from divseg.metrics import Calibration
+from divseg.metrics.calibration import SIMULATED
 from divseg.results import RunLayout, RunStore
 from divseg.results.rows import failure_rows, left_out_rows, score_summary, summary_lines
 from divseg.workflow.check import check_settings
@@ -227,7 +228,7 @@ def _job(
 
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         shown = summary_lines(tables, store.report if report else None, len(units) + found.n_unusable)
-        return [*shown, *_time_of_choice(store)]
+        return [*shown, *_expectation(store, tables), *_time_of_choice(store)]
 
     return Job(
         command="run",
@@ -251,6 +252,16 @@ def _job(
         },
         device=config.sampling.device,
     )
+
+
+def _expectation(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Tell how many objects and what mAP a calibrated run expects to be right."""
+    made, objects = store.read_run().get("calibration"), tables.get("objects")
+    if made is None or objects is None or "p_true" not in objects:
+        return []
+    source = "simulated images" if made["source"] == SIMULATED else "labelled images"
+    right, score = objects["p_true"].sum(), tables["images"]["calibrated_map"].mean()
+    return [f"expected right: {right:.0f} of {len(objects)} objects, mAP {score:.2f} (calibrated on {source})"]
 
 
 def _time_of_choice(store: RunStore) -> list[str]:

@@ -217,7 +217,7 @@ def simulation_stage(
         refs, store = [unit.ref for unit in context.units], context.store
         simulation = Simulation(refs, store.model, config, segmenter(context.outcomes), count, side=SIDE_IN_RUN)
         invocation = {"folder": os.path.abspath(store.folder), "images": count, "iou": IOU}
-        shared = Options(options.jobs, options.executor)
+        shared = Options(options.jobs, options.executor, redo=["simulate"] if "simulate" in options.redo else [])
         try:
             perform(simulation.job(invocation), store.simulated, shared, _Within(context.reporter))
         except OutputError:

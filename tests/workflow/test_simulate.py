@@ -110,6 +110,9 @@ def test_the_same_inside_a_run(plain, simulated, tmp_path):
     expected = inner.calibration.apply(objects.drop(columns=["p_true", "area_low", "area_high"]))
     assert objects["p_true"].to_numpy() == pytest.approx(expected["p_true"].to_numpy())
     assert result.open().record["calibration"]["n_images"] == 4
+    expected = f"{objects['p_true'].sum():.0f} of {len(objects)} objects, mAP"
+    assert f"expected right: {expected}" in result.text
+    assert "(calibrated on simulated images)" in result.text
     stages = json.loads((out / "stages.json").read_text())
     assert stages["simulate"]["outcome"]["calibration"]
     again = run(plain.images, out, report=False, simulate=4, dry_run=True, **SETTINGS).text
