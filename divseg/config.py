@@ -93,8 +93,9 @@ class Segmentation(_Section):
     """The segmenter that every sample is given to."""
 
     segmenter: str = "auto"
-    """Segmenter with options, such as "li,smooth=1,split=distance,min_size=30"; auto: the thresholding that the samples
-    support best; auto:A|B|C: the best of these segmenters; stardist:NAME_OR_FOLDER; python:module:function."""
+    """Segmenter with options, such as "li,smooth=1,split=distance,min_size=30"; auto: the thresholding, or the scale of
+    stardist:nuclei, that the samples support best; auto:A|B|C: the best of these segmenters; stardist:NAME_OR_FOLDER;
+    python:module:function."""
     keep_stacks: bool = True
     """Keep the label images of all samples (stacks/NAME.npz), so that another fusion does not segment again."""
 
