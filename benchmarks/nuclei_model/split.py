@@ -1,4 +1,4 @@
-"""Split `dsb2018_fluo` and `bbbc039` into training, validation and test part by groups of similar images.
+"""Split `dsb2018_fluo`, `dsb2018_more` and `bbbc039` into training, validation and test part by similar images.
 
 Many images of the Data Science Bowl are tiles cut from one field of view: a tile in the test part beside its neighbour
 in the training part would make the scores too good. Two images of one size belong together
@@ -9,6 +9,11 @@ in the training part would make the scores too good. Two images of one size belo
   over the set) lie within a short distance, by complete linkage among the fields found before.
 
 Images of `bbbc039` come from one plate, one image a well: their groups are the rows of the plate.
+
+Images of `dsb2018_more` come from the experiments of `dsb2018_fluo` and are dealt out by those: an image (with all
+that continue it) belongs to the group of the image there that it continues, otherwise of the one of its size that looks
+most like it, and to that group's part; where two groups claim it, the one whose part is the more cautious. Sizes that
+`dsb2018_fluo` does not have are groups of their own, and train.
 
 Whole groups go to a part. Groups of one kind (size of image, camera floor) are dealt out by a drawn order, so that
 each part holds every kind; a test image is therefore of a known experiment but of a field that was never seen.
@@ -91,6 +96,42 @@ def alike(features: NDArray[np.float64], field: NDArray[np.int64], kind: NDArray
     return group[np.searchsorted(names, field)]
 
 
+def join(
+    shapes: NDArray[np.str_],
+    features: NDArray[np.float64],
+    field: NDArray[np.int64],
+    group: list[str],
+    part: dict[str, str],
+) -> list[str]:
+    """Return the group of each image: of the first ones as given, of the others by field and looks.
+
+    Parameters
+    ----------
+    shapes, features, field : array, (N,), (N, D), (N,)
+        Size as text, descriptors and number of the field of view of all images.
+    group : list of str
+        Groups of the first images.
+    part : dict of str to str
+        Part of each group.
+    """
+    known = len(group)
+    scaled = (features - features[:known].mean(0)) / features[:known].std(0)
+    caution = [name for name, _ in PARTS]  # test before validation before training
+    joined = list(group)
+    for i in range(known, len(shapes)):
+        alike = np.flatnonzero(shapes[:known] == shapes[i])
+        if not len(alike):
+            joined.append(f"dsb-{shapes[i]}")
+            continue
+        together = np.flatnonzero((field == field[i]) & (shapes == shapes[i]))
+        claims = [group[k] for k in together if k < known]
+        if not claims:
+            distance = np.linalg.norm(scaled[together][:, None] - scaled[alike], axis=2)
+            claims = [group[alike[k]] for k in distance.argmin(1)]
+        joined.append(min(claims, key=lambda name: (caution.index(part[name]), name)))
+    return joined
+
+
 def deal(group: NDArray[np.int64], kind: NDArray[np.int64]) -> list[str]:
     """Give whole groups of each kind to the part that lacks most images, in a drawn order."""
     part = np.empty(len(group), "U12")
@@ -107,18 +148,31 @@ def deal(group: NDArray[np.int64], kind: NDArray[np.int64]) -> list[str]:
     return part.tolist()
 
 
-def split_dsb(folder: Path) -> list[tuple[str, str, str, str]]:
-    """Rows ``(set, file, group, part)`` for the images of the Data Science Bowl."""
+def read(folder: Path) -> tuple[list[str], list[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return names, logarithmic images and descriptors of a set."""
     files = sorted((folder / "images").glob("*.tif"))
     images = [np.log(imread(f).astype(float) + 2) for f in files]
-    features = np.array([descriptors(x, imread(folder / "masks" / f.name)) for x, f in zip(images, files, strict=True)])
+    masks = [imread(folder / "masks" / f.name) for f in files]
+    return [f.name for f in files], images, np.array([descriptors(*pair) for pair in zip(images, masks, strict=True)])
+
+
+def split_dsb(root: Path) -> list[tuple[str, str, str, str]]:
+    """Rows ``(set, file, group, part)`` for the images of the Data Science Bowl."""
+    files, images, features = read(root / "dsb2018_fluo")
     field = fields(images)
     # the camera floor is above 10 in one of the experiments and below 8 in all others
     kind = np.array([2 * (x.shape[0] > 300) + (features[i, 0] > np.log(10.5)) for i, x in enumerate(images)])
     group = alike(features, field, kind)
-    part = deal(group, kind)
+    names = [f"dsb-{g:02d}" for g in group]
+    parts = dict(zip(names, deal(group, kind), strict=True))
     print(f"{len(files)} images, {len(set(field))} fields, {len(set(group))} groups")
-    return [("dsb2018_fluo", f.name, f"dsb-{g:02d}", p) for f, g, p in zip(files, group, part, strict=True)]
+    more, others, looks = read(root / "dsb2018_more")
+    images += others
+    shapes = np.array(["x".join(map(str, x.shape)) for x in images])
+    names = join(shapes, np.concatenate([features, looks]), fields(images), names, parts)
+    sets = ["dsb2018_fluo"] * len(files) + ["dsb2018_more"] * len(more)
+    # a group without an image of dsb2018_fluo trains
+    return [(s, f, g, parts.get(g, "train")) for s, f, g in zip(sets, files + more, names, strict=True)]
 
 
 def split_bbbc(folder: Path) -> list[tuple[str, str, str, str]]:
@@ -132,12 +186,12 @@ def split_bbbc(folder: Path) -> list[tuple[str, str, str, str]]:
 
 def main() -> None:
     root = data_root()
-    rows = split_dsb(root / "dsb2018_fluo") + split_bbbc(root / "bbbc039")
+    rows = split_dsb(root) + split_bbbc(root / "bbbc039")
     with SPLIT.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("set", "file", "group", "part"))
         writer.writerows(rows)
-    for name in ("dsb2018_fluo", "bbbc039"):
+    for name in ("dsb2018_fluo", "dsb2018_more", "bbbc039"):
         mine = [r for r in rows if r[0] == name]
         for part, _ in PARTS:
             some = [r for r in mine if r[3] == part]

@@ -1,14 +1,16 @@
 """Train the model that ships as ``stardist:nuclei``, by StarDist's own training code.
 
 Needs a Python of its own with ``tensorflow``, ``stardist`` and ``tifffile``; divseg itself needs no TensorFlow.
-Images come from ``dsb2018_fluo`` and ``bbbc039`` in the folder that DIVSEG_DATA names, their parts from ``split.csv``.
-The test part is not read here; ``benchmarks.nuclei_model.score`` scores on it.
+Images come from ``dsb2018_fluo``, ``dsb2018_more`` and ``bbbc039`` in the folder that DIVSEG_DATA names, their parts
+from ``split.csv``, what a denoiser makes of noisy versions of them from the folder that
+``benchmarks.nuclei_model.denoised`` has written. The test part is not read here; ``benchmarks.nuclei_model.score``
+scores on it.
 
-    DIVSEG_DATA=... python -m benchmarks.nuclei_model.train --out FOLDER
+    DIVSEG_DATA=... python -m benchmarks.nuclei_model.train --out FOLDER --denoised FOLDER
 
 The folder then holds an ordinary StarDist model ``nuclei``: ``config.json``, ``thresholds.json``, ``weights_best.h5``.
-Weights are written after each epoch in which the validation loss fell; ``--finish`` optimises the thresholds for the
-best weights so far.
+Weights, a moving average over some 500 steps, are written after each epoch in which the loss on clean and denoised
+validation images fell; ``--finish`` optimises the thresholds for the best weights so far.
 """
 
 from __future__ import annotations
@@ -22,16 +24,20 @@ import numpy as np
 import tensorflow as tf
 from csbdeep.utils import normalize
 from numpy.typing import NDArray
-from scipy.ndimage import affine_transform, gaussian_filter
 from stardist.models import Config2D, StarDist2D
 from tifffile import imread
 
+from benchmarks.nuclei_model.augment import Augment
 from benchmarks.record import data_root
 from benchmarks.sets import read_split
 
-REPEATS = {"dsb2018_fluo": 1, "bbbc039": 2}
-"""How often an image is seen in an epoch: those of bbbc039 are fewer, but five times as large."""
+NUCLEI, MOST = 20, 4
+"""An image is seen in an epoch once for so many nuclei, at least once, and at most so many times."""
 PERCENTILES = (1, 99.8)
+DENOISED = 1 / 3
+"""Share of real patches that are cut from a denoised version of the image, if it has one."""
+AVERAGE = 0.998
+"""Share of the moving average of the weights that a step keeps."""
 
 
 def configuration(epochs: int, steps: int, rate: float) -> Config2D:
@@ -49,24 +55,71 @@ def configuration(epochs: int, steps: int, rate: float) -> Config2D:
         train_steps_per_epoch=steps,
         train_learning_rate=rate,
         train_reduce_lr=None,
-        train_n_val_patches=32,
+        train_n_val_patches=64,
         train_tensorboard=False,
     )
 
 
-def load(part: str, repeat: bool = False) -> tuple[list[NDArray[np.float32]], list[NDArray[np.integer]]]:
-    """Read the images of one part, normalised as StarDist does before prediction, and their labels."""
+class Versions:
+    """Images of which every look-up gives one version: mostly the clean one, otherwise a denoised one.
+
+    Parameters
+    ----------
+    clean : list of array (Y, X)
+        The images.
+    denoised : list of list of array (3, Y, X)
+        Of each image its denoised versions, one for each noise level: MMSE and two samples.
+    seed : int
+        Seed of the choice.
+    """
+
+    def __init__(
+        self, clean: list[NDArray[np.float32]], denoised: list[list[NDArray[np.float32]]], seed: int = 0
+    ) -> None:
+        self.clean, self.denoised = clean, denoised
+        self.rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    def __getitem__(self, i: int) -> NDArray[np.float32]:
+        if not self.denoised[i] or self.rng.random() > DENOISED:
+            return self.clean[i]
+        level = self.denoised[i][self.rng.integers(len(self.denoised[i]))]
+        return level[self.rng.choice(3, p=(0.5, 0.25, 0.25))]
+
+
+def load(part: str, folder: Path | None = None) -> tuple[list[NDArray], list[NDArray], list[list[NDArray]]]:
+    """Read the images of one part, their labels and their denoised versions.
+
+    Images are normalised as StarDist does before prediction; without a `folder` there are no denoised versions.
+    """
     root = data_root()
-    images, labels = [], []
+    drawn = [np.load(file) for file in sorted(folder.glob("*.npz"))] if folder else []
+    images, labels, denoised = [], [], []
     for row in read_split():
         if row["part"] != part:
             continue
         image = normalize(imread(root / row["set"] / "images" / row["file"]), *PERCENTILES, dtype=np.float32)
         truth = imread(root / row["set"] / "masks" / row["file"]).astype(np.int32)
-        for _ in range(REPEATS[row["set"]] if repeat else 1):
+        levels = [level[key] for level in drawn if (key := f"{row['set']}/{row['file']}") in level]
+        versions = [np.stack([normalize(x, *PERCENTILES, dtype=np.float32) for x in level]) for level in levels]
+        nuclei = np.count_nonzero(np.bincount(truth.ravel())[1:])
+        for _ in range(int(np.clip(round(nuclei / NUCLEI), 1, MOST)) if part == "train" else 1):
             images.append(image)
             labels.append(truth)
-    return images, labels
+            denoised.append(versions)
+    return images, labels, denoised
+
+
+def load_validation(folder: Path | None) -> tuple[list[NDArray], list[NDArray]]:
+    """Return the validation images and, if there are, the MMSE of one noise level of each after the other."""
+    images, labels, denoised = load("validation", folder)
+    pairs = list(zip(images, labels, strict=True))
+    for i, versions in enumerate(denoised):
+        if versions:
+            pairs.append((versions[i % len(versions)][0], labels[i]))
+    return [x for x, _ in pairs], [y for _, y in pairs]
 
 
 class HalfPrecision(StarDist2D):
@@ -81,62 +134,39 @@ class HalfPrecision(StarDist2D):
         return model
 
 
-class Augment:
-    """Random changes of a patch that leave its segmentation valid."""
+class Falling(keras.callbacks.Callback):
+    """Learning rate that falls to zero as a cosine over the epochs or, if these run out first, the minutes.
 
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
+    Parameters
+    ----------
+    rate : float
+        Learning rate at the start.
+    epochs : int
+        Epochs of the training.
+    minutes : float
+        Minutes after which training ends.
+    """
 
-    def __call__(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
-        """Change geometry of image and labels alike, then grey values, noise and blur of the image."""
-        x, y = self._flip(x, y)
-        if self.rng.random() < 0.5:
-            x, y = self._warp(x, y)
-        return self._noise(self._grey(x)).astype(np.float32), y
+    def __init__(self, rate: float, epochs: int, minutes: float) -> None:
+        super().__init__()
+        self.rate, self.epochs, self.seconds = rate, epochs, 60 * minutes
+        self.start = time.monotonic()
 
-    def _flip(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
-        turns = int(self.rng.integers(4))
-        x, y = np.rot90(x, turns), np.rot90(y, turns)
-        return (x[:, ::-1], y[:, ::-1]) if self.rng.random() < 0.5 else (x, y)
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Set the learning rate."""
+        done = min(1.0, max(epoch / self.epochs, (time.monotonic() - self.start) / self.seconds))
+        self.model.optimizer.learning_rate = self.rate * 0.5 * (1 + np.cos(np.pi * done))
 
-    def _warp(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
-        """Rotate by any angle and scale each axis by 0.6 to 2; what lies outside is mirrored."""
-        angle = self.rng.uniform(0, 2 * np.pi)
-        scale = np.exp(self.rng.uniform(np.log(0.65), np.log(1.85))) * self.rng.uniform(0.9, 1.1, 2)
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        matrix = turn @ np.diag(1 / scale)
-        centre = (np.array(x.shape) - 1) / 2
-        offset = centre - matrix @ centre
-        return (
-            affine_transform(x, matrix, offset, order=1, mode="reflect"),
-            affine_transform(y, matrix, offset, order=0, mode="reflect"),
-        )
-
-    def _grey(self, x: NDArray) -> NDArray:
-        if self.rng.random() < 0.4:
-            gamma = np.exp(self.rng.uniform(-0.4, 0.4))
-            x = np.where(x > 0, np.maximum(x, 0) ** gamma, x)
-        return x * self.rng.uniform(0.6, 1.6) + self.rng.uniform(-0.15, 0.15)
-
-    def _noise(self, x: NDArray) -> NDArray:
-        """Blur (as denoising does), then noise that grows with the grey value, at times itself smooth."""
-        if self.rng.random() < 0.2:
-            x = gaussian_filter(x, self.rng.uniform(0.3, 1.0))
-        if self.rng.random() < 0.4:
-            noise = self.rng.normal(size=x.shape) * np.sqrt(0.3 + np.clip(x, 0, 2))
-            if self.rng.random() < 0.4:
-                width = self.rng.uniform(0.4, 1.0)
-                noise = gaussian_filter(noise, width)
-                noise /= max(noise.std(), 1e-6)
-            x = x + self.rng.uniform(0, 0.12) * noise
-        return x
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """End the training when its time is over."""
+        self.model.stop_training = time.monotonic() - self.start > self.seconds
 
 
-def finish(model: StarDist2D) -> None:
-    """Optimise the thresholds on the validation part with the best weights; keep no others."""
+def finish(model: StarDist2D, folder_denoised: Path | None) -> None:
+    """Optimise the thresholds on the validation images, clean and denoised; keep no weights but the best."""
     folder = Path(model.logdir)
     model.load_weights("weights_best.h5")
-    model.optimize_thresholds(*load("validation"))
+    model.optimize_thresholds(*load_validation(folder_denoised))
     for name in ("weights_now.h5", "weights_last.h5"):
         (folder / name).unlink(missing_ok=True)
     print({file.name: file.stat().st_size for file in sorted(folder.iterdir())})
@@ -145,7 +175,9 @@ def finish(model: StarDist2D) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder in which the model folder `nuclei` is made")
+    parser.add_argument("--denoised", type=Path, help="folder that benchmarks.nuclei_model.denoised has written")
     parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="train no longer")
     parser.add_argument("--steps", type=int, default=100, help="steps of an epoch")
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate at the start; falls as a cosine")
     parser.add_argument("--resume", action="store_true", help="begin with the best weights that the folder holds")
@@ -161,21 +193,29 @@ def main() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.keras.utils.set_random_seed(args.seed)
     if args.finish:
-        finish(StarDist2D(None, name="nuclei", basedir=str(args.out)))
+        finish(StarDist2D(None, name="nuclei", basedir=str(args.out)), args.denoised)
         return
     kind = HalfPrecision if args.bfloat16 else StarDist2D
     model = kind(configuration(args.epochs, args.steps, args.rate), name="nuclei", basedir=str(args.out))
     if args.resume:
         model.load_weights("weights_best.h5")
-    model.prepare_for_training()
-    falling = keras.callbacks.LearningRateScheduler(lambda k: args.rate * 0.5 * (1 + np.cos(np.pi * k / args.epochs)))
-    model.callbacks.insert(0, falling)
-    images, labels = load("train", repeat=True)
+    model.prepare_for_training(keras.optimizers.Adam(args.rate, use_ema=True, ema_momentum=AVERAGE))
+    model.callbacks[:0] = [
+        Falling(args.rate, args.epochs, args.minutes),
+        keras.callbacks.SwapEMAWeights(swap_on_epoch=True),  # before those that write weights
+    ]
+    images, labels, denoised = load("train", args.denoised)
     print(f"{len(images)} training images, {model.keras_model.count_params()} weights")
     start = time.monotonic()
-    model.train(images, labels, validation_data=load("validation"), augmenter=Augment(args.seed), seed=args.seed)
+    model.train(
+        Versions(images, denoised, args.seed),
+        labels,
+        validation_data=load_validation(args.denoised),
+        augmenter=Augment(args.seed),
+        seed=args.seed,
+    )
     print(f"trained in {(time.monotonic() - start) / 60:.1f} minutes")
-    finish(model)
+    finish(model, args.denoised)
 
 
 if __name__ == "__main__":

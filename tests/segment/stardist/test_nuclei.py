@@ -53,8 +53,8 @@ def test_no_group_of_similar_images_is_in_two_parts():
     with SPLIT.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     parts = {}
-    for row in rows:
-        parts.setdefault((row["set"], row["group"]), set()).add(row["part"])
+    for row in rows:  # the images of both sets of the Data Science Bowl share groups
+        parts.setdefault((row["set"].partition("_")[0], row["group"]), set()).add(row["part"])
     assert all(len(found) == 1 for found in parts.values())
     assert {row["part"] for row in rows} == {"train", "validation", "test"}
-    assert len({row["file"] for row in rows}) == len(rows) == 172
+    assert len({row["file"] for row in rows}) == len(rows) == 419
