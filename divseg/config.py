@@ -126,7 +126,8 @@ class Output(_Section):
     keep: tuple[str, ...] = KEEP
     """What is kept of each image beside labels and tables, separated by commas: denoised, std, foreground, boundary,
     stacks (label images of all samples: another fusion does not segment again), samples (the first two; samples=8),
-    rois (for ImageJ), geojson (for QuPath), tracks (positions by frame), parquet (tables once more); all, or none."""
+    rois (for ImageJ), geojson (for QuPath), zarr (OME-Zarr), tracks (positions by frame), parquet (tables once more);
+    all, or none."""
 
     @field_validator("keep", mode="before")
     @classmethod

@@ -31,3 +31,8 @@ def label_colours() -> NDArray[np.uint8]:
         colours[label] = np.rint(255 * np.array(rgb))
     colours.setflags(write=False)
     return colours
+
+
+def label_colour(label: int) -> list[int]:
+    """Return red, green and blue of a label above 0; the colours of labels above 255 begin anew."""
+    return [int(part) for part in label_colours()[(label - 1) % 255 + 1]]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from divseg.errors import ExtraRequired
 from divseg.io.atomic import replacing, write_text
-from divseg.io.label_colours import label_colours
+from divseg.io.label_colours import label_colour
 from divseg.io.outlines import Polygon, trace
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def write_rois(path: str | os.PathLike[str], labels: NDArray[np.integer], object
         for label, polygons, measured, kind in _objects(labels, objects):
             roi = _roi(polygons)
             roi.name = f"{label:0{width}d}"
-            roi.stroke_color = bytes([255, *_colour(label)])
+            roi.stroke_color = bytes([255, *label_colour(label)])
             properties = {**measured, **({} if kind is None else {"class": kind})}
             roi.props = "".join(f"{name}: {value}\n" for name, value in properties.items())
             archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi", _EPOCH), roi.tobytes(), zipfile.ZIP_DEFLATED)
@@ -95,7 +95,7 @@ def write_geojson(path: str | os.PathLike[str], labels: NDArray[np.integer], obj
         properties: dict[str, Any] = {
             "objectType": "detection",
             "name": str(label),
-            "color": _colour(label),
+            "color": label_colour(label),
             "measurements": {"label": label, **measured},
         }
         if kind is not None:
@@ -143,8 +143,3 @@ def _roi(polygons: list[Polygon]) -> ImagejRoi:
     roi.shape_roi_size = len(path)
     roi.multi_coordinates = np.array(path, np.float32)
     return roi
-
-
-def _colour(label: int) -> list[int]:
-    """Return the colour of a label, that of the label image in Fiji; labels above 255 begin anew."""
-    return [int(part) for part in label_colours()[(label - 1) % 255 + 1]]

@@ -29,6 +29,7 @@ class RunLayout:
         measurements/<name>.csv  size, shape and intensity    measurements.csv
         alternatives/<name>.csv  hypotheses that were not taken    alternatives.csv
         rois/<name>.zip, geojson/<name>.geojson  outlines    review.csv    tracks.csv
+        zarr/<name>.zarr/      denoised image and labels as OME-Zarr
         calibration.json       of divseg calibrate
 
     Parameters
@@ -87,6 +88,10 @@ class RunLayout:
     def outlines(self, name: str, kind: str) -> Path:
         """Return the file of the outlines of one image: ``"rois"`` for ImageJ, ``"geojson"`` for QuPath."""
         return self.folder / kind / f"{check_name(name)}.{OUTLINES[kind]}"
+
+    def zarr(self, name: str) -> Path:
+        """Return the folder of the OME-Zarr of one image."""
+        return self.folder / "zarr" / f"{check_name(name)}.zarr"
 
     def alternatives(self, name: str) -> Path:
         """Return the file of the table of hypotheses of one image that were not taken."""

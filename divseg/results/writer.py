@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from divseg.io import PixelSize, write_csv, write_image, write_labels
+from divseg.io import PixelSize, write_bytes, write_csv, write_image, write_labels
 from divseg.io.atomic import output_error
 from divseg.io.write import write_fractions
 from divseg.results.layout import RunLayout
@@ -80,6 +81,11 @@ class StageWriter:
     def outlines(self, kind: str, save: Callable[[Path], Any]) -> None:
         """Write the outlines of the objects, ``"rois"`` or ``"geojson"``."""
         self._write(self.layout.outlines(self.name, kind), save)
+
+    def zarr(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Write the files of an OME-Zarr, each a path inside of its folder and what it holds."""
+        for name, content in files:
+            self._write(self.layout.zarr(self.name) / name, partial(write_bytes, data=content))
 
     def objects(self, table: pd.DataFrame, alternatives: pd.DataFrame | None = None) -> None:
         """Write the object table, a row per object, and a row for each hypothesis that was not taken."""

@@ -144,8 +144,9 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
             reads=("image",),
         ),
     ]
-    if "rois" in kept or "geojson" in kept:
-        stages.append(Stage("export", export, needs=("fuse",), keeps=kept.of_stage("rois", "geojson")))
+    if exported := kept.of_stage("rois", "geojson", "zarr"):
+        images = ("denoise",) if "zarr" in exported else ()
+        stages.append(Stage("export", export, needs=(*images, "fuse"), keeps=exported))
     if truth:
         stages += [
             Stage("baselines", score_baselines, {"sigmas": e.baseline_sigmas}, needs=("segment",), reads=("truth",)),

@@ -31,7 +31,7 @@ def measure(context: UnitContext) -> None:
 
 
 def export(context: UnitContext) -> None:
-    """Write the outlines of the objects, with what is known of them, for ImageJ and QuPath."""
+    """Write the objects, with what is known of them, for other programs: outlines, OME-Zarr."""
     from divseg.io.objects_out import write_geojson, write_rois
 
     context.step("export")
@@ -39,6 +39,11 @@ def export(context: UnitContext) -> None:
     for kind, write in (("rois", write_rois), ("geojson", write_geojson)):
         if kind in context.tools.kept:
             context.write.outlines(kind, partial(write, labels=labels, objects=objects))
+    if "zarr" in context.tools.kept:
+        from divseg.io.ome_zarr_out import ome_zarr_files
+
+        image, name = mmse(context), context.unit.name.rsplit("/", 1)[-1]
+        context.write.zarr(ome_zarr_files(image, labels, objects, context.unit.pixel_size, name))
 
 
 def consensus_labels(context: UnitContext) -> NDArray[np.integer]:

@@ -21,7 +21,11 @@ from divseg.workflow.unit_work import UnitWork
 from divseg.workflow.units import ImageUnit
 
 CONFIG = RunConfig.make(
-    samples=6, device="cpu", segmenter="otsu,smooth=2,min_size=20", baseline_sigmas=(1.0, 3.0), keep="all"
+    samples=6,
+    device="cpu",
+    segmenter="otsu,smooth=2,min_size=20",
+    baseline_sigmas=(1.0, 3.0),
+    keep="denoised,std,samples",
 )
 
 
@@ -75,7 +79,7 @@ def test_consensus_finds_the_objects(case, tmp_path):
     assert ap50(result, case) > 0.8
     assert result.samples.shape == (2, 72, 80)
     assert result.scores == []
-    assert result.steps == ["denoise", "segment", "segment other views", "fuse"]
+    assert result.steps == ["denoise", "segment", "segment other views", "fuse", "measure"]
     model, (image,) = DivNoising.load(case.model, device="cpu"), read(case.images)
     step = step_of(tifffile.imread(tmp_path / "maps" / "cell0_std.tif"))
     np.testing.assert_allclose(result.mmse, model.mmse(image, n=6), atol=0.5 * step + 1e-3)
@@ -87,7 +91,7 @@ def test_consensus_finds_the_objects(case, tmp_path):
 
 def test_samples_alone_may_be_fused(case, tmp_path):
     result = process(case, tmp_path, CONFIG.replace(fuse_with="samples"))
-    assert result.steps == ["denoise", "segment", "fuse"]
+    assert result.steps == ["denoise", "segment", "fuse", "measure"]
     assert result.info["views"] == {"samples": 6, "mmse": 1}
     assert "weights" not in result.info
     assert ap50(result, case) > 0.8

@@ -1,6 +1,7 @@
 """After fusion: measurements, outlines, points and queues of a run."""
 
 import json
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ CONFIG = RunConfig.make(
     samples=4,
     device="cpu",
     segmenter="otsu,smooth=1,min_size=20",
-    keep="denoised,std,stacks,rois,geojson,tracks",
+    keep="denoised,std,stacks,rois,geojson,zarr,tracks",
 )
 
 
@@ -84,6 +85,16 @@ def test_outlines_hold_all_objects_and_what_is_known_of_them(out):
         assert [row["label"] for row in measured] == objects["label"].tolist()
         np.testing.assert_allclose([row["existence"] for row in measured], objects["existence"])
         assert [int(roi.name) for roi in roifile.roiread(out / "rois" / f"{name}.zip")] == objects["label"].tolist()
+
+
+def test_the_zarr_is_that_of_the_image(out):
+    run = open_run(out)
+    for name in run.names:
+        folder = out / "zarr" / f"{name}.zarr"
+        image = zlib.decompress((folder / "0" / "0" / "0").read_bytes())
+        assert image == run.denoised[name].astype("<f4").tobytes()
+        labels = zlib.decompress((folder / "labels" / "consensus" / "0" / "0" / "0").read_bytes())
+        assert labels == run.labels[name].astype("<u2").tobytes()
 
 
 def test_points_and_queue(out):

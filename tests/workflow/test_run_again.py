@@ -98,13 +98,13 @@ def same_results(one, other, *kinds):
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
-        ({"method": "mutex"}, {"fuse", "score"}),
-        ({"existence": 0.6}, {"fuse", "score"}),
+        ({"method": "mutex"}, {"fuse", "measure", "score"}),
+        ({"existence": 0.6}, {"fuse", "measure", "score"}),
         ({"compare": ("medoid",)}, {"score"}),
         ({"baseline_sigmas": (2.0,)}, {"baselines"}),
-        ({"segmenter": "li,smooth=1,min_size=20"}, {"segment", "fuse", "baselines", "score"}),
-        ({"precision": "bf16"}, {"denoise", "segment", "fuse", "baselines", "score"}),
-        ({"samples": 6}, {"denoise", "segment", "fuse", "baselines", "score"}),
+        ({"segmenter": "li,smooth=1,min_size=20"}, {"segment", "fuse", "measure", "baselines", "score"}),
+        ({"precision": "bf16"}, {"denoise", "segment", "fuse", "measure", "baselines", "score"}),
+        ({"samples": 6}, {"denoise", "segment", "fuse", "measure", "baselines", "score"}),
     ],
 )
 def test_a_setting_redoes_what_depends_on_it_and_gives_what_a_fresh_run_gives(
@@ -217,7 +217,7 @@ def test_an_image_replaced_under_its_name_is_done_again(again, plate, finished, 
     shutil.copyfile(images / "cell1.tif", images / "cell0.tif")
     marks = markers(out)
     run(images, out, config=CONFIG, model=model)
-    assert stages_done_since(out, marks) == {"denoise", "segment", "fuse"}
+    assert stages_done_since(out, marks) == {"denoise", "segment", "fuse", "measure"}
     labels = [read_labels(out / "labels" / f"cell{i}.tif") for i in range(2)]
     assert not np.array_equal(labels[0], before)
     assert np.array_equal(*labels)
