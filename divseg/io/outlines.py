@@ -93,7 +93,7 @@ def _rings(owner: NDArray[np.int64], width: int) -> Iterator[tuple[int, Ring]]:
     sides = np.flatnonzero(owner)
     direction, start = np.divmod(sides, n_corners)
     end = start + _STEPS[direction] @ np.array([1, width])
-    # A right turn stays at the same pixel, so it comes first: pixels that share a corner alone are not joined there
+    # Where pixels of one part share a corner alone, two sides begin; either will do, as the ring is cut there
     follows = np.full(len(sides), -1)
     for turn in (3, 0, 1):
         after = (direction + turn) % 4
