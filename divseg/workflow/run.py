@@ -14,6 +14,8 @@ from divseg.io import ImageList, InputReport, check_inputs
 from divseg.io.sources import Source
 from divseg.metrics import Calibration
 from divseg.results import RunStore
+from divseg.results.kept import Kept
+from divseg.results.queues import review_queue, track_points
 from divseg.results.rows import failure_rows, left_out_rows, score_summary, summary_lines
 from divseg.workflow.check import check_settings
 from divseg.workflow.choose_segmenter import asked_candidates, choice_stage
@@ -76,8 +78,8 @@ def run(
     shard : (int, int), optional
         Part I of N, from 1: only these images are worked on; :func:`finalize` then makes tables and report.
     redo : sequence of str
-        Stages that are done again, with those that depend on them: model, segmenter, denoise, segment, fuse, baselines,
-        score, report.
+        Stages that are done again, with those that depend on them: model, segmenter, denoise, segment, fuse, measure,
+        export, baselines, score, report.
     dry_run : bool
         Only check the input and print what would be done.
     finalize : bool
@@ -189,6 +191,7 @@ def _job(
         specs = asked_candidates(config.segmentation.segmenter) or []
         before.append(choice_stage(config, specs, [unit.name for unit in units]))
     calibration = None if config.fusion.calibration is None else Calibration.load(config.fusion.calibration)
+    kept = Kept.of(config.output.keep)
 
     def name(outcomes: Outcomes | None) -> str:
         if segmenter is not None:
@@ -211,6 +214,12 @@ def _job(
             "calibration": None if calibration is None else calibration.describe(),
         }
 
+    def derive(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+        if "objects" not in tables:
+            return {}
+        points = {"tracks": track_points(tables["objects"], tables["images"])} if "tracks" in kept else {}
+        return {"review": review_queue(tables["objects"]), **points}
+
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         shown = summary_lines(tables, store.report if report else None, len(units) + found.n_unusable)
         return [*shown, *_time_of_choice(store)]
@@ -225,6 +234,8 @@ def _job(
         left_out=left_out_rows(found.left_out),
         facts=facts,
         summarize=score_summary,
+        derive=derive,
+        parquet="parquet" in kept,
         after=[report_stage([*(stage.name for stage in before), *(stage.name for stage in stages(None))])]
         if report
         else [],
