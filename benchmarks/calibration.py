@@ -80,7 +80,7 @@ def run_set(job: str, a: argparse.Namespace) -> tuple[Run, Path]:
             tifffile.imwrite(images / f"{p.name}.tif", noisy.astype(np.uint16) if whole else noisy)
             tifffile.imwrite(masks / f"{p.name}.tif", crop(p.masks, a.side).astype(np.uint16))
     model = model_folder(a.models, name, level, "learned", a.minutes, 0)
-    settings = {"segmenter": a.segmenter, "samples": a.samples, "device": "cpu", "keep_samples": 0, "simulate": 0}
+    settings = {"segmenter": a.segmenter, "samples": a.samples, "device": "cpu", "simulate": 0}
     options = {"baseline_sigmas": (1.0,), "compare": (), "report": False}
     result = run(images, folder / "run", truth=masks, model=model, executor="serial", **settings, **options)
     return result.open(), masks

@@ -32,9 +32,7 @@ _TRAINING = ("noise", "network", "train_steps", "train_minutes", "seed", "device
     "samples",
     "tile",
     "precision",
-    "keep_samples",
     "segmenter",
-    "keep_stacks",
     "fuse_with",
     "method",
     "objective",
@@ -43,6 +41,7 @@ _TRAINING = ("noise", "network", "train_steps", "train_minutes", "seed", "device
     "calibration",
     "max_false",
     "simulate",
+    "keep",
     "compare",
     "baseline_sigmas",
 )

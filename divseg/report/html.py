@@ -19,11 +19,12 @@ from divseg.report import facts, findings
 from divseg.report.figures import confidence_figure, count_figure, reliability_figure, size_figure, training_figure
 from divseg.report.image_data import read_image_data
 from divseg.report.panels import image_panel, region_to_show, whole_image, write_overlay
-from divseg.report.review import least_certain, review_figure
+from divseg.report.review import review_figure
 from divseg.report.scores import TITLES, is_consensus, rivals, score_figure, score_rows_of, verdict, winners
 from divseg.report.style import encode, smaller, to_rgb
 from divseg.results.layout import check_name
 from divseg.results.open_run import Run, open_run
+from divseg.results.queues import least_certain
 from divseg.results.reader import column, text
 from divseg.results.rows import SHOWN
 

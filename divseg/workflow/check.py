@@ -7,7 +7,10 @@ import warnings
 from divseg.config import RunConfig
 from divseg.consensus.fusion import check_choice, check_markers
 from divseg.errors import ConfigError, DivsegWarning, InputError
+from divseg.io.objects_out import require_roifile
+from divseg.io.parquet import require_pyarrow
 from divseg.metrics import Calibration
+from divseg.results.kept import Kept
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.choose_segmenter import asked_candidates
 from divseg.workflow.image_stages import split_markers
@@ -19,6 +22,7 @@ def check_settings(config: RunConfig) -> Segmenter | None:
     Names are checked where they are known: each room owns its own.
     """
     check_training(config)
+    check_kept(Kept.of(config.output.keep))
     known = load_calibration(config.fusion.calibration, config.fusion.method)
     if config.fusion.max_false is not None:
         if known is None:
@@ -48,6 +52,14 @@ def check_settings(config: RunConfig) -> Segmenter | None:
             stacklevel=2,
         )
     return named
+
+
+def check_kept(kept: Kept) -> None:
+    """Raise ExtraRequired if something is to be kept that cannot be written here."""
+    if "rois" in kept:
+        require_roifile()
+    if "parquet" in kept:
+        require_pyarrow()
 
 
 def check_training(config: RunConfig) -> None:

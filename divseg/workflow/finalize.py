@@ -86,7 +86,7 @@ def _finalize(
             return run(arguments.pop("source"), config=config, finalize=True, **arguments, **shared)
         case "denoise":
             settings = arguments.pop("settings")
-            chosen = DenoiseSettings(**{**settings, "keep": tuple(settings["keep"])})
+            chosen = DenoiseSettings(**{**settings, "keep_samples": tuple(settings["keep_samples"])})
             return denoise_folder(**arguments, settings=chosen, options=options, **shared)
         case "segment":
             return segment_folder(**arguments, options=options, **shared)

@@ -15,6 +15,8 @@ from divseg.io.sources import Source
 from divseg.metrics import Calibration
 from divseg.metrics.calibration import SIMULATED
 from divseg.results import RunLayout, RunStore
+from divseg.results.kept import Kept
+from divseg.results.queues import review_queue, track_points
 from divseg.results.rows import failure_rows, left_out_rows, score_summary, summary_lines
 from divseg.workflow.check import check_settings
 from divseg.workflow.choose_segmenter import asked_candidates, choice_stage
@@ -79,7 +81,7 @@ def run(
         Part I of N, from 1: only these images are worked on; :func:`finalize` then makes tables and report.
     redo : sequence of str
         Stages that are done again, with those that depend on them: model, segmenter, simulate, denoise, segment, fuse,
-        baselines, score, report.
+        measure, export, baselines, score, report.
     dry_run : bool
         Only check the input and print what would be done.
     finalize : bool
@@ -194,6 +196,7 @@ def _job(
         specs = asked_candidates(config.segmentation.segmenter) or []
         before.append(choice_stage(config, specs, [unit.name for unit in units]))
     simulated = bool(config.evaluation.simulate) and config.fusion.calibration is None
+    kept = Kept.of(config.output.keep)
 
     def calibration_file(store: RunStore, outcomes: Outcomes) -> str | Path | None:
         if simulated and outcomes.get("simulate", {}).get("calibration") is not None:
@@ -226,6 +229,12 @@ def _job(
     if simulated:
         before.append(simulation_stage(config, units, name, options))
 
+    def derive(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+        if "objects" not in tables:
+            return {}
+        points = {"tracks": track_points(tables["objects"], tables["images"])} if "tracks" in kept else {}
+        return {"review": review_queue(tables["objects"]), **points}
+
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         shown = summary_lines(tables, store.report if report else None, len(units) + found.n_unusable)
         return [*shown, *_expectation(store, tables), *_time_of_choice(store)]
@@ -240,6 +249,8 @@ def _job(
         left_out=left_out_rows(found.left_out),
         facts=facts,
         summarize=score_summary,
+        derive=derive,
+        parquet="parquet" in kept,
         after=[report_stage([*(stage.name for stage in before), *(stage.name for stage in stages(None))])]
         if report
         else [],

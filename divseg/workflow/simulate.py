@@ -237,7 +237,7 @@ def simulation_stage(
     settings = {
         "count": count,
         "files": [[name, list(ref.shape), file_stat(ref.path)[:2]] for name, ref in chosen.items()],
-        "sampling": config.sampling.model_dump(exclude={"device", "tile", "keep_samples"}),
+        "sampling": config.sampling.model_dump(exclude={"device", "tile"}),
         "data": config.data.model_dump(),
         "fusion": config.fusion.model_dump(exclude={"calibration", "max_false"}),
     }

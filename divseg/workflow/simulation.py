@@ -104,16 +104,17 @@ def simulation_stages(config: RunConfig, name: str, iou: float) -> list[Stage]:
         recall=simulate_again,
     )
     stages = [first]
-    for stage in image_stages(config, name, truth=False):
+    for stage in image_stages(config, name, truth=False)[:3]:  # what is measured of objects is of no use here
         if stage.name == "fuse":
-            stage = replace(stage, name="compare", process=compare, settings={**stage.settings, "iou": iou})
+            settings = {**stage.settings, "iou": iou}
+            stage = replace(stage, name="compare", process=compare, settings=settings, keeps=())
         stages.append(replace(stage, needs=(*stage.needs, "simulate")))
     return stages
 
 
 def simulation_config(config: RunConfig) -> RunConfig:
     """Return the settings of a run as they are for its simulated images: a seed of their own, no calibration."""
-    return config.replace(seed=config.sampling.seed + SEED, keep_samples=0, calibration=None, max_false=None)
+    return config.replace(seed=config.sampling.seed + SEED, keep="none", calibration=None, max_false=None)
 
 
 def simulate(context: UnitContext) -> None:

@@ -237,6 +237,7 @@ def test_tables_without_objects_keep_their_columns(tmp_path):
     assert {name: list(table.columns) for name, table in store.collect([], STAGES).items()} == {
         "images": ["image"],
         "objects": ["image"],
+        "measurements": ["image"],
         "alternatives": ["image"],
         "scores": ["image"],
     }
