@@ -7,19 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import softmax
 
 from divseg.workflow.segmenter_support import Support
 
-FIGURES = ("objects", "stability", "explained", "explained_root", "edges", "sharpness")
+FIGURES = ("objects", "explained", "edges", "sharpness")
 RELATIVE = {"objects": "again", "edges": "edges"}
 """Figures that are relative to the largest of any candidate, and what they are made of."""
 SMALLEST = 0.02
 """Figures below are taken for this, so that their logarithm is finite."""
 
-TEMPERATURE, PENALTY, STARTS = 0.1, 0.02, 4
-"""Softness of the choice while powers are fitted, weight of their sum of squares, and random starts."""
+TRIED, BEST = 20_000, 40
+"""Random powers that are tried, and the number of the best ones whose mean is taken."""
 
 
 @dataclass(frozen=True)
@@ -61,27 +59,24 @@ class Table:
 
 
 def fit_powers(tables: Sequence[Table], seed: int = 0) -> NDArray[np.float64]:
-    """Return the powers of least expected loss on some sets, if a candidate is picked by a softmax of its score.
+    """Return powers whose picks lose little on some sets: the mean of the best of many that are drawn at random.
 
     Parameters
     ----------
     tables : sequence of Table
         The sets; each counts the same.
     seed : int
-        Seed of the starts.
+        Seed of the powers that are tried.
 
     Returns
     -------
     float64 array, shape (figures,)
-        None of them below 0: every figure is better if it is larger.
+        None of them below 0, since every figure is better if it is larger; the first is 1, as a common factor of all
+        changes no ranking.
     """
-    figures, qualities = [t.figures() for t in tables], [t.quality for t in tables]
-
-    def expected(powers: NDArray[np.float64]) -> float:
-        losses = [q.max() - softmax(x @ powers / TEMPERATURE) @ q for x, q in zip(figures, qualities, strict=True)]
-        return float(np.mean(losses) + PENALTY * powers @ powers)
-
-    rng = np.random.default_rng(seed)
-    starts = [np.full(len(FIGURES), 0.3), *rng.uniform(0, 1, (STARTS, len(FIGURES)))]
-    fits = [minimize(expected, start, method="L-BFGS-B", bounds=[(0, None)] * len(FIGURES)) for start in starts]
-    return np.asarray(min(fits, key=lambda fit: fit.fun).x)
+    tried = np.random.default_rng(seed).exponential(1.0, (TRIED, len(FIGURES)))
+    tried /= tried.sum(axis=1, keepdims=True)
+    losses = [t.quality.max() - t.quality[np.argmax(tried @ t.figures().T, axis=1)] for t in tables]
+    best = np.argsort(np.mean(losses, axis=0), kind="stable")[:BEST]
+    powers = tried[best].mean(axis=0)
+    return np.asarray(powers / powers[0])

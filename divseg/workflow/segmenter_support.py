@@ -33,14 +33,10 @@ class Support(NamedTuple):
 
     again: float
     """Objects of one sample that are found again in the next with an IoU of at least `AGAIN`."""
-    stability: float
-    """The same as a fraction of the objects of a sample."""
     explained: float
     """Variance of the mean sample that the labels explain, as a fraction."""
-    explained_root: float
-    """The same of the root of intensities, where faint objects count as much as bright ones."""
     edges: float
-    """Gradient of the root on the outlines of objects, relative to its mean over the image."""
+    """Gradient of the root of intensities on the outlines of objects, relative to its mean over the image."""
     n_objects: float
     """Mean number of objects of a sample."""
     sharpness: float
@@ -61,8 +57,7 @@ class Judged:
     def __init__(self, samples: NDArray[np.float32], valid: NDArray[np.bool_] | None = None) -> None:
         self.samples, self.valid = samples, valid
         self.mean = samples.mean(axis=0)
-        self.root = root_of(self.mean, valid)
-        self._gradient = ndi.gaussian_gradient_magnitude(self.root, 1.0)
+        self._gradient = ndi.gaussian_gradient_magnitude(root_of(self.mean, valid), 1.0)
         self._usual = float(within(self._gradient, valid).mean())
 
     def support(self, segment: Segmenter) -> Support:
@@ -71,15 +66,11 @@ class Judged:
         masks = [np.asarray(labels) for labels in fitted(self.samples)]
         labels = np.asarray(fitted(self.mean))
         again = float(np.mean([evaluate(a, b, thresholds=AGAIN).tp[0] for a, b in pairwise(masks)]))
-        count = float(np.mean([m.max() for m in masks]))
-        known = within(labels, self.valid)
         return Support(
             again,
-            min(1.0, again / max(count, 0.5)),
-            explained_variance(within(self.mean, self.valid), known),
-            explained_variance(within(self.root, self.valid), known),
+            explained_variance(within(self.mean, self.valid), within(labels, self.valid)),
             self._edges(labels),
-            count,
+            float(np.mean([m.max() for m in masks])),
             sharpness(segment),
         )
 

@@ -35,24 +35,19 @@ def test_explained_variance_is_that_of_the_levels_of_labels():
     assert explained_variance(np.full((5, 5), 7.0), np.eye(5, dtype=int)) == 0
 
 
-def test_the_root_misses_faint_objects_more_than_the_intensities_do():
-    clean = discs([400, 30, 30])
-    found = np.kron([[1, 2, 3]], np.ones((40, 40), int)) * (discs([1, 1, 1]) > 0.5)
-    only_bright = np.where(found == 1, 1, 0)
-
-    def gained(image):
-        return explained_variance(image, found) - explained_variance(image, only_bright)
-
-    assert 0 < gained(clean) < 0.02
-    assert gained(root_of(clean)) > 5 * gained(clean)
+def test_the_root_evens_out_photon_noise():
+    rng = np.random.default_rng(0)
+    bright, dark = (rng.poisson(level, 20000) for level in (400, 100))
+    root = root_of(np.concatenate([np.zeros(4000), bright, dark]).reshape(-1, 100)).ravel()
+    assert np.std(root[4000:24000]) == pytest.approx(np.std(root[24000:]), rel=0.05)
 
 
-def test_pieces_that_no_other_sample_has_are_unstable():
+def test_pieces_are_not_found_again():
     image = judged(discs([100, 100]), noise=12)
     whole, shattered = support(image, "otsu,smooth=1"), support(image, "fixed,threshold=8,min_size=1")
-    assert (whole.n_objects, whole.stability, whole.again) == (2, 1, 2)
+    assert (whole.n_objects, whole.again) == (2, 2)
     assert shattered.n_objects > 20
-    assert shattered.stability < 0.2
+    assert shattered.again < 0.2 * shattered.n_objects
 
 
 def test_outlines_off_the_edges_have_less_gradient():
@@ -71,14 +66,14 @@ def test_what_is_no_data_counts_for_nothing():
     wrong[:, 80:] = 30
     spec = segmenter("otsu,smooth=1")
     apart = measure_support(["otsu"], [judged(padded, valid=valid), judged(wrong, valid=valid)], lambda _: spec)[0]
-    where = [Support._fields.index(name) for name in ("again", "stability", "explained", "n_objects")]
+    where = [Support._fields.index(name) for name in ("again", "explained", "n_objects")]
     np.testing.assert_allclose(apart[0][where], apart[1][where])
     assert root_of(wrong, valid)[:, :80].max() == pytest.approx(np.sqrt(clean.max() * 1.001), rel=1e-3)
 
 
 def test_a_constant_image_supports_nothing():
     image = Judged(np.zeros((3, 20, 20), np.float32))
-    assert support(image, "otsu") == (0, 0, 0, 0, 0, 0, 1)
+    assert support(image, "otsu") == (0, 0, 0, 0, 1)
 
 
 def test_smoothing_costs_sharpness():
