@@ -115,7 +115,7 @@ def test_a_run_applies_it(calibrated, make_plate, tmp_path):
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["calibration"]["n_images"] == 12
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "Confidence is calibrated on" in page
+    assert "p_true is calibrated on" in page
     assert "objects expected right" in page
 
 
