@@ -94,8 +94,9 @@ class Segmentation(_Section):
     """The segmenter that every sample is given to."""
 
     segmenter: str = "auto"
-    """Segmenter with options, such as "li,smooth=1,split=distance,min_size=30"; auto: the thresholding that the samples
-    support best; auto:A|B|C: the best of these segmenters; stardist:NAME_OR_FOLDER; python:module:function."""
+    """Segmenter with options, such as "li,smooth=1,split=distance,min_size=30"; auto: the thresholding, or the scale of
+    stardist:nuclei, that the samples support best; auto:A|B|C: the best of these segmenters; stardist:NAME_OR_FOLDER;
+    python:module:function."""
 
 
 class Fusion(_Section):
@@ -117,7 +118,10 @@ class Fusion(_Section):
     """Least signal-to-noise ratio of an object in the noisy image; 5 if not set, and 0, which keeps all, for a
     segmenter of your own (python:...)."""
     calibration: str | None = None
-    """Folder written by divseg calibrate, or the calibration.json in it: confidences become probabilities."""
+    """Folder written by divseg calibrate, or the calibration.json in it: existence becomes the probability p_true."""
+    max_false: float | None = Field(default=None, gt=0, lt=1)
+    """Keep only objects of so high a p_true that at most this fraction of them is expected to be false; needs a
+    calibration made with ground truth."""
 
 
 class Output(_Section):
@@ -136,13 +140,23 @@ class Output(_Section):
 
 
 class Evaluation(_Section):
-    """What is scored if there is ground truth."""
+    """What is scored if there is ground truth, and what is simulated if there is no calibration."""
 
+    simulate: int = Field(default=6, ge=0)
+    """Simulated images, of which the truth is known, that confidence is calibrated with where no calibration is given;
+    0 for none, else at least 2."""
     compare: tuple[str, ...] = ("clustering", "mutex", "majority")
     """Fusion methods that are scored beside the chosen one, separated by |."""
     baseline_sigmas: tuple[float, ...] = GAUSSIAN_SIGMAS
     """Widths in pixels of the Gaussian smoothing baseline, separated by commas; the best of them, chosen with the
     ground truth, is shown."""
+
+    @field_validator("simulate")
+    @classmethod
+    def _several(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one simulated image is too few: give 0, or 2 or more")
+        return value
 
     @field_validator("compare", "baseline_sigmas", mode="before")
     @classmethod

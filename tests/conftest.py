@@ -83,6 +83,7 @@ def real_run(make_plate, tmp_path_factory):
             shutil.move(source / "cell0.tif", target / f"{name}.tif")
     write_image(images / "large.tif", tifffile.imread(images / "large.tif"), PixelSize(0.5, 0.5))
     settings = {"train_steps": 20, "samples": 4, "seed": 3, "device": "cpu", "method": "majority", "keep": REAL_KEEP}
+    settings["simulate"] = 0
     run(images, root / "run", truth=masks, segmenter="otsu,smooth=2,min_size=20", **settings)
     return root / "run"
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from divseg.errors import InputError, printable, some
 from divseg.io import write_bytes, write_text
 from divseg.report import facts, findings
-from divseg.report.figures import confidence_figure, count_figure, size_figure, training_figure
+from divseg.report.figures import confidence_figure, count_figure, reliability_figure, size_figure, training_figure
 from divseg.report.image_data import read_image_data
 from divseg.report.panels import image_panel, region_to_show, whole_image, write_overlay
 from divseg.report.review import review_figure
@@ -215,6 +215,9 @@ def _charts(page: _Page) -> list[Picture | str]:
     run, charts = page.run, list[Picture | str]()
     confidence = page.picture(confidence_figure(run.objects), "confidence", "Histograms of existence and mean IoU")
     charts.append(confidence or "confidence of the objects (no existence and no mean IoU in objects.csv)")
+    caption = "Points on the dashed line mean what they say; their size is the number of objects."
+    if reliable := page.picture(reliability_figure(run), "reliability", "How often objects are right", caption):
+        charts.append(reliable)
     counts = page.picture(count_figure(run), "counts", "Number of objects in each image")
     charts.append(counts or "counts (no counts in images.csv)")
     sizes = size_figure(run)
@@ -276,6 +279,7 @@ def _review(page: _Page) -> dict[str, Any] | None:
     if not len(objects):
         return None
     numbers = {name: column(objects, name) for name in ("label", "centroid_y", "centroid_x", "existence", "mean_iou")}
+    numbers["p_true"] = column(objects, "p_true")
     numbers |= {name: column(objects, name) for name in ("area", "p_split", "p_merge")}
     rows = [
         {"image": name, **{key: values[k] for key, values in numbers.items()}}
@@ -288,7 +292,7 @@ def _review(page: _Page) -> dict[str, Any] | None:
         "The objects of the list on the MMSE, each on its own grey scale; outline in the colour of its "
         "existence, neighbours in grey.",
     )
-    return {"rows": rows, "picture": picture}
+    return {"rows": rows, "picture": picture, "calibrated": bool(np.isfinite(numbers["p_true"]).any())}
 
 
 def _findings(run: Run) -> list[tuple[str, list[findings.Line]]]:

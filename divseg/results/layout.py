@@ -31,6 +31,7 @@ class RunLayout:
         rois/<name>.zip, geojson/<name>.geojson  outlines    review.csv    tracks.csv
         zarr/<name>.zarr/      denoised image and labels as OME-Zarr
         calibration.json       of divseg calibrate
+        simulated/             simulated images, and the calibration made with them: a run folder of its own
 
     Parameters
     ----------
@@ -50,6 +51,7 @@ class RunLayout:
         self.model = folder if command == "train" else folder / "model"
         self.stages_json = folder / "stages.json"
         self.calibration = folder / CALIBRATION
+        self.simulated = folder / "simulated"
 
     def labels(self, name: str) -> Path:
         """Return the file of the consensus labels of an image."""

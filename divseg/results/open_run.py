@@ -22,7 +22,7 @@ from divseg.io.pixel_size import make_pixel_size
 from divseg.results.files import Files, T, read_fractions, read_image, read_samples
 from divseg.results.kept import Kept
 from divseg.results.layout import RunLayout
-from divseg.results.marker import FORMAT
+from divseg.results.marker import FORMAT, Marker
 from divseg.results.reader import TRAINING_LOG, column, read_table, read_training_log, text
 from divseg.results.rows import SHOWN
 from divseg.results.run_record import check_record
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from divseg.denoise import DivNoising
     from divseg.metrics import Calibration
 
-COMMANDS = ("run", "train", "denoise", "segment", "fuse", "evaluate", "calibrate")
+COMMANDS = ("run", "train", "denoise", "segment", "fuse", "evaluate", "calibrate", "simulate")
 """Commands whose folders can be opened."""
 
 
@@ -149,6 +149,21 @@ class Run:
     def names(self) -> list[str]:
         """Names of the finished images, in the order of the input."""
         return text(self.images_table, "image")
+
+    @cached_property
+    def right(self) -> NDArray[np.float64]:
+        """Of each row of ``objects.csv`` 1 if the object is a true one by the ground truth, 0 if not, NaN without."""
+        by_image = {}
+        for name in self.names:
+            scored = Marker.read(self.layout.marker(name), name).stages.get("score")
+            by_image[name] = scored.info.get("right") if scored is not None else None
+        right = np.full(len(self.objects), np.nan)
+        images = np.array(text(self.objects, "image"))
+        for name, hits in by_image.items():
+            rows = np.flatnonzero(images == name)
+            if isinstance(hits, list) and len(hits) == len(rows):
+                right[rows] = [float(hit is True) for hit in hits]
+        return right
 
     @property
     def warnings(self) -> dict[str, list[str]]:

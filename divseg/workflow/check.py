@@ -23,7 +23,14 @@ def check_settings(config: RunConfig) -> Segmenter | None:
     """
     check_training(config)
     check_kept(Kept.of(config.output.keep))
-    load_calibration(config.fusion.calibration, config.fusion.method)
+    known = load_calibration(config.fusion.calibration, config.fusion.method)
+    if config.fusion.max_false is not None:
+        if known is None:
+            raise ConfigError(
+                f"max_false={config.fusion.max_false:g} needs a calibration made with ground truth: give the folder of "
+                "divseg calibrate with --calibration"
+            )
+        known.cutoff(config.fusion.max_false)
     for method in (config.fusion.method, *config.evaluation.compare):
         plain, from_mmse = split_markers(method)
         try:
@@ -33,7 +40,18 @@ def check_settings(config: RunConfig) -> Segmenter | None:
         except InputError as error:
             raise ConfigError(str(error)) from None
     name = config.segmentation.segmenter
-    return segmenter(name) if asked_candidates(name) is None else None
+    if asked_candidates(name) is not None:
+        return None
+    named = segmenter(name)
+    made_with = None if known is None else known.settings.get("segmenter")
+    if made_with not in (None, named.name):
+        warnings.warn(
+            f"{config.fusion.calibration} was made for segmenter {made_with} but this run segments by {named.name}: "
+            "its probabilities will be wrong; calibrate again",
+            DivsegWarning,
+            stacklevel=2,
+        )
+    return named
 
 
 def check_kept(kept: Kept) -> None:
@@ -72,7 +90,7 @@ def load_calibration(path: str | None, method: str) -> Calibration | None:
     if calibration.method != method:
         warnings.warn(
             f"{path} was made for method {calibration.method!r} but this run fuses by {method!r}: "
-            "its confidences will be wrong; calibrate again",
+            "its probabilities will be wrong; calibrate again",
             DivsegWarning,
             stacklevel=2,
         )

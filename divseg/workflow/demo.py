@@ -58,7 +58,7 @@ def write_demo(folder: str | Path) -> tuple[Path, Path]:
     return images, masks
 
 
-DEMO = {"train_steps": 4000, "samples": 32, "segmenter": "local,smooth=1,split=distance,min_size=20"}
+DEMO = {"train_steps": 4000, "samples": 32, "segmenter": "local,smooth=1,split=distance,min_size=20", "simulate": 4}
 """Settings of the demo: about four minutes on two CPU cores."""
 
 

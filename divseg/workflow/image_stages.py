@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from divseg.config import RunConfig
-from divseg.consensus import Consensus, LabelStack, fuse
+from divseg.consensus import Consensus, LabelStack, assess, fuse
 from divseg.consensus.witnesses import LEAST_SNR
 from divseg.errors import InputError
-from divseg.io import Image
+from divseg.io import Image, read_labels
 from divseg.io.defects import blank, within
 from divseg.io.rounding import step_of, to_bits, to_step
-from divseg.metrics import Calibration, agreement_weights, evaluate
+from divseg.metrics import Calibration, agreement_weights, evaluate, object_hits
+from divseg.metrics.calibration import object_score
 from divseg.metrics.posterior import Moments, object_moments
 from divseg.results.intensities import load_moments, save_moments
 from divseg.results.kept import MAPS, Kept
@@ -57,15 +58,18 @@ class RunTools:
         Settings of the run.
     segmenter : str
         Segmenter of the run, the chosen one if the samples chose.
+    calibration_file : path, optional
+        The calibration, if there is one.
     """
 
     model_folder: Path
     config: RunConfig
     segmenter: str
+    calibration_file: str | Path | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be opened anew."""
-        return {"model_folder": self.model_folder, "config": self.config, "segmenter": self.segmenter}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def model(self) -> DivNoising:
@@ -87,11 +91,10 @@ class RunTools:
     @cached_property
     def calibration(self) -> Calibration | None:
         """The calibration, if there is one."""
-        path = self.config.fusion.calibration
-        return None if path is None else Calibration.load(path)
+        return None if self.calibration_file is None else Calibration.load(self.calibration_file)
 
 
-def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
+def image_stages(config: RunConfig, name: str, truth: bool, *, simulated: bool = False) -> list[Stage]:
     """Return the stages of each image.
 
     Parameters
@@ -102,6 +105,8 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
         Canonical string of the segmenter.
     truth : bool
         Whether images are scored.
+    simulated : bool
+        Whether the stage *simulate* comes before them and may have made a calibration.
     """
     s, f, e, kept = config.sampling, config.fusion, config.evaluation, Kept.of(config.output.keep)
     calibration = None if f.calibration is None else asdict(Calibration.load(f.calibration))
@@ -132,8 +137,8 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
         Stage(
             "fuse",
             fuse_samples,
-            {"method": f.method, "calibration": calibration, **choice},
-            needs=("denoise", "segment"),
+            {"method": f.method, "calibration": calibration, "max_false": f.max_false, **choice},
+            needs=("denoise", "segment", *(["simulate"] if simulated else [])),
             reads=("image",),
             keeps=kept.of_stage(*MAPS),
         ),
@@ -296,13 +301,16 @@ def fuse_samples(context: UnitContext) -> None:
     """Fuse the label images; write labels, objects and maps."""
     config: RunConfig = context.tools.config
     context.step("fuse")
+    calibration: Calibration | None = context.tools.calibration
     consensus = fuse_views(context, config.fusion.method)
+    if calibration is not None and config.fusion.max_false is not None:
+        consensus = likely(context, consensus, calibration.cutoff(config.fusion.max_false))
     context.memory["consensus"] = consensus
     write, size = context.write, context.unit.ref.pixel_size
     for kind in MAPS:
         if kind in context.tools.kept:
             write.fractions(kind, getattr(consensus, kind), size)
-    write_consensus(context, consensus, context.tools.calibration)
+    write_consensus(context, consensus, calibration)
     warn_of_objects(context, consensus.objects)
 
 
@@ -313,6 +321,18 @@ def write_consensus(context: UnitContext, consensus: Consensus, calibration: Cal
     context.write.labels(consensus.labels, context.unit.pixel_size)
     weights = None if len(set(consensus.weights.tolist())) == 1 else consensus.weights
     context.write.row |= consensus_columns(consensus, calibration, weights)
+
+
+def likely(context: UnitContext, consensus: Consensus, cutoff: float) -> Consensus:
+    """Return the consensus of the objects whose score (:func:`object_score`) is above a cut-off."""
+    kept = object_score(consensus.objects) > cutoff
+    labels = np.where(np.concatenate([[False], kept])[consensus.labels], consensus.labels, 0)
+    n = context.memory["segment info"]["views"]["samples"]
+    made = assess(replace(consensus, labels=labels), context.memory["stack"].select(range(n)))
+    for column in [name for name in consensus.objects if name not in made.objects]:  # what the images say of them
+        values = consensus.objects[column].to_numpy()[kept]
+        made.objects.insert(list(consensus.objects).index(column), column, values)
+    return made
 
 
 def fuse_views(context: UnitContext, method: str) -> Consensus:
@@ -392,9 +412,13 @@ def score_consensus(context: UnitContext) -> None:
     for method in dict.fromkeys([config.fusion.method, *config.evaluation.compare]):
         if method == config.fusion.method and "consensus" in context.memory:
             labels: Any = context.memory["consensus"].labels
+        elif method == config.fusion.method:
+            labels = read_labels(context.store.labels(context.unit.name))  # of an earlier run
         else:
             labels = fuse_views(context, method).labels
         context.write.scores.append(_score(f"consensus {method}", labels, truth))
+        if method == config.fusion.method:
+            context.write.info["right"] = object_hits(labels, truth)["hit"].tolist()  # in the order of objects.csv
 
 
 def _truth(context: UnitContext) -> NDArray[np.integer]:

@@ -26,6 +26,7 @@ CONFIG = RunConfig.make(
     segmenter="otsu,smooth=2,min_size=20",
     baseline_sigmas=(1.0, 3.0),
     keep="denoised,std,samples",
+    simulate=0,
 )
 
 

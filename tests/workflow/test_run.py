@@ -20,6 +20,7 @@ from divseg.workflow.run import run
 
 CONFIG = RunConfig.make(
     train_steps=60,
+    simulate=0,
     network="flat,filters=8,latents=8",
     noise="gaussian,std=12",
     samples=4,

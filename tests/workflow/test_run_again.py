@@ -26,6 +26,7 @@ from divseg.workflow import image_stages
 CONFIG = RunConfig.make(
     network="flat,filters=8,latents=8",
     train_steps=80,
+    simulate=0,
     noise="gaussian,std=12",
     samples=8,
     device="cpu",
