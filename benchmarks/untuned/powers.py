@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from divseg.workflow.segmenter_support import Support
 
-FIGURES = ("objects", "stability", "explained", "explained_root", "edges")
+FIGURES = ("objects", "stability", "explained", "explained_root", "edges", "sharpness")
 RELATIVE = {"objects": "again", "edges": "edges"}
 """Figures that are relative to the largest of any candidate, and what they are made of."""
 SMALLEST = 0.02

@@ -192,7 +192,7 @@ def segmenter_ranking(run: Run, max_rows: int = 8) -> dict[str, Any] | None:
     if not len(table) or not str(run.setting("segmentation", "segmenter")).startswith("auto"):
         return None
     names = text(table, "segmenter")
-    columns = ("score", "objects", "stability", "explained", "explained_root", "edges")
+    columns = ("score", "objects", "stability", "explained", "explained_root", "edges", "sharpness")
     values = zip(*(column(table, name) for name in columns), column(table, "n_objects"), strict=True)
     rows = [
         (name, [number(v) for v in figures[:-1]] + [number(figures[-1], 1)])

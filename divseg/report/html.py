@@ -18,6 +18,7 @@ from divseg.io import write_bytes, write_text
 from divseg.report import facts, findings
 from divseg.report.figures import confidence_figure, count_figure, reliability_figure, size_figure, training_figure
 from divseg.report.image_data import read_image_data
+from divseg.report.mistakes import mistakes_figure
 from divseg.report.panels import image_panel, region_to_show, whole_image, write_overlay
 from divseg.report.review import review_figure
 from divseg.report.scores import TITLES, is_consensus, rivals, score_figure, score_rows_of, verdict, winners
@@ -129,6 +130,7 @@ def _parts(page: _Page, shown: list[str]) -> dict[str, Any]:
         "missing": _missing(run),
         "cards": facts.overview(run),
         "calibration": facts.calibration_words(run),
+        "mistakes": _mistakes(page, shown),
         "scores": _scores(page),
         "sections": [_image_section(page, name) for name in shown],
         "selection": _selection(len(shown), len(run.names)),
@@ -208,6 +210,17 @@ def _image_section(page: _Page, name: str) -> dict[str, Any]:
             )
             pictures.append(page.picture(figure, f"{name}_whole", f"Consensus on the whole of {name}", caption))
     return section
+
+
+def _mistakes(page: _Page, shown: list[str]) -> Picture | None:
+    """Where noisy image, smoothing, MMSE and consensus go wrong, on the first image with truth; None without any."""
+    for name in shown:
+        data = page.read(name)
+        if data.shape is None:
+            continue
+        if drawn := mistakes_figure(page.run, name, data, region_to_show(data.shape, data.labels)):
+            return page.picture(drawn[0], f"{name}_mistakes", f"Mistakes on {name}", drawn[1])
+    return None
 
 
 def _charts(page: _Page) -> list[Picture | str]:

@@ -25,6 +25,7 @@ class RunLayout:
         maps/<name>_std.tif    and _foreground, _boundary; of divseg denoise _low, _high, _mode
         samples/<name>.tif     the first samples    plots/  model/
         stacks/<name>.npz      label images of all samples   intensities/<name>.npz  of their objects
+        rivals/<name>.npz      truth, and label images of noisy image, smoothing and MMSE, if there is truth
         objects/<name>.csv     objects of one image units/<name>.json  which stages of an image are done
         measurements/<name>.csv  size, shape and intensity    measurements.csv
         alternatives/<name>.csv  hypotheses that were not taken    alternatives.csv
@@ -78,6 +79,10 @@ class RunLayout:
     def intensities(self, name: str) -> Path:
         """Return the file of the intensities of all objects of all samples of an image."""
         return self.folder / "intensities" / f"{check_name(name)}.npz"
+
+    def rivals(self, name: str) -> Path:
+        """Return the file of truth and of the label images that the consensus is compared with."""
+        return self.folder / "rivals" / f"{check_name(name)}.npz"
 
     def objects(self, name: str) -> Path:
         """Return the file of the object table of one image."""

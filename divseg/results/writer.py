@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from divseg.io import PixelSize, write_bytes, write_csv, write_image, write_labels
 from divseg.io.atomic import output_error
 from divseg.io.write import write_fractions
 from divseg.results.layout import RunLayout
 from divseg.results.marker import Marker, StageRecord
+from divseg.results.rivals import save_rivals
 
 
 class StageWriter:
@@ -77,6 +78,10 @@ class StageWriter:
     def intensities(self, save: Callable[[Path], Any]) -> None:
         """Write the intensities of all objects of all samples; `save` writes them to the path that it is given."""
         self._write(self.layout.intensities(self.name), save)
+
+    def rivals(self, truth: NDArray[np.integer], labels: Mapping[str, NDArray[np.integer]]) -> None:
+        """Write truth, and the label images that the consensus is compared with, by their names in scores.csv."""
+        self._write(self.layout.rivals(self.name), lambda path: save_rivals(path, truth, labels))
 
     def outlines(self, kind: str, save: Callable[[Path], Any]) -> None:
         """Write the outlines of the objects, ``"rois"`` or ``"geojson"``."""

@@ -13,7 +13,7 @@ from divseg.metrics import Calibration
 from divseg.results.kept import Kept
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.choose_segmenter import asked_candidates
-from divseg.workflow.image_stages import split_markers
+from divseg.workflow.fuse_views import split_markers
 
 
 def check_settings(config: RunConfig) -> Segmenter | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage as ndi
 
 from divseg.config import RunConfig
-from divseg.consensus import Consensus, LabelStack, assess, fuse
-from divseg.consensus.witnesses import LEAST_SNR
+from divseg.consensus import Consensus, LabelStack, assess
 from divseg.errors import InputError
-from divseg.io import Image, read_labels
 from divseg.io.defects import blank, within
 from divseg.io.rounding import step_of, to_bits, to_step
-from divseg.metrics import Calibration, agreement_weights, evaluate, object_hits
+from divseg.metrics import Calibration, agreement_weights
 from divseg.metrics.calibration import object_score
 from divseg.metrics.posterior import Moments, object_moments
 from divseg.results.intensities import load_moments, save_moments
@@ -28,10 +25,12 @@ from divseg.results.kept import MAPS, Kept
 from divseg.results.rows import consensus_columns, defect_columns
 from divseg.results.writer import file_sha256
 from divseg.segment import Segmenter, segmenter
+from divseg.workflow.fuse_views import fuse_views
 from divseg.workflow.image_warnings import warn_of_misfit, warn_of_objects, warn_of_pixels
 from divseg.workflow.measure import export, measure
-from divseg.workflow.moments import mmse, recall_denoised, std
+from divseg.workflow.moments import mmse, recall_denoised
 from divseg.workflow.samples import Samples
+from divseg.workflow.score_stages import score_baselines, score_consensus
 from divseg.workflow.stage import Stage, UnitContext
 
 if TYPE_CHECKING:
@@ -260,13 +259,6 @@ def segment_and_measure(fitted: Segmenter, samples: Samples) -> tuple[dict[str, 
     return {"samples": found}, intensities
 
 
-def mmse_labels(context: UnitContext) -> Any:
-    """Return the label image of the MMSE."""
-    views = context.memory["segment info"]["views"]
-    names = list(views)
-    return context.memory["stack"].labels(sum(views[name] for name in names[: names.index("mmse")]))
-
-
 def recall_stack(context: UnitContext) -> bool:
     """Read the label images of an earlier run; False if their file is not there or is not what was written."""
     if "stacks" not in context.marker.stages["segment"].kept:
@@ -333,97 +325,3 @@ def likely(context: UnitContext, consensus: Consensus, cutoff: float) -> Consens
         values = consensus.objects[column].to_numpy()[kept]
         made.objects.insert(list(consensus.objects).index(column), column, values)
     return made
-
-
-def fuse_views(context: UnitContext, method: str) -> Consensus:
-    """Fuse the label images of an image by a method; only objects that the samples hold and show are kept."""
-    fusion = context.tools.config.fusion
-    stack: LabelStack = context.memory["stack"]
-    info: Mapping[str, Any] = context.memory["segment info"]
-    n = info["views"]["samples"]
-    plain, from_mmse = split_markers(method)
-    snr = fusion.snr
-    if snr is None:  # a function may find objects by something else than their brightness
-        snr = 0.0 if context.tools.segmenter.startswith("python:") else LEAST_SNR
-    options: dict[str, Any] = {
-        "method": plain,
-        "objective": fusion.objective,
-        "existence": fusion.existence,
-        "samples": n,
-        "images": (_with_nan(context.load()), mmse(context), std(context)),
-        "snr": snr,
-    }
-    if from_mmse:
-        options["markers"] = mmse_labels(context)
-    if fusion.fuse_with == "samples":
-        return fuse(stack.select(range(n)), **options)
-    return fuse(stack.select(range(len(info["weights"])), info["weights"]), **options)
-
-
-def _with_nan(image: Image) -> NDArray[Any]:
-    """Return the pixels of an image, NaN where they are no data."""
-    return image.data if image.valid is None else np.where(image.valid, image.data, np.nan)
-
-
-def split_markers(method: str) -> tuple[str, bool]:
-    """Part a fusion method such as ``"voting,markers=mmse"`` into the method and whether the MMSE gives the markers."""
-    parts = [part.strip() for part in method.split(",")]
-    others = [part for part in parts if part.replace(" ", "") != "markers=mmse"]
-    return ",".join(others), len(others) < len(parts)
-
-
-# --- scores
-
-
-def _score(name: str, labels: Any, truth: NDArray[np.integer]) -> dict[str, Any]:
-    return {"input": name, **evaluate(labels, truth).as_row()}
-
-
-def score_baselines(context: UnitContext) -> None:
-    """Score the same segmenter on the noisy image, on smoothed ones, on the MMSE and on every sample."""
-    if context.unit.truth is None:
-        return
-    context.step("score baselines")
-    truth, segment = _truth(context), context.tools.segment.within(context.load().valid)
-    noisy = context.load().data.astype(np.float32)
-    stack: LabelStack = context.memory["stack"]
-    n = context.memory["segment info"]["views"]["samples"]
-
-    def rows() -> Iterable[dict[str, Any]]:
-        yield _score("noisy", segment.fit(noisy)(noisy), truth)
-        for sigma in context.tools.config.evaluation.baseline_sigmas:
-            smooth = ndi.gaussian_filter(noisy, sigma)
-            yield _score(f"gaussian sigma={sigma:g}", segment.fit(smooth)(smooth), truth)
-        yield _score("mmse", mmse_labels(context), truth)
-        for k in range(n):
-            row = _score("single sample", stack.labels(k), truth)
-            yield {"input": row.pop("input"), "draw": k, **row}
-
-    context.write.scores += rows()
-
-
-def score_consensus(context: UnitContext) -> None:
-    """Score the consensus, and those of the methods it is compared with."""
-    if context.unit.truth is None:
-        return
-    context.step("score")
-    config: RunConfig = context.tools.config
-    truth = _truth(context)
-    for method in dict.fromkeys([config.fusion.method, *config.evaluation.compare]):
-        if method == config.fusion.method and "consensus" in context.memory:
-            labels: Any = context.memory["consensus"].labels
-        elif method == config.fusion.method:
-            labels = read_labels(context.store.labels(context.unit.name))  # of an earlier run
-        else:
-            labels = fuse_views(context, method).labels
-        context.write.scores.append(_score(f"consensus {method}", labels, truth))
-        if method == config.fusion.method:
-            context.write.info["right"] = object_hits(labels, truth)["hit"].tolist()  # in the order of objects.csv
-
-
-def _truth(context: UnitContext) -> NDArray[np.integer]:
-    if "truth" not in context.memory:
-        whole, valid = context.unit.truth.load(), context.load().valid
-        context.memory["truth"] = whole if valid is None else np.where(valid, whole, 0)
-    truth: NDArray[np.integer] = context.memory["truth"]
-    return truth

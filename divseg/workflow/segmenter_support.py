@@ -13,12 +13,16 @@ from scipy import ndimage as ndi
 from divseg.io.defects import within
 from divseg.metrics import evaluate
 from divseg.segment import Segmenter
+from divseg.segment.thresholding import ThresholdSegmenter
 
 AGAIN = 0.8
 """IoU at which an object of one sample is found again in the next: its outline is reproducible, not only its place."""
 
 DARKEST = 1.0
 """Percentile of the pixels that counts as dark, where roots are taken."""
+
+SHARPEST = 0.5
+"""Width of smoothing in pixels up to which it counts as none."""
 
 OFFSET = 1e-3
 """Added before a root is taken, as a fraction of the range."""
@@ -39,6 +43,8 @@ class Support(NamedTuple):
     """Gradient of the root on the outlines of objects, relative to its mean over the image."""
     n_objects: float
     """Mean number of objects of a sample."""
+    sharpness: float
+    """1 for the least smoothing that is tried, falling with its width: smoothing makes samples agree by itself."""
 
 
 class Judged:
@@ -74,6 +80,7 @@ class Judged:
             explained_variance(within(self.root, self.valid), known),
             self._edges(labels),
             count,
+            sharpness(segment),
         )
 
     def _edges(self, labels: NDArray[np.integer]) -> float:
@@ -82,6 +89,12 @@ class Judged:
         if self.valid is not None:
             outline &= self.valid
         return float(self._gradient[outline].mean()) / self._usual if outline.any() and self._usual > 0 else 0.0
+
+
+def sharpness(segment: Segmenter) -> float:
+    """Return `SHARPEST` by the width of a thresholding's smoothing, at most 1; 1 of segmenters of other kinds."""
+    width = segment.options.smooth if isinstance(segment, ThresholdSegmenter) else 0.0
+    return SHARPEST / max(width, SHARPEST)
 
 
 def root_of(image: NDArray[np.floating], valid: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:

@@ -19,7 +19,8 @@ from divseg.metrics.calibrator import compare_result
 from divseg.results.rows import pixel_columns
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.comparison import write_outcomes
-from divseg.workflow.image_stages import RunTools, fuse_views, image_stages
+from divseg.workflow.fuse_views import fuse_views
+from divseg.workflow.image_stages import RunTools, image_stages
 from divseg.workflow.stage import Stage, UnitContext
 from divseg.workflow.units import ImageUnit
 

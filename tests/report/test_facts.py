@@ -111,14 +111,15 @@ def test_stardist_is_cited_if_it_was_used(table_run):
 def test_the_choice_of_a_segmenter_is_ranked(table_run):
     names = [f"otsu,smooth={k}" for k in range(10)]
     table = {"segmenter": names, "score": [0.5 - 0.04 * k for k in range(10)], "objects": 0.9}
-    table |= {"stability": 0.8, "explained": 0.7, "explained_root": 0.6, "edges": 0.95, "n_objects": 12.25}
+    table |= {"stability": 0.8, "explained": 0.7, "explained_root": 0.6, "edges": 0.95, "sharpness": 0.5}
+    table |= {"n_objects": 12.25}
     record = {
         "segmenter": names[0],
         "config": {"segmentation": {"segmenter": "auto"}},
     }
     ranking = facts.segmenter_ranking(table_run(record, segmenters=table))
     assert (ranking["chosen"], ranking["total"], len(ranking["rows"])) == (names[0], 10, 8)
-    assert ranking["rows"][1] == (names[1], ["0.460", "0.900", "0.800", "0.700", "0.600", "0.950", "12.2"])
+    assert ranking["rows"][1] == (names[1], ["0.460", "0.900", "0.800", "0.700", "0.600", "0.950", "0.500", "12.2"])
     # a table that an earlier run with auto left behind
     assert facts.segmenter_ranking(table_run(config_named(record), segmenters=table)) is None
     assert facts.segmenter_ranking(table_run(record)) is None

@@ -15,7 +15,8 @@ from divseg.io import check_inputs, read_labels
 from divseg.io.rounding import step_of, to_step
 from divseg.results import RunStore
 from divseg.workflow.check import check_settings
-from divseg.workflow.image_stages import SAMPLES_FRACTION, RunTools, image_stages, split_markers
+from divseg.workflow.fuse_views import split_markers
+from divseg.workflow.image_stages import SAMPLES_FRACTION, RunTools, image_stages
 from divseg.workflow.samples import Samples
 from divseg.workflow.unit_work import UnitWork
 from divseg.workflow.units import ImageUnit

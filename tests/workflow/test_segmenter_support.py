@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage as ndi
 
 from divseg import segmenter
-from divseg.workflow.segmenter_support import Judged, Support, explained_variance, measure_support, root_of
+from divseg.workflow.segmenter_support import Judged, Support, explained_variance, measure_support, root_of, sharpness
 
 
 def judged(clean, noise=1.0, valid=None, seed=0):
@@ -78,4 +78,9 @@ def test_what_is_no_data_counts_for_nothing():
 
 def test_a_constant_image_supports_nothing():
     image = Judged(np.zeros((3, 20, 20), np.float32))
-    assert support(image, "otsu") == (0, 0, 0, 0, 0, 0)
+    assert support(image, "otsu") == (0, 0, 0, 0, 0, 0, 1)
+
+
+def test_smoothing_costs_sharpness():
+    specs = ("otsu", "otsu,smooth=0.5", "otsu,smooth=1", "otsu,smooth=4", "stardist:nuclei")
+    assert [sharpness(segmenter(spec)) for spec in specs] == [1, 1, 0.5, 0.125, 1]
