@@ -21,7 +21,7 @@ from divseg.io.outlines import Polygon, trace
 if TYPE_CHECKING:
     from roifile import ImagejRoi
 
-MEASURED = ("existence", "p_true", "confidence", "mean_iou", "area")
+MEASURED = ("existence", "p_true", "mean_iou", "area")
 """Columns of an object table that go along with an outline, if they are there."""
 
 _MOVE_TO, _LINE_TO, _CLOSE = 0.0, 1.0, 4.0

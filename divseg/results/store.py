@@ -11,7 +11,7 @@ import pandas as pd
 
 from divseg.errors import DAMAGE, OutputError, one_line
 from divseg.io import write_csv, write_json
-from divseg.io.atomic import PART, output_error
+from divseg.io.atomic import PART, as_utf8, output_error
 from divseg.io.json_file import read_json, read_json_object
 from divseg.io.parquet import write_parquet
 from divseg.results.layout import TABLES, RunLayout
@@ -204,9 +204,9 @@ class RunStore(RunLayout):
                 if any(path.relative_to(self.folder).as_posix() in record.files for record in records):
                     parts[kind].append(_read_table(path, name))
         return {
-            "images": pd.DataFrame(images, columns=None if images else ["image"]),
+            "images": pd.DataFrame(_utf8(images), columns=None if images else ["image"]),
             **{kind: _stack(tables) for kind, tables in parts.items()},
-            "scores": pd.DataFrame(scores, columns=None if scores else ["image"]),
+            "scores": pd.DataFrame(_utf8(scores), columns=None if scores else ["image"]),
         }
 
     def write_tables(self, tables: Mapping[str, pd.DataFrame], parquet: bool = False) -> None:
@@ -237,6 +237,10 @@ class RunStore(RunLayout):
                     path.unlink(missing_ok=True)
                 except OSError as error:
                     raise output_error(path, error) from error
+
+
+def _utf8(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: as_utf8(value) for name, value in row.items()} for row in rows]
 
 
 def _read_table(path: Path, name: str) -> pd.DataFrame:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from divseg.errors import DivsegWarning, InputError
 from divseg.io import config_hash
+from divseg.io.atomic import as_utf8
 from divseg.packages import versions
 from divseg.results import RunStore
 from divseg.results.writer import forget
@@ -340,7 +341,8 @@ class _Engine:
                 if unit.name not in names:
                     failure = self.store.read_marker(unit.name).failure
                     self._note_failure(unit, failure or {"stage": "finalize", "error": text})
-        tables["failures"] = pd.DataFrame(self.failures, columns=["image", "file", "stage", "error"])
+        failures = [{name: as_utf8(value) for name, value in row.items()} for row in self.failures]
+        tables["failures"] = pd.DataFrame(failures, columns=["image", "file", "stage", "error"])
         for name in ("objects", "measurements", "alternatives", "scores"):
             if tables[name].columns.tolist() == ["image"]:
                 del tables[name]

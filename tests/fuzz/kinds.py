@@ -188,6 +188,7 @@ def _run(root):
         tifffile.imwrite(root / "images" / f"{name}.tif", noisy.astype(np.uint16))
         tifffile.imwrite(root / "masks" / f"{name}.tif", labels)
     settings = {"network": "flat,filters=4,latents=4", "train_steps": 3, "samples": 2, "device": "cpu", "simulate": 0}
+    settings["keep"] = "denoised,std,foreground,boundary,stacks,samples"
     folder = root / "run"
     run(root / "images", folder, truth=root / "masks", segmenter="otsu", compare=(), report=False, **settings)
     changes = {
@@ -203,6 +204,7 @@ def _run(root):
         "denoised/a.tif": mutate.change_bytes,
         "samples/a.tif": mutate.change_tag,
         "stacks/a.npz": mutate.change_npz,
+        "measurements.csv": mutate.change_table,
         "model/training.jsonl": mutate.change_lines,
     }
     kinds = {f"run {name}": Kind(folder, name, change, read_run) for name, change in changes.items()}
