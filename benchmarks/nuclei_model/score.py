@@ -5,8 +5,8 @@
 Takes the part from ``split.csv``, segments the clean images, noisy versions of them (Gaussian, std in percent of the
 range between the 1st and the 99.8th percentile of the clean image), and the mean of posterior samples (MMSE) of
 dsb2018_fluo with few photons (``pg_low``), by a denoiser trained on all its noisy images (kept in the folder of
-denoisers). The test part includes drawn fields of textured
-nuclei (:mod:`benchmarks.fields`), by another generator than the training's.
+denoisers). The test part includes drawn fields of textured nuclei (:mod:`benchmarks.fields`), by another generator than
+the training's.
 
 Each is segmented with the model as it is, with the image resized by the factor for which the mean object probability is
 highest (``scale=auto``), by a former model, and, for comparison, with Otsu's threshold; the scores are pooled over all
