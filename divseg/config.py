@@ -14,6 +14,9 @@ from divseg.errors import ConfigError, brief, did_you_mean, one_line
 
 GAUSSIAN_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
+KEEP = ("denoised", "std", "foreground", "boundary", "stacks")
+"""What is kept of each image by default: with labels and tables less than three times the pixels of the input."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"train_minutes": 3.0, "samples": 16},
     "default": {},
@@ -85,18 +88,15 @@ class Sampling(_Section):
     precision: Literal["exact", "bf16"] = "exact"
     """Arithmetic of sampling: exact (float32, the same in any tiles and nearly so on any device) or bf16 (convolutions
     in bfloat16, faster on recent GPUs)."""
-    keep_samples: int = Field(default=2, ge=0)
-    """Samples of each image that are written to the run folder."""
 
 
 class Segmentation(_Section):
     """The segmenter that every sample is given to."""
 
     segmenter: str = "auto"
-    """Segmenter with options, such as "li,smooth=1,split=distance,min_size=30"; auto: the thresholding that the samples
-    support best; auto:A|B|C: the best of these segmenters; stardist:NAME_OR_FOLDER; python:module:function."""
-    keep_stacks: bool = True
-    """Keep the label images of all samples (stacks/NAME.npz), so that another fusion does not segment again."""
+    """Segmenter with options, such as "li,smooth=1,split=distance,min_size=30"; auto: the thresholding, or the scale of
+    stardist:nuclei, that the samples support best; auto:A|B|C: the best of these segmenters; stardist:NAME_OR_FOLDER;
+    python:module:function."""
 
 
 class Fusion(_Section):
@@ -118,25 +118,55 @@ class Fusion(_Section):
     """Least signal-to-noise ratio of an object in the noisy image; 5 if not set, and 0, which keeps all, for a
     segmenter of your own (python:...)."""
     calibration: str | None = None
-    """Folder written by divseg calibrate, or the calibration.json in it: confidences become probabilities."""
+    """Folder written by divseg calibrate, or the calibration.json in it: existence becomes the probability p_true."""
+    max_false: float | None = Field(default=None, gt=0, lt=1)
+    """Keep only objects of so high a p_true that at most this fraction of them is expected to be false; needs a
+    calibration made with ground truth."""
+
+
+class Output(_Section):
+    """What is written to the run folder beside labels and tables."""
+
+    keep: tuple[str, ...] = KEEP
+    """What is kept of each image beside labels and tables, separated by commas: denoised, std, foreground, boundary,
+    stacks (label images of all samples: another fusion does not segment again), samples (the first two; samples=8),
+    rois (for ImageJ), geojson (for QuPath), zarr (OME-Zarr), tracks (positions by frame), parquet (tables once more);
+    all, or none."""
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return _parts(value, ",")
 
 
 class Evaluation(_Section):
-    """What is scored if there is ground truth."""
+    """What is scored if there is ground truth, and what is simulated if there is no calibration."""
 
+    simulate: int = Field(default=6, ge=0)
+    """Simulated images, of which the truth is known, that confidence is calibrated with where no calibration is given;
+    0 for none, else at least 2."""
     compare: tuple[str, ...] = ("clustering", "mutex", "majority")
     """Fusion methods that are scored beside the chosen one, separated by |."""
     baseline_sigmas: tuple[float, ...] = GAUSSIAN_SIGMAS
     """Widths in pixels of the Gaussian smoothing baseline, separated by commas; the best of them, chosen with the
     ground truth, is shown."""
 
+    @field_validator("simulate")
+    @classmethod
+    def _several(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one simulated image is too few: give 0, or 2 or more")
+        return value
+
     @field_validator("compare", "baseline_sigmas", mode="before")
     @classmethod
     def _listed(cls, value: Any, info: Any) -> Any:
-        if isinstance(value, str):
-            parts = value.split("|" if info.field_name == "compare" else ",")
-            return tuple(part.strip() for part in parts if part.strip())
-        return value
+        return _parts(value, "|" if info.field_name == "compare" else ",")
+
+
+def _parts(value: Any, separator: str) -> Any:
+    """Return the parts of a text; another value as it is."""
+    return tuple(part.strip() for part in value.split(separator) if part.strip()) if isinstance(value, str) else value
 
 
 class RunConfig(_Section):
@@ -160,6 +190,7 @@ class RunConfig(_Section):
     sampling: Sampling = Sampling()
     segmentation: Segmentation = Segmentation()
     fusion: Fusion = Fusion()
+    output: Output = Output()
     evaluation: Evaluation = Evaluation()
 
     @classmethod

@@ -66,6 +66,10 @@ ODD_NAME = "<img src=x onerror=alert(1)> & \"q\" 'q' $x$ \u7d30\u80de \u00fc"
 """Name of an image of the real run that must not break HTML, plots or tables."""
 
 
+REAL_KEEP = "denoised,std,foreground,boundary,stacks,samples"
+"""What the real run keeps: the default, and samples."""
+
+
 @pytest.fixture(scope="session")
 def real_run(make_plate, tmp_path_factory):
     """Folder of a short run with ground truth on four images; tests that change it take a copy (`run_copy`)."""
@@ -78,7 +82,8 @@ def real_run(make_plate, tmp_path_factory):
         for source, target in zip(make_plate(root / name[:5], n=1, shape=shape, seed=7), (images, masks), strict=True):
             shutil.move(source / "cell0.tif", target / f"{name}.tif")
     write_image(images / "large.tif", tifffile.imread(images / "large.tif"), PixelSize(0.5, 0.5))
-    settings = {"train_steps": 20, "samples": 4, "seed": 3, "device": "cpu", "method": "majority"}
+    settings = {"train_steps": 20, "samples": 4, "seed": 3, "device": "cpu", "method": "majority", "keep": REAL_KEEP}
+    settings["simulate"] = 0
     run(images, root / "run", truth=masks, segmenter="otsu,smooth=2,min_size=20", **settings)
     return root / "run"
 

@@ -14,6 +14,7 @@ from divseg import Calibration, DivNoising, open_run
 from divseg.denoise import noise
 from divseg.errors import DivsegError, InputError, ModelError, OutputError
 from divseg.metrics.calibration import Curve
+from divseg.metrics.risk import RiskCurve
 from divseg.results import Marker, RunStore
 from divseg.results.writer import forget
 from divseg.segment import segmenter
@@ -177,13 +178,38 @@ class TestNoise:
 
 class TestCalibration:
     @pytest.mark.parametrize("value", STRANGE, ids=str)
-    @pytest.mark.parametrize("key", ["iou", "coverage", "method", "n_images", "confidence", "area", "count", "check"])
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "source",
+            "iou",
+            "coverage",
+            "method",
+            "n_images",
+            "p_true",
+            "overlap",
+            "found",
+            "area",
+            "count",
+            "risk",
+            "check",
+        ],
+    )
     def test_types(self, tmp_path, key, value):
-        allowed = {"count": [None, -1], "area": [None, [], {}], "method": ["x"], "check": [{}, {"a": 1}]}
+        allowed = {
+            "count": [None, -1],
+            "area": [None, [], {}],
+            "method": ["x"],
+            "check": [{}, {"a": 1}],
+            "overlap": [[], {}],
+            "found": [None],
+            "risk": [None],
+        }
         if value in allowed.get(key, []):
             pytest.skip("as it may be")
         path = tmp_path / "c.json"
-        Calibration(0.5, 0.9, "clustering", 20, 400, Curve([0.0, 1.0], [0.1, 0.9]), (0.1, 0.2), 0.05).save(path)
+        curve, risk = Curve([0.0, 1.0], [0.1, 0.9]), RiskCurve(20, [-1.0, 0.5], [0.2, 0.0])
+        Calibration("labels", 0.5, 0.9, "clustering", 20, 400, curve, (curve,), 0.9, (0.1, 0.2), 0.05, risk).save(path)
         change(path, (key,), value)
         with pytest.raises(InputError) as caught:
             Calibration.load(path)
@@ -204,6 +230,13 @@ class TestRun:
         one_line(caught.value)
         with pytest.raises(OutputError):
             RunStore.existing(tmp_path, "segment")
+
+    @pytest.mark.parametrize("rows", [1, [1], [[1, 2]], [[1, 2, "x"]], [[1, 2, None]], {"a": 1}], ids=str)
+    def test_points_of_reliability(self, tmp_path, rows):
+        record = {**self.RECORD, "calibration": {"reliability": {"p_true": rows}}}
+        (tmp_path / "run.json").write_text(json.dumps(record))
+        with pytest.raises(InputError, match=r"calibration\.reliability"):
+            open_run(tmp_path)
 
     @pytest.mark.parametrize("file", ["../outside", "/{outside}", "a/../../outside", 5, None, ["x"]])
     def test_a_marker_removes_nothing_outside(self, tmp_path, file):

@@ -16,6 +16,7 @@ from divseg.cli.models import models
 from divseg.cli.noise_model import noise_model
 from divseg.cli.parts import denoise_command, fuse_command, segment_command
 from divseg.cli.show import Show
+from divseg.errors import ConfigError
 
 app.add_typer(models, name="models")
 app.add_typer(noise_model, name="noise-model")
@@ -31,15 +32,16 @@ _TRAINING = ("noise", "network", "train_steps", "train_minutes", "seed", "device
     "samples",
     "tile",
     "precision",
-    "keep_samples",
     "segmenter",
-    "keep_stacks",
     "fuse_with",
     "method",
     "objective",
     "existence",
     "snr",
     "calibration",
+    "max_false",
+    "simulate",
+    "keep",
     "compare",
     "baseline_sigmas",
 )
@@ -163,9 +165,21 @@ def finalize_command(
 @command
 def calibrate_command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by divseg run.")],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Folder of ground-truth label images.")],
+    truth: Annotated[Path | None, typer.Option(help="Folder of ground-truth label images.", show_default=False)] = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Without ground truth: on images that the run's own model simulates.")
+    ] = False,
+    images: Annotated[int | None, typer.Option(help="Simulated images. [default: 8]", show_default=False)] = None,
     out: o.Out = None,
     iou: Annotated[float, typer.Option(help="Objects are right above this IoU with a true one.")] = 0.5,
+    max_false: Annotated[
+        float | None,
+        typer.Option(
+            help="Tell the cut-off above which at most this fraction of the objects is expected to be false.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_code: o.AllowCode = False,
     jobs: o.Jobs = None,
     executor: o.ExecutorName = None,
     shard: o.Shard = None,
@@ -173,23 +187,29 @@ def calibrate_command(
     dry_run: o.DryRun = False,
     quiet: o.Quiet = False,
 ) -> int:
-    """Learn what confidences are worth, from a run on images with truth.
+    """Learn what confidences are worth, on images with truth or on simulated ones.
 
-    Results go to RUN_calibration, or to --out: a folder for `divseg run --calibration` on further images of the kind.
+    With --truth, results go to RUN_calibration; with --simulate to the folder simulated in RUN, both or to --out: a
+    folder for `divseg run --calibration` on the same images or further ones of the kind.
     Exit code: 0 all well, 1 some images failed (see failures.csv), 2 usage error, 130 interrupted.
     """
     from divseg.workflow.calibrate import calibrate_run
+    from divseg.workflow.simulate import IMAGES, simulate_run
 
+    if (truth is None) != simulate:
+        raise ConfigError("give either --truth MASKS, to calibrate with ground truth, or --simulate, to do without")
+    if simulate and max_false is not None:
+        raise ConfigError("--max-false needs ground truth (--truth MASKS): simulated images can promise nothing")
+    if not simulate and images is not None:
+        raise ConfigError("--images is the number of simulated images: it belongs to --simulate")
+    shared = o.shared_out(jobs, executor, shard, redo)
     with Show(quiet) as show:
-        result = calibrate_run(
-            folder,
-            truth,
-            out,
-            iou=iou,
-            options=o.shared_out(jobs, executor, shard, redo),
-            dry_run=dry_run,
-            reporter=show,
-        )
+        common: dict[str, Any] = {"iou": iou, "options": shared, "dry_run": dry_run, "reporter": show}
+        if truth is None:
+            count = IMAGES if images is None else images
+            result = simulate_run(folder, out, images=count, allow_code=allow_code, **common)
+        else:
+            result = calibrate_run(folder, truth, out, max_false=max_false, **common)
     return o.end(result)
 
 

@@ -17,7 +17,7 @@ def denoise_command(
     settings: dict[str, Any],
     model: Annotated[Path, typer.Option(help="Model folder, of divseg train or in a run folder.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    keep: Annotated[
+    keep_samples: Annotated[
         str, typer.Option(help="Samples that are written themselves, e.g. 0,3,7 or 0-9.", show_default=False)
     ] = "",
     interval: Annotated[
@@ -48,7 +48,7 @@ def denoise_command(
             source,
             model,
             out,
-            DenoiseSettings(keep=sample_numbers(keep), interval=interval, mode=mode, tta=tta, **drawn),
+            DenoiseSettings(keep_samples=sample_numbers(keep_samples), interval=interval, mode=mode, tta=tta, **drawn),
             options=o.shared_out(jobs, executor, shard, redo),
             dry_run=dry_run,
             reporter=show,

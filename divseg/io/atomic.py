@@ -103,7 +103,15 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     OutputError
         If it cannot be written.
     """
-    write_bytes(path, text.encode(errors="backslashreplace"))
+    write_bytes(path, as_utf8(text).encode())
+
+
+def as_utf8(value: Any) -> Any:
+    """Return a text with escapes for what UTF-8 cannot hold, such as bytes of a file name; another value as it is.
+
+    Texts of a table need it: pandas cannot hold others where pyarrow is installed.
+    """
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def write_json(path: str | os.PathLike[str], value: Any, *, nan: bool = False) -> None:

@@ -111,7 +111,8 @@ def _mask_array(path: Path) -> NDArray[Any]:
 def write_labels(path: str | os.PathLike[str], labels: ArrayLike, pixel_size: PixelSize | None = None) -> None:
     """Write a label image, wholly or not at all.
 
-    Up to 65535 it is a uint16 ImageJ TIFF, above a uint32 OME-TIFF; both compressed without loss.
+    Up to 65535 it is a uint16 ImageJ TIFF, above a uint32 OME-TIFF; both compressed without loss, with a colour for
+    each label in Fiji (above 255 labels, neighbours in number share one).
 
     Parameters
     ----------
@@ -134,7 +135,8 @@ def write_labels(path: str | os.PathLike[str], labels: ArrayLike, pixel_size: Pi
     if high > np.iinfo(np.uint32).max:
         raise InputError(f"{os.fspath(path)}: label {high} is larger than 4294967295; renumber the labels")
     data = np.ascontiguousarray(data, dtype=np.uint16 if high <= np.iinfo(np.uint16).max else np.uint32)
-    write_tiff(path, data, "YX" if data.ndim == 2 else "ZYX", pixel_size, compression="zlib")
+    axes, shown = "YX" if data.ndim == 2 else "ZYX", {"min": 0.0, "max": float(max(high, 255))}
+    write_tiff(path, data, axes, pixel_size, compression="zlib", shown=shown, label_lut=True)
 
 
 def _check_header(path: Path, header: Header) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,12 +12,23 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
 from divseg.errors import InputError
-from divseg.metrics.calibration import Calibration, Curve, check_columns, object_score
-from divseg.metrics.calibration_scores import brier, d_ece, interval_coverage, object_hits
+from divseg.metrics.calibration import LABELS, SIMULATED, Calibration, Curve, check_columns, object_score
+from divseg.metrics.calibration_scores import brier, d_ece, interval_coverage, object_hits, reliability_curve
 from divseg.metrics.matching import check_threshold
+from divseg.metrics.risk import fit_risk
+from divseg.metrics.scores import THRESHOLDS, score_labels
 
 MIN_OBJECTS, MIN_IMAGES = 100, 5
 """Fewest predicted objects and images to calibrate on."""
+
+LEAST = {LABELS: (MIN_OBJECTS, MIN_IMAGES), SIMULATED: (20, 2)}
+"""The same by source: more simulated images can always be had, labelled ones are chance."""
+
+NEEDED_OF_IMAGE = ("count_q05", "count_q95", "expected_map", "expected_seg")
+"""Columns of images.csv that calibration reads."""
+
+MEASURES = ("d_ece", "brier", "area_coverage", "count_coverage", "map_error", "seg_error")
+"""What is measured of a calibration."""
 
 FOLDS = 5
 """Parts of the images that are left out in turn, to measure the calibration on new images."""
@@ -39,6 +50,10 @@ class Fusion(Protocol):
         """Objects of each sample."""
 
     @property
+    def expected(self) -> dict[str, float]:
+        """Scores with each sample in turn as truth."""
+
+    @property
     def method(self) -> str:
         """Fusion method."""
 
@@ -51,6 +66,8 @@ class Outcome:
     ----------
     existence, score : float64 arrays, shape (n,)
         Fraction of samples that hold each object, and what its confidence is computed from (:func:`object_score`).
+    iou : float64 array, shape (n,)
+        IoU with the true partner, or the best with any true object.
     hit : bool array, shape (n,)
         Whether the object is a true positive.
     area_low, area_high, true_area : float64 arrays, shape (n,)
@@ -59,10 +76,15 @@ class Outcome:
         5 and 95 % quantiles of the number of objects over the samples.
     n_true : int
         True number of objects.
+    expected_map, expected_seg : float
+        mAP and SEG with the samples as truth.
+    map, seg : float
+        True mAP and SEG.
     """
 
     existence: NDArray[np.float64]
     score: NDArray[np.float64]
+    iou: NDArray[np.float64]
     hit: NDArray[np.bool_]
     area_low: NDArray[np.float64]
     area_high: NDArray[np.float64]
@@ -70,6 +92,10 @@ class Outcome:
     count_low: float
     count_high: float
     n_true: int
+    expected_map: float
+    expected_seg: float
+    map: float
+    seg: float
 
 
 def calibrate(
@@ -122,7 +148,7 @@ def calibrate(
     ...     truths.append(grid * (grid <= 20))
     >>> calibration = divseg.calibrate(results, truths)
     >>> objects = calibration.apply(results[0].objects)
-    >>> objects.groupby("existence")["confidence"].mean().round(2).to_dict()
+    >>> objects.groupby("existence")["p_true"].mean().round(2).to_dict()
     {0.5: 0.5, 1.0: 0.99}
     """
     results, truths = list(results), list(truths)
@@ -133,36 +159,55 @@ def calibrate(
         raise InputError(f"results of different methods ({', '.join(methods)}) cannot be calibrated together")
     outcomes = []
     for result, truth in zip(results, truths, strict=True):
-        quantiles = np.quantile(np.asarray(result.counts, float), (0.05, 0.95))
-        outcomes.append(outcome(result.labels, result.objects, truth, *quantiles.tolist(), iou=iou))
+        outcomes.append(compare_result(result, truth, iou=iou))
     return fit_outcomes(outcomes, method=methods[0] if methods else "", iou=iou, coverage=coverage)
+
+
+def compare_result(result: Fusion, truth: ArrayLike, *, iou: float = 0.5) -> Outcome:
+    """Compare a consensus with its truth; arguments as for :func:`calibrate`."""
+    low, high = np.quantile(np.asarray(result.counts, float), (0.05, 0.95)).tolist()
+    row = dict(zip(NEEDED_OF_IMAGE, (low, high, result.expected["map"], result.expected["seg"]), strict=True))
+    return outcome(result.labels, result.objects, truth, row, iou=iou)
 
 
 def outcome(
     labels: NDArray[np.integer],
     objects: pd.DataFrame,
     truth: ArrayLike,
-    count_low: float,
-    count_high: float,
+    row: Mapping[str, float],
     *,
     iou: float = 0.5,
 ) -> Outcome:
-    """Compare one image's consensus with its truth; arguments as in :class:`Outcome` and :func:`calibrate`."""
+    """Compare one image's consensus with its truth.
+
+    Parameters
+    ----------
+    labels, objects, truth, iou
+        As in :class:`Fusion` and :func:`calibrate`.
+    row : mapping
+        What :data:`NEEDED_OF_IMAGE` names of the row of ``images.csv``.
+    """
     check_columns(objects)
     hits = object_hits(labels, truth, iou).set_index("label")
     if set(hits.index) != set(objects["label"]):
         raise InputError("the object table and the label image do not belong together: they hold different labels")
-    hits = hits.loc[objects["label"]]
+    hits, scores = hits.loc[objects["label"]], score_labels(labels, truth)
+    low, high, expected_map, expected_seg = (float(row[name]) for name in NEEDED_OF_IMAGE)
     return Outcome(
         objects["existence"].to_numpy(float),
         object_score(objects),
+        hits["iou"].to_numpy(float),
         hits["hit"].to_numpy(bool),
         objects["area_q05"].to_numpy(float),
         objects["area_q95"].to_numpy(float),
         hits["truth_area"].to_numpy(float),
-        count_low,
-        count_high,
+        low,
+        high,
         int(np.count_nonzero(np.unique(np.asarray(truth)))),
+        expected_map,
+        expected_seg,
+        scores.map,
+        scores.seg,
     )
 
 
@@ -170,23 +215,42 @@ def fit_outcomes(
     outcomes: Sequence[Outcome],
     *,
     method: str,
+    source: str = LABELS,
+    images: Sequence[int] | None = None,
     iou: float = 0.5,
     coverage: float = 0.9,
     settings: Mapping[str, Any] | None = None,
 ) -> Calibration:
-    """Calibrate on outcomes; see :func:`calibrate`."""
+    """Calibrate on outcomes; see :func:`calibrate`.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        One for each image and truth.
+    method, source, settings
+        As in :class:`Calibration`.
+    images : sequence of int, optional
+        Number of the image of each outcome, if images have several truths: all of them weigh the same, and the check
+        leaves out all of an image together.
+    iou, coverage
+        As for :func:`calibrate`.
+    """
     iou = check_threshold(iou)
     if not 0 < coverage < 1:
         raise InputError(f"coverage={coverage} is impossible: give a number between 0 and 1, for example 0.9")
-    n_objects = sum(len(o.hit) for o in outcomes)
-    if len(outcomes) < MIN_IMAGES or n_objects < MIN_OBJECTS:
+    images = range(len(outcomes)) if images is None else images
+    sizes, (least, fewest) = {i: len(o.hit) for i, o in zip(images, outcomes, strict=True)}, LEAST[source]
+    n_objects = sum(sizes.values())
+    if len(sizes) < fewest or n_objects < least:
+        more = "give more images with truth" if source == LABELS else "simulate more images"
         raise InputError(
-            f"{n_objects} objects in {len(outcomes)} images are too few to calibrate on: with less than "
-            f"{MIN_OBJECTS} objects or {MIN_IMAGES} images the result would be chance; give more images with truth"
+            f"{n_objects} objects in {len(sizes)} {'images' if source == LABELS else 'simulated images'} are too "
+            f"few to calibrate on: with less than {least} objects or {fewest} images the result would be chance; {more}"
         )
-    curve, area, count = _fit(outcomes, coverage)
-    check = _cross_validate(outcomes, method, iou, coverage)
-    return Calibration(iou, coverage, method, len(outcomes), n_objects, curve, area, count, check, dict(settings or {}))
+    made = replace(_fit(outcomes, source, iou, coverage, method), n_images=len(sizes), n_objects=n_objects)
+    pairs = _left_out(outcomes, images, made)
+    check, reliability = measure_calibration(pairs), _reliability(pairs)
+    return replace(made, check=check, reliability=reliability, settings=dict(settings or {}))
 
 
 def measure_calibration(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[str, float]:
@@ -200,12 +264,16 @@ def measure_calibration(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[st
     Returns
     -------
     dict of str to float
-        ``d_ece brier area_coverage count_coverage``, each ``_before`` and ``_after``; before, the confidence is
-        the existence, and the intervals are the quantiles over the samples. NaN if there is nothing to measure.
+        :data:`MEASURES`, each ``_before`` and ``_after``; before, the
+        confidence is the existence, the intervals are the quantiles over the samples, and scores are expected with the
+        samples as truth. The error of a score is that of its mean over the images, expected minus true. NaN if there is
+        nothing to measure.
     """
+    if not pairs:
+        return {f"{name}_{when}": np.nan for name in MEASURES for when in ("before", "after")}
     hit = np.concatenate([o.hit for _, o in pairs])
     before = np.concatenate([o.existence for _, o in pairs])
-    after = np.concatenate([c.confidence(o.score) for c, o in pairs])
+    after = np.concatenate([c.p_true(o.score) for c, o in pairs])
     area = np.concatenate([np.stack([o.area_low, o.area_high, o.true_area]) for _, o in pairs], axis=1)
     missing = [np.full((2, len(o.hit)), np.nan) for _, o in pairs]
     limits = [c.area_intervals(o.area_low, o.area_high) or u for (c, o), u in zip(pairs, missing, strict=True)]
@@ -221,11 +289,25 @@ def measure_calibration(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[st
         "area_coverage_after": interval_coverage(wide[0], wide[1], area[2]),
         "count_coverage_before": interval_coverage(counts[0], counts[1], counts[2]),
         "count_coverage_after": interval_coverage(ranges[:, 0], ranges[:, 1], counts[2]),
+        **_score_errors(pairs),
     }
 
 
-def _fit(outcomes: Sequence[Outcome], coverage: float) -> tuple[Curve, tuple[float, float] | None, float | None]:
-    curve = fit_curve(np.concatenate([o.score for o in outcomes]), np.concatenate([o.hit for o in outcomes]))
+def _score_errors(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[str, float]:
+    errors = {}
+    for name in ("map", "seg"):
+        true = np.array([getattr(o, name) for _, o in pairs])
+        before = np.array([getattr(o, f"expected_{name}") for _, o in pairs])
+        after = np.array([c.expected(o.score)[name] for c, o in pairs])
+        for when, expected in (("before", before), ("after", after)):
+            both = ~np.isnan(expected + true)
+            errors[f"{name}_error_{when}"] = float(np.mean((expected - true)[both])) if both.any() else np.nan
+    return errors
+
+
+def _fit(outcomes: Sequence[Outcome], source: str, iou: float, coverage: float, method: str) -> Calibration:
+    score, hit = (np.concatenate([getattr(o, name) for o in outcomes]) for name in ("score", "hit"))
+    overlap = np.concatenate([o.iou for o in outcomes])
     low, high, true = (
         np.concatenate([getattr(o, n) for o in outcomes]) for n in ("area_low", "area_high", "true_area")
     )
@@ -236,18 +318,47 @@ def _fit(outcomes: Sequence[Outcome], coverage: float) -> tuple[Curve, tuple[flo
     missed = [
         max(np.log1p(o.count_low) - np.log1p(o.n_true), np.log1p(o.n_true) - np.log1p(o.count_high)) for o in outcomes
     ]
-    area = None if below is None or above is None else (below, above)
-    return curve, area, conformal_margin(np.array(missed), coverage)
+    n_true = sum(o.n_true for o in outcomes)
+    return Calibration(
+        source=source,
+        iou=iou,
+        coverage=coverage,
+        method=method,
+        n_images=len(outcomes),
+        n_objects=len(hit),
+        p_true=fit_curve(score, hit),
+        overlap=tuple(fit_curve(score, overlap >= t) for t in THRESHOLDS),
+        found=float(np.count_nonzero(overlap >= THRESHOLDS[0]) / n_true) if n_true else np.nan,
+        area=None if below is None or above is None else (below, above),
+        count=conformal_margin(np.array(missed), coverage),
+        risk=fit_risk([o.score for o in outcomes], [o.hit for o in outcomes]) if source == LABELS else None,
+    )
 
 
-def _cross_validate(outcomes: Sequence[Outcome], method: str, iou: float, coverage: float) -> dict[str, float]:
-    """Calibrate on four fifths of the images, measure on the rest, for every fifth; never an image in both."""
+def _left_out(
+    outcomes: Sequence[Outcome], images: Sequence[int], made: Calibration
+) -> list[tuple[Calibration, Outcome]]:
+    """Calibrate on four fifths of the images, for every fifth, to measure on it; never an image in both."""
     pairs: list[tuple[Calibration, Outcome]] = []
     for part in range(FOLDS):
-        rest = [o for i, o in enumerate(outcomes) if i % FOLDS != part]
-        fitted = Calibration(iou, coverage, method, len(rest), sum(len(o.hit) for o in rest), *_fit(rest, coverage))
-        pairs += [(fitted, o) for i, o in enumerate(outcomes) if i % FOLDS == part]
-    return measure_calibration(pairs)
+        rest = [o for i, o in zip(images, outcomes, strict=True) if i % FOLDS != part]
+        if not any(len(o.hit) for o in rest):
+            continue
+        fitted = _fit(rest, made.source, made.iou, made.coverage, made.method)
+        pairs += [(fitted, o) for i, o in zip(images, outcomes, strict=True) if i % FOLDS == part]
+    return pairs
+
+
+def _reliability(pairs: Sequence[tuple[Calibration, Outcome]]) -> dict[str, list[list[float]]]:
+    if not pairs:
+        return {}
+    hit = np.concatenate([o.hit for _, o in pairs])
+    values = {
+        "existence": np.concatenate([o.existence for _, o in pairs]),
+        "p_true": np.concatenate([c.p_true(o.score) for c, o in pairs]),
+    }
+    columns = ["confidence", "precision", "n"]
+    return {name: reliability_curve(v, hit)[columns].to_numpy(float).tolist() for name, v in values.items()}
 
 
 def fit_curve(score: ArrayLike, hit: ArrayLike) -> Curve:

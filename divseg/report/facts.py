@@ -54,14 +54,27 @@ def overview(run: Run) -> list[tuple[str, str, str]]:
         ("objects", number(len(run.objects), 0), nothing),
         ("median existence", number(np.median(existence) if existence.size else np.nan, 2), "1 = in every sample"),
     ]
+    p_true = column(run.objects, "p_true")
+    p_true, how = p_true[np.isfinite(p_true)], calibration_source(run)
+    name, values = ("p_true", p_true) if p_true.size else ("existence", existence)
     for limit in (0.5, 0.8):
-        fraction = f"{100 * np.mean(existence < limit):.1f} %" if existence.size else "\u2013"
-        cards.append((f"existence below {limit}", fraction, "of all objects"))
-    confidence = column(run.objects, "confidence")
-    if np.isfinite(confidence).any():
-        cards.append(("objects expected right", number(np.nansum(confidence), 0), "by calibrated confidence"))
+        fraction = f"{100 * np.mean(values < limit):.1f} %" if values.size else "\u2013"
+        cards.append((f"{name} below {limit}", fraction, "of all objects"))
+    if p_true.size:
+        cards.append(("objects expected right", number(p_true.sum(), 0), f"of {p_true.size}, {how}"))
+    for score, title in (("map", "mAP"), ("seg", "SEG")):
+        value = _mean(column(run.images_table, f"calibrated_{score}"))
+        if np.isfinite(value):
+            raw = number(_mean(column(run.images_table, f"expected_{score}")))
+            cards.append((f"expected {title}", number(value), f"{how}; {raw} with the samples as truth"))
     cards.append(("failed images", number(len(run.failures), 0), ""))
     return cards
+
+
+def calibration_source(run: Run) -> str:
+    """Return in a word or two what the calibration of the run was made with."""
+    made = run.record.get("calibration")
+    return "simulated" if isinstance(made, dict) and made.get("source") == "simulated" else "by labelled images"
 
 
 def calibration_words(run: Run) -> str:
@@ -69,16 +82,30 @@ def calibration_words(run: Run) -> str:
     made = run.record.get("calibration")
     if not isinstance(made, dict):
         return ""
-    check = made.get("check") or {}
+    check, simulated = made.get("check") or {}, made.get("source") == "simulated"
+    size = f"{made.get('n_objects')} objects of {made.get('n_images')}"
+    what, limits = (
+        (
+            f"{size} images that the run's own model simulated, with truth drawn by the segmenter and two others",
+            "A simulation knows the noise, not all errors of model and segmenter, so this stays a little too sure: "
+            "label some images to know better (divseg calibrate RUN --truth MASKS).",
+        )
+        if simulated
+        else (f"{size} images with ground truth", "This holds for images, a model and settings like those.")
+    )
     return (
-        f"Confidence is calibrated on {made.get('n_objects')} objects of {made.get('n_images')} images with ground "
-        f"truth: it is the probability of an IoU above {significant(made.get('iou'))} with a true object. On left-out "
-        f"images of that set the calibration error (D-ECE) was {number(check.get('d_ece_after'), 3)}, and "
+        f"p_true is calibrated on {what}: it is the probability of an IoU above {significant(made.get('iou'))} with a "
+        f"true object. On left-out {'simulated ' if simulated else ''}images of that set the calibration error (D-ECE) "
+        f"was {number(check.get('d_ece_after'), 3)}, and "
         f"{number(check.get('d_ece_before'), 3)} before calibration; the "
         f"{number(100 * made.get('coverage', np.nan), 0)} % intervals of areas covered "
-        f"{number(100 * (check.get('area_coverage_after') or np.nan), 0)} % of the true areas. This holds for images, "
-        "a model and settings like those."
+        f"{number(100 * (check.get('area_coverage_after') or np.nan), 0)} % of the true areas. {limits}"
     )
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan
 
 
 def images_to_show(run: Run, max_images: int) -> list[str]:
@@ -165,7 +192,7 @@ def segmenter_ranking(run: Run, max_rows: int = 8) -> dict[str, Any] | None:
     if not len(table) or not str(run.setting("segmentation", "segmenter")).startswith("auto"):
         return None
     names = text(table, "segmenter")
-    columns = ("score", "objects", "explained")
+    columns = ("score", "objects", "explained", "edges", "sharpness")
     values = zip(*(column(table, name) for name in columns), column(table, "n_objects"), strict=True)
     rows = [
         (name, [number(v) for v in figures[:-1]] + [number(figures[-1], 1)])
@@ -206,14 +233,17 @@ def image_facts(run: Run, name: str) -> list[tuple[str, str]]:
     if np.isfinite(value("count_mean")) and value("n_objects") > 0:  # else these are spots of noise
         interval = f"{number(value('count_q05'), 0)} to {number(value('count_q95'), 0)}"
         facts.append(("count in the samples", f"mean {value('count_mean'):.1f}, 5\u201395 %: {interval}"))
-    if np.isfinite(value("count_low")):
-        facts.append(("calibrated count", f"{number(value('count_low'), 0)} to {number(value('count_high'), 0)}"))
+    how = calibration_source(run)
+    if np.isfinite(value("calibrated_count")):
+        interval = f"{number(value('count_low'), 0)} to {number(value('count_high'), 0)}"
+        facts.append((f"expected count ({how})", f"{value('calibrated_count'):.0f}, 90 %: {interval}"))
     facts.append(("mean area", f"{number(value('area_mean'), 1)} px"))
     facts.append(("mean existence", number(value("existence_mean"), 2)))
-    if np.isfinite(value("expected_map")):
-        facts.append(("expected mAP (samples as truth)", number(value("expected_map"))))
-    if np.isfinite(value("expected_seg")):
-        facts.append(("expected SEG (samples as truth)", number(value("expected_seg"))))
+    for score, title in (("map", "mAP"), ("seg", "SEG")):
+        if np.isfinite(value(f"calibrated_{score}")):
+            facts.append((f"expected {title} ({how})", number(value(f"calibrated_{score}"))))
+        if np.isfinite(value(f"expected_{score}")):
+            facts.append((f"expected {title} (samples as truth)", number(value(f"expected_{score}"))))
     if np.isfinite(value("seconds")):
         facts.append(("time", duration(value("seconds"))))
     return facts

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from divseg.io import write_bytes
+from divseg.metrics import reliability_curve
 from divseg.report.style import BLUE, GREEN, GREY, INK, ORANGE, logarithmic, name_ticks, new_chart, style_axes, to_png
 from divseg.results.open_run import Run
 from divseg.results.reader import column, read_training_log, text
@@ -23,7 +24,7 @@ MAX_IMAGES = 150  # images drawn one by one
 
 
 def confidence_figure(objects: pd.DataFrame) -> Figure | None:
-    """Draw histograms of existence, mean IoU and, if it was calibrated, confidence over all objects.
+    """Draw histograms of existence, mean IoU and, if it was calibrated, p_true over all objects.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ def confidence_figure(objects: pd.DataFrame) -> Figure | None:
     wanted = (
         ("existence", "Existence", "fraction of samples with the object"),
         ("mean_iou", "Mask agreement", "mean IoU of the object with its samples"),
-        ("confidence", "Confidence", "calibrated probability of being right"),
+        ("p_true", "p_true", "calibrated probability of being right"),
     )
     present = [(column(objects, name), title, unit) for name, title, unit in wanted]
     present = [entry for entry in present if np.isfinite(entry[0]).any()]
@@ -53,6 +54,48 @@ def confidence_figure(objects: pd.DataFrame) -> Figure | None:
         place.set_xlim(0, 1)
         place.yaxis.set_major_locator(MaxNLocator(integer=True))
         style_axes(place, title=title, x=unit, y="objects" if place is axes[0] else "", aside=f"median {middle:.2f}")
+    return figure
+
+
+def reliability_figure(run: Run) -> Figure | None:
+    """Draw how often objects of each existence and p_true are right: on left-out images of the calibration, and here.
+
+    Parameters
+    ----------
+    run : Run
+        The run; its record has the calibration, its score tables what the ground truth says.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None without a calibration; a second chart if there is ground truth.
+    """
+    made = run.record.get("calibration") or {}
+    known = made.get("reliability")
+    curves = {name: np.array(rows, float) for name, rows in (known or {}).items() if np.shape(rows)[1:] == (3,)}
+    if not curves:
+        return None
+    simulated = made.get("source") == "simulated"
+    charts = [("On left-out simulated images" if simulated else "On left-out labelled images", curves)]
+    if (scored := np.isfinite(run.right)).any():
+        here = {}
+        for name in curves:
+            values = column(run.objects, name)
+            both = scored & np.isfinite(values)
+            curve = reliability_curve(values[both], run.right[both])
+            here[name] = curve[["confidence", "precision", "n"]].to_numpy(float)
+        charts.append(("In this run, by its ground truth", here))
+    figure, axes = new_chart(1, len(charts), 3.9 * len(charts), 3.6)
+    for place, (title, lines) in zip(axes, charts, strict=True):
+        place.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+        for name, colour in (("existence", ORANGE), ("p_true", BLUE)):
+            x, y, n = lines.get(name, np.empty((0, 3))).T
+            place.plot(x, y, color=colour, linewidth=1.2, label=name)
+            place.scatter(x, y, s=10 + 90 * n / max(n.sum(), 1), color=colour, zorder=3)
+        place.set_xlim(0, 1.02)
+        place.set_ylim(0, 1.04)
+        style_axes(place, title=title, x="what is said", y="fraction that is right" if place is axes[0] else "")
+    axes[0].legend(frameon=False, fontsize=9.5, loc="upper left")
     return figure
 
 

@@ -16,14 +16,16 @@ from matplotlib.figure import Figure
 from divseg.errors import InputError, printable, some
 from divseg.io import write_bytes, write_text
 from divseg.report import facts, findings
-from divseg.report.figures import confidence_figure, count_figure, size_figure, training_figure
+from divseg.report.figures import confidence_figure, count_figure, reliability_figure, size_figure, training_figure
 from divseg.report.image_data import read_image_data
+from divseg.report.mistakes import mistakes_figure
 from divseg.report.panels import image_panel, region_to_show, whole_image, write_overlay
-from divseg.report.review import least_certain, review_figure
+from divseg.report.review import review_figure
 from divseg.report.scores import TITLES, is_consensus, rivals, score_figure, score_rows_of, verdict, winners
 from divseg.report.style import encode, smaller, to_rgb
 from divseg.results.layout import check_name
 from divseg.results.open_run import Run, open_run
+from divseg.results.queues import least_certain
 from divseg.results.reader import column, text
 from divseg.results.rows import SHOWN
 
@@ -128,6 +130,7 @@ def _parts(page: _Page, shown: list[str]) -> dict[str, Any]:
         "missing": _missing(run),
         "cards": facts.overview(run),
         "calibration": facts.calibration_words(run),
+        "mistakes": _mistakes(page, shown),
         "scores": _scores(page),
         "sections": [_image_section(page, name) for name in shown],
         "selection": _selection(len(shown), len(run.names)),
@@ -209,11 +212,25 @@ def _image_section(page: _Page, name: str) -> dict[str, Any]:
     return section
 
 
+def _mistakes(page: _Page, shown: list[str]) -> Picture | None:
+    """Where noisy image, smoothing, MMSE and consensus go wrong, on the first image with truth; None without any."""
+    for name in shown:
+        data = page.read(name)
+        if data.shape is None:
+            continue
+        if drawn := mistakes_figure(page.run, name, data, region_to_show(data.shape, data.labels)):
+            return page.picture(drawn[0], f"{name}_mistakes", f"Mistakes on {name}", drawn[1])
+    return None
+
+
 def _charts(page: _Page) -> list[Picture | str]:
     """Pictures in order; a string says why one is not there."""
     run, charts = page.run, list[Picture | str]()
     confidence = page.picture(confidence_figure(run.objects), "confidence", "Histograms of existence and mean IoU")
     charts.append(confidence or "confidence of the objects (no existence and no mean IoU in objects.csv)")
+    caption = "Points on the dashed line mean what they say; their size is the number of objects."
+    if reliable := page.picture(reliability_figure(run), "reliability", "How often objects are right", caption):
+        charts.append(reliable)
     counts = page.picture(count_figure(run), "counts", "Number of objects in each image")
     charts.append(counts or "counts (no counts in images.csv)")
     sizes = size_figure(run)
@@ -275,6 +292,7 @@ def _review(page: _Page) -> dict[str, Any] | None:
     if not len(objects):
         return None
     numbers = {name: column(objects, name) for name in ("label", "centroid_y", "centroid_x", "existence", "mean_iou")}
+    numbers["p_true"] = column(objects, "p_true")
     numbers |= {name: column(objects, name) for name in ("area", "p_split", "p_merge")}
     rows = [
         {"image": name, **{key: values[k] for key, values in numbers.items()}}
@@ -287,7 +305,7 @@ def _review(page: _Page) -> dict[str, Any] | None:
         "The objects of the list on the MMSE, each on its own grey scale; outline in the colour of its "
         "existence, neighbours in grey.",
     )
-    return {"rows": rows, "picture": picture}
+    return {"rows": rows, "picture": picture, "calibrated": bool(np.isfinite(numbers["p_true"]).any())}
 
 
 def _findings(run: Run) -> list[tuple[str, list[findings.Line]]]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from divseg.errors import one_line
-from divseg.results.open_run import Run, read_samples
+from divseg.results.files import NotKept, read_samples
+from divseg.results.open_run import Run
 
 MAX_SAMPLES = 2  # shown of an image
 
@@ -72,6 +73,8 @@ def read_image_data(run: Run, name: str) -> ImageData:
     def attempt(piece: str, reader: Callable[[], Any]) -> Any:
         try:
             return reader()
+        except NotKept:
+            return None
         except Exception as error:  # a damaged image must not cost the whole report
             missing.append(f"{piece} ({one_line(error)})")
             return None
@@ -88,6 +91,11 @@ def read_image_data(run: Run, name: str) -> ImageData:
         shape.append(image.shape)
         return image
 
+    def first_samples() -> np.ndarray:
+        if name not in run.samples:
+            return run.samples[name]  # which says why there are none
+        return read_samples(run.layout.samples(name), MAX_SAMPLES)
+
     sources = (
         ("labels", lambda: run.labels[name]),
         ("MMSE", lambda: run.denoised[name]),
@@ -95,6 +103,6 @@ def read_image_data(run: Run, name: str) -> ImageData:
         ("noisy image", lambda: run.images[name]),
     )
     labels, mmse, std, noisy = (fitting(piece, attempt(piece, reader)) for piece, reader in sources)
-    stack = attempt("samples", lambda: read_samples(run.layout.samples(name), MAX_SAMPLES))
+    stack = attempt("samples", first_samples)
     fit = [fitting(f"sample {k}", image) for k, image in enumerate([] if stack is None else stack, start=1)]
     return ImageData(name, labels, noisy, mmse, std, tuple(image for image in fit if image is not None), tuple(missing))

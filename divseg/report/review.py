@@ -17,33 +17,13 @@ from divseg.results.reader import column, text
 _COLUMNS, _SIZE = 7, 200  # pictures in a row, and their side on the page in pixels
 
 
-def least_certain(objects: pd.DataFrame, n: int = 20) -> pd.DataFrame:
-    """Return the objects of lowest existence, and among equals those of lowest mean IoU.
-
-    Parameters
-    ----------
-    objects : pandas.DataFrame
-        ``objects.csv`` of the run.
-    n : int
-        Largest number of rows.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of `objects` that have an existence or a mean IoU, the least certain first.
-    """
-    keys = pd.DataFrame({"existence": column(objects, "existence"), "mean_iou": column(objects, "mean_iou")})
-    keys = keys[keys.notna().any(axis=1)].sort_values(["existence", "mean_iou"], kind="stable", na_position="last")
-    return objects.iloc[keys.index[:n]].reset_index(drop=True)
-
-
 def review_figure(objects: pd.DataFrame, get: Callable[[str], ImageData]) -> Figure | None:
     """Draw a small picture around each object, its outline coloured by existence.
 
     Parameters
     ----------
     objects : pandas.DataFrame
-        Rows as from `least_certain`.
+        Rows as from :func:`divseg.results.queues.least_certain`.
     get : callable
         ``get(name)`` returns what the folder holds of an image.
 

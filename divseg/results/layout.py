@@ -8,7 +8,11 @@ from divseg.errors import InputError
 from divseg.metrics.calibration import CALIBRATION
 
 MAPS = ("std", "foreground", "boundary", "low", "high", "mode")
-TABLES = ("objects", "alternatives", "images", "scores", "summary", "failures")
+OUTLINES = {"rois": "zip", "geojson": "geojson"}
+"""Endings of the files of outlines."""
+
+TABLES = (*("objects", "measurements", "alternatives", "review", "tracks", "images", "scores", "summary", "failures"),)
+"""Tables of the whole run."""
 
 
 class RunLayout:
@@ -20,10 +24,15 @@ class RunLayout:
         denoised/<name>.tif    denoised images      failures.csv run.json    run.log     report.html
         maps/<name>_std.tif    and _foreground, _boundary; of divseg denoise _low, _high, _mode
         samples/<name>.tif     the first samples    plots/  model/
-        stacks/<name>.npz      label images of all samples
+        stacks/<name>.npz      label images of all samples   intensities/<name>.npz  of their objects
+        rivals/<name>.npz      truth, and label images of noisy image, smoothing and MMSE, if there is truth
         objects/<name>.csv     objects of one image units/<name>.json  which stages of an image are done
+        measurements/<name>.csv  size, shape and intensity    measurements.csv
         alternatives/<name>.csv  hypotheses that were not taken    alternatives.csv
+        rois/<name>.zip, geojson/<name>.geojson  outlines    review.csv    tracks.csv
+        zarr/<name>.zarr/      denoised image and labels as OME-Zarr
         calibration.json       of divseg calibrate
+        simulated/             simulated images, and the calibration made with them: a run folder of its own
 
     Parameters
     ----------
@@ -43,6 +52,7 @@ class RunLayout:
         self.model = folder if command == "train" else folder / "model"
         self.stages_json = folder / "stages.json"
         self.calibration = folder / CALIBRATION
+        self.simulated = folder / "simulated"
 
     def labels(self, name: str) -> Path:
         """Return the file of the consensus labels of an image."""
@@ -66,9 +76,29 @@ class RunLayout:
         """Return the file of the label images of all samples of an image."""
         return self.folder / "stacks" / f"{check_name(name)}.npz"
 
+    def intensities(self, name: str) -> Path:
+        """Return the file of the intensities of all objects of all samples of an image."""
+        return self.folder / "intensities" / f"{check_name(name)}.npz"
+
+    def rivals(self, name: str) -> Path:
+        """Return the file of truth and of the label images that the consensus is compared with."""
+        return self.folder / "rivals" / f"{check_name(name)}.npz"
+
     def objects(self, name: str) -> Path:
         """Return the file of the object table of one image."""
         return self.folder / "objects" / f"{check_name(name)}.csv"
+
+    def measurements(self, name: str) -> Path:
+        """Return the file of the measurements of one image."""
+        return self.folder / "measurements" / f"{check_name(name)}.csv"
+
+    def outlines(self, name: str, kind: str) -> Path:
+        """Return the file of the outlines of one image: ``"rois"`` for ImageJ, ``"geojson"`` for QuPath."""
+        return self.folder / kind / f"{check_name(name)}.{OUTLINES[kind]}"
+
+    def zarr(self, name: str) -> Path:
+        """Return the folder of the OME-Zarr of one image."""
+        return self.folder / "zarr" / f"{check_name(name)}.zarr"
 
     def alternatives(self, name: str) -> Path:
         """Return the file of the table of hypotheses of one image that were not taken."""
@@ -79,7 +109,7 @@ class RunLayout:
         return self.folder / "units" / f"{check_name(name)}.json"
 
     def table(self, name: str) -> Path:
-        """Return the file of a table: objects, alternatives, images, scores, summary or failures."""
+        """Return the file of a table: one of :data:`TABLES`."""
         if name not in TABLES:
             raise InputError(f"there is no table {name!r}; choose one of {', '.join(TABLES)}")
         return self.folder / f"{name}.csv"

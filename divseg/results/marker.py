@@ -33,6 +33,8 @@ class StageRecord:
         What the user should know.
     seconds : float
         Time that it took.
+    kept : list of str
+        What it wrote only because the user keeps it.
     """
 
     key: str
@@ -42,6 +44,7 @@ class StageRecord:
     info: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    kept: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -100,7 +103,7 @@ def _stage(values: dict[str, Any]) -> StageRecord:
             raise ValueError(f"{path} lies outside the run folder")
     for value, kind in ((record.key, str), (record.row, dict), (record.info, dict), (record.files, list)):
         _kind(value, kind)
-    for items, kind in ((record.scores, dict), (record.warnings, str), (record.files, str)):
+    for items, kind in ((record.scores, dict), (record.warnings, str), (record.files, str), (record.kept, str)):
         for value in _kind(items, list):
             _kind(value, kind)
     record.seconds = real(record.seconds)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import html
-import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Sized
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from divseg.errors import DivsegWarning, InputError, counted, did_you_mean, one_line, printable
+from divseg.errors import ConfigError, DivsegWarning, InputError, counted, one_line
 from divseg.io import PixelSize, read, read_labels
 from divseg.io.defects import blank
 from divseg.io.json_file import read_json
 from divseg.io.pixel_size import make_pixel_size
-from divseg.io.tiff import load_tiff, tiff_headers
+from divseg.results.files import Files, T, read_fractions, read_image, read_samples
+from divseg.results.kept import Kept
 from divseg.results.layout import RunLayout
-from divseg.results.marker import FORMAT
+from divseg.results.marker import FORMAT, Marker
 from divseg.results.reader import TRAINING_LOG, column, read_table, read_training_log, text
 from divseg.results.rows import SHOWN
 from divseg.results.run_record import check_record
@@ -34,63 +34,8 @@ if TYPE_CHECKING:
     from divseg.denoise import DivNoising
     from divseg.metrics import Calibration
 
-COMMANDS = ("run", "train", "denoise", "segment", "fuse", "evaluate", "calibrate")
+COMMANDS = ("run", "train", "denoise", "segment", "fuse", "evaluate", "calibrate", "simulate")
 """Commands whose folders can be opened."""
-
-T = TypeVar("T")
-
-
-class NotInRun(InputError, KeyError):
-    """A name that a run does not hold."""
-
-    def __str__(self) -> str:
-        return printable(Exception.__str__(self))  # that of KeyError would put the message in quotes
-
-
-class Files(Mapping[str, T], Generic[T]):
-    """Images of one kind by name, read each time that one is asked for.
-
-    Parameters
-    ----------
-    kind : str
-        What they are, for messages.
-    names : sequence of str
-        Names of all images; those without a file are left out.
-    path : callable
-        Returns the file of a name.
-    load : callable
-        Returns what the file holds.
-    """
-
-    def __init__(self, kind: str, names: Sequence[str], path: Callable[[str], Path], load: Callable[[str], T]) -> None:
-        self._kind, self._names, self._path, self._load = kind, names, path, load
-
-    def __getitem__(self, name: str) -> T:
-        """Read an image."""
-        if name not in self._names:
-            hint = did_you_mean(str(name), self._names) or "; images_table lists all of them"
-            raise NotInRun(f"there is no image {name!r} in this run{hint}")
-        if not os.path.isfile(self._path(name)):
-            raise NotInRun(f"{name}: this run holds no {self._kind} of it (no file {self._path(name)})")
-        return self._load(name)
-
-    def __contains__(self, name: object) -> bool:
-        """Tell without reading whether there is such an image."""
-        return isinstance(name, str) and name in self._names and os.path.isfile(self._path(name))
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield the names, in the order of the input."""
-        return (name for name in self._names if os.path.isfile(self._path(name)))
-
-    def __len__(self) -> int:
-        """Count the files."""
-        return sum(1 for _ in self)
-
-    def __repr__(self) -> str:
-        """Tell how many there are and how the first are called."""
-        names = list(self)
-        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        return f"<{self._kind} of {counted(len(names), 'image')}: {shown}>"
 
 
 class Run:
@@ -153,9 +98,24 @@ class Run:
         return self._table("objects")
 
     @cached_property
+    def measurements(self) -> pd.DataFrame:
+        """``measurements.csv``: size, shape and intensity of each object."""
+        return self._table("measurements")
+
+    @cached_property
     def alternatives(self) -> pd.DataFrame:
         """``alternatives.csv``: a row for each hypothesis that was not taken."""
         return self._table("alternatives")
+
+    @cached_property
+    def review(self) -> pd.DataFrame:
+        """``review.csv``: the least certain objects, the first to look at on top."""
+        return self._table("review")
+
+    @cached_property
+    def tracks(self) -> pd.DataFrame:
+        """``tracks.csv``: objects as points by frame, if the run kept them."""
+        return self._table("tracks")
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -190,6 +150,21 @@ class Run:
         """Names of the finished images, in the order of the input."""
         return text(self.images_table, "image")
 
+    @cached_property
+    def right(self) -> NDArray[np.float64]:
+        """Of each row of ``objects.csv`` 1 if the object is a true one by the ground truth, 0 if not, NaN without."""
+        by_image = {}
+        for name in self.names:
+            scored = Marker.read(self.layout.marker(name), name).stages.get("score")
+            by_image[name] = scored.info.get("right") if scored is not None else None
+        right = np.full(len(self.objects), np.nan)
+        images = np.array(text(self.objects, "image"))
+        for name, hits in by_image.items():
+            rows = np.flatnonzero(images == name)
+            if isinstance(hits, list) and len(hits) == len(rows):
+                right[rows] = [float(hit is True) for hit in hits]
+        return right
+
     @property
     def warnings(self) -> dict[str, list[str]]:
         """Warnings by image; images without a warning are left out."""
@@ -216,24 +191,34 @@ class Run:
     @property
     def denoised(self) -> Files[NDArray[np.float32]]:
         """Denoised images (MMSE: mean of the posterior samples) by name."""
-        return self._files("denoised images", self.layout.denoised, _read_image)
+        return self._files("denoised images", self.layout.denoised, read_image, "denoised")
 
     @property
     def std(self) -> Files[NDArray[np.float32]]:
         """Standard deviation of the posterior samples of each pixel, by name of the image."""
-        return self._files("maps of the standard deviation", lambda name: self.layout.map(name, "std"), _read_image)
+        return self._maps("maps of the standard deviation", "std", read_image)
+
+    @property
+    def foreground(self) -> Files[NDArray[np.float32]]:
+        """Fraction of the samples in which a pixel belongs to an object, by name of the image."""
+        return self._maps("maps of the foreground", "foreground", read_fractions)
+
+    @property
+    def boundary(self) -> Files[NDArray[np.float32]]:
+        """Fraction of the samples in which a pixel lies on the border of an object, by name of the image."""
+        return self._maps("maps of the boundary", "boundary", read_fractions)
 
     @property
     def samples(self) -> Files[NDArray[np.float32]]:
         """Posterior samples that the run wrote, shape (S, Y, X), by name of the image."""
-        return self._files("samples", self.layout.samples, read_samples)
+        return self._files("samples", self.layout.samples, read_samples, "samples")
 
     @property
     def stacks(self) -> Files[LabelStack]:
         """Label images of all samples by name of the image; ready to be fused again or assessed."""
         from divseg.consensus import LabelStack
 
-        return self._files("label stacks", self.layout.stack, LabelStack.load)
+        return self._files("label stacks", self.layout.stack, LabelStack.load, "stacks")
 
     @property
     def labels(self) -> Files[NDArray[np.signedinteger[Any]]]:
@@ -254,8 +239,19 @@ class Run:
 
         return Calibration.load(self.layout.calibration)
 
-    def _files(self, kind: str, path: Callable[[str], Path], load: Callable[[Path], T]) -> Files[T]:
-        return Files(kind, self.names, path, lambda name: load(path(name)))
+    def _files(self, kind: str, path: Callable[[str], Path], load: Callable[[Path], T], keep: str = "") -> Files[T]:
+        return Files(kind, self.names, path, lambda name: load(path(name)), "" if self._kept(keep) else keep)
+
+    def _maps(self, kind: str, name: str, load: Callable[[Path], T]) -> Files[T]:
+        return self._files(kind, lambda image: self.layout.map(image, name), load, name)
+
+    def _kept(self, kind: str) -> bool:
+        """Tell whether the settings of the run keep something; True if the command has no such setting."""
+        keep = self.setting("output", "keep")
+        try:
+            return not isinstance(keep, list) or kind in Kept.of(str(name) for name in keep)
+        except ConfigError:  # of a damaged record
+            return True
 
     def _noisy(self, name: str) -> NDArray[Any]:
         row = next(row for row in self.record["inputs"] if row["name"] == name)
@@ -346,9 +342,9 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     Returns
     -------
     Run
-        Tables as data frames (``objects``, ``images_table``, ``scores``, ``summary``, ``failures``), images as mappings
-        from names to arrays (``images``, ``denoised``, ``std``, ``samples``, ``labels``), the ``model``, the
-        ``calibration``, and ``plot``.
+        Tables as data frames (``objects``, ``measurements``, ``images_table``, ``scores``, ``summary``, ``failures``),
+        images as mappings from names to arrays (``images``, ``denoised``, ``std``, ``foreground``, ``boundary``,
+        ``samples``, ``labels``), the ``model``, the ``calibration``, and ``plot``.
 
     Raises
     ------
@@ -390,26 +386,3 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
             f"give one of divseg {', '.join(COMMANDS)}"
         )
     return Run(RunLayout(layout.folder, record["command"]), record)
-
-
-def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:
-    """Read posterior samples that a run wrote, shape (S, Y, X): all, or the first `limit`.
-
-    Raises
-    ------
-    NotInRun
-        If the run wrote none.
-    FileProblem
-        If the file is damaged.
-    """
-    if not path.is_file():
-        raise NotInRun(f"{path.stem}: the run wrote no samples of it")
-    shape = tiff_headers(path)[0].shape
-    if len(shape) < 3:
-        return np.asarray(load_tiff(path, (None,) * len(shape)), np.float32)[None]
-    first = slice(0, math.prod(shape[:-2]) if limit is None else limit)
-    return np.asarray(load_tiff(path, (first, *(None,) * (len(shape) - 1))), np.float32)
-
-
-def _read_image(path: Path) -> NDArray[np.float32]:
-    return np.asarray(load_tiff(path, (None,) * len(tiff_headers(path)[0].shape)), np.float32)

@@ -30,6 +30,8 @@ _TEXT = (
     "segmenter",
     "missing",
     "rivals",
+    "series",
+    "unit",
 )
 
 

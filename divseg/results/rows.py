@@ -69,7 +69,7 @@ def consensus_columns(
     consensus : Consensus
         Fused label image.
     calibration : Calibration, optional
-        Adds the calibrated interval of the count.
+        Adds the calibrated interval of the count, and ``calibrated_map``, ``_seg`` and ``_count``.
     weights : float array, shape (K,), optional
         Weights of the K label images in mean and quantiles of their counts; all the same by default.
     """
@@ -89,10 +89,17 @@ def consensus_columns(
         "count_q50": middle,
         "count_q95": high,
         **({} if interval is None else {"count_low": interval[0], "count_high": interval[1]}),
+        **({} if calibration is None else _calibrated(calibration, objects)),
         "area_mean": float(objects["area"].mean()) if len(objects) else None,
         "existence_mean": float(objects["existence"].mean()) if len(objects) else None,
         **{f"expected_{name}": value for name, value in consensus.expected.items()},
     }
+
+
+def _calibrated(calibration: Calibration, objects: pd.DataFrame) -> dict[str, Any]:
+    from divseg.metrics.calibration import object_score
+
+    return {f"calibrated_{name}": value for name, value in calibration.expected(object_score(objects)).items()}
 
 
 def score_summary(scores: pd.DataFrame) -> pd.DataFrame:

@@ -25,7 +25,13 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "left_out": (list,),
 }
 _TRAINING: dict[str, tuple[type, ...]] = {"steps": _NUMBER, "seconds": _NUMBER, "megapixels": _NUMBER}
-_CALIBRATION: dict[str, tuple[type, ...]] = {"iou": _NUMBER, "coverage": _NUMBER, "check": (dict, type(None))}
+_CALIBRATION: dict[str, tuple[type, ...]] = {
+    "source": _TEXT,
+    "iou": _NUMBER,
+    "coverage": _NUMBER,
+    "check": (dict, type(None)),
+    "reliability": (dict, type(None)),
+}
 _INPUT: dict[str, tuple[type, ...]] = {"name": (str,), "path": (str,)}
 _LEFT_OUT: dict[str, tuple[type, ...]] = {"file": (str,), "reason": (str,)}
 
@@ -51,6 +57,14 @@ def check_record(record: Any) -> dict[str, Any]:
         _check(noise, {"a": _NUMBER, "b": _NUMBER}, "training.noise.")
     for value in ((record.get("calibration") or {}).get("check") or {}).values():
         _kind(value, _NUMBER, "calibration.check")
+    for rows in ((record.get("calibration") or {}).get("reliability") or {}).values():
+        _kind(rows, (list,), "calibration.reliability")
+        for row in rows:
+            _kind(row, (list,), "calibration.reliability")
+            if len(row) != 3:
+                raise ValueError(f"calibration.reliability has {len(row)} numbers in a row, not 3")
+            for value in row:
+                _kind(value, (int, float), "calibration.reliability")
     for value in (record.get("timings") or {}).values():
         _kind(value, (int, float), "timings")
     for name, types in (("inputs", _INPUT), ("left_out", _LEFT_OUT)):

@@ -11,8 +11,9 @@ import pandas as pd
 
 from divseg.errors import DAMAGE, OutputError, one_line
 from divseg.io import write_csv, write_json
-from divseg.io.atomic import PART, output_error
+from divseg.io.atomic import PART, as_utf8, output_error
 from divseg.io.json_file import read_json, read_json_object
+from divseg.io.parquet import write_parquet
 from divseg.results.layout import TABLES, RunLayout
 from divseg.results.marker import FORMAT, Marker
 from divseg.results.reader import read_table
@@ -149,10 +150,12 @@ class RunStore(RunLayout):
         """Return what is done of an image."""
         return Marker.read(self.marker(name), name)
 
-    def is_done(self, marker: Marker, stage: str, key: str | None) -> bool:
-        """Tell whether a stage of an image was finished with this key, and its files are there."""
+    def is_done(self, marker: Marker, stage: str, key: str | None, keeps: Sequence[str] = ()) -> bool:
+        """Tell whether a stage of an image was finished with this key, kept all of `keeps`, and its files are there."""
         record = marker.stages.get(stage)
-        return record is not None and record.key == key and all((self.folder / f).is_file() for f in record.files)
+        if record is None or record.key != key or not set(keeps) <= set(record.kept):
+            return False
+        return all((self.folder / file).is_file() for file in record.files)
 
     def writer(self, marker: Marker, stage: str) -> StageWriter:
         """Begin a stage of an image: return what writes its results."""
@@ -171,8 +174,8 @@ class RunStore(RunLayout):
         Returns
         -------
         dict of DataFrame
-            ``"images"`` (a row per image), ``"objects"`` (a row per object), ``"alternatives"`` (a row per
-            hypothesis that was not taken) and ``"scores"``, all with the column `image` first.
+            ``"images"`` (a row per image), ``"objects"`` and ``"measurements"`` (a row per object), ``"alternatives"``
+            (a row per hypothesis that was not taken) and ``"scores"``, all with the column `image` first.
 
         Raises
         ------
@@ -182,8 +185,8 @@ class RunStore(RunLayout):
             If it is missing.
         """
         images, scores = [], []
-        objects: list[pd.DataFrame] = []
-        alternatives: list[pd.DataFrame] = []
+        kinds = {"objects": self.objects, "measurements": self.measurements, "alternatives": self.alternatives}
+        parts: dict[str, list[pd.DataFrame]] = {kind: [] for kind in kinds}
         for name in names:
             done = self.read_marker(name).stages
             if any(stage not in done for stage in stages):
@@ -196,23 +199,25 @@ class RunStore(RunLayout):
             warnings = list(dict.fromkeys(text for record in records for text in record.warnings))
             seconds = round(sum(record.seconds for record in records), 2)
             images.append({**row, "warnings": "\n".join(warnings), "seconds": seconds})
-            for path, tables in ((self.objects(name), objects), (self.alternatives(name), alternatives)):
+            for kind, file in kinds.items():
+                path = file(name)
                 if any(path.relative_to(self.folder).as_posix() in record.files for record in records):
-                    tables.append(_read_table(path, name))
+                    parts[kind].append(_read_table(path, name))
         return {
-            "images": pd.DataFrame(images, columns=None if images else ["image"]),
-            "objects": _stack(objects),
-            "alternatives": _stack(alternatives),
-            "scores": pd.DataFrame(scores, columns=None if scores else ["image"]),
+            "images": pd.DataFrame(_utf8(images), columns=None if images else ["image"]),
+            **{kind: _stack(tables) for kind, tables in parts.items()},
+            "scores": pd.DataFrame(_utf8(scores), columns=None if scores else ["image"]),
         }
 
-    def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
+    def write_tables(self, tables: Mapping[str, pd.DataFrame], parquet: bool = False) -> None:
         """Write tables as CSV; a table of an earlier run that is not among them is removed.
 
         Parameters
         ----------
         tables : mapping of str to DataFrame
             Of the names in :data:`divseg.results.layout.TABLES`.
+        parquet : bool
+            Write each as Parquet beside the CSV.
 
         Raises
         ------
@@ -223,11 +228,19 @@ class RunStore(RunLayout):
         """
         for name, table in tables.items():
             write_csv(self.table(name), table)
-        for name in set(TABLES) - tables.keys():
-            try:
-                self.table(name).unlink(missing_ok=True)
-            except OSError as error:
-                raise output_error(self.table(name), error) from error
+            if parquet:
+                write_parquet(self.table(name).with_suffix(".parquet"), table)
+        for name in TABLES:
+            left = [] if name in tables else [self.table(name)]
+            for path in left if name in tables and parquet else [*left, self.table(name).with_suffix(".parquet")]:
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise output_error(path, error) from error
+
+
+def _utf8(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: as_utf8(value) for name, value in row.items()} for row in rows]
 
 
 def _read_table(path: Path, name: str) -> pd.DataFrame:

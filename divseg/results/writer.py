@@ -6,18 +6,21 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from divseg.io import PixelSize, write_csv, write_image, write_labels
+from divseg.io import PixelSize, write_bytes, write_csv, write_image, write_labels
 from divseg.io.atomic import output_error
+from divseg.io.write import write_fractions
 from divseg.results.layout import RunLayout
 from divseg.results.marker import Marker, StageRecord
+from divseg.results.rivals import save_rivals
 
 
 class StageWriter:
@@ -50,13 +53,18 @@ class StageWriter:
         """Write the label image; errors as :func:`divseg.io.write_labels`."""
         self._write(self.layout.labels(self.name), lambda path: write_labels(path, labels, pixel_size))
 
-    def denoised(self, image: ArrayLike, pixel_size: PixelSize | None = None) -> None:
+    def denoised(self, image: ArrayLike, pixel_size: PixelSize | None = None, compress: bool = False) -> None:
         """Write the denoised image, (Y, X) or (Z, Y, X)."""
-        self._image(self.layout.denoised(self.name), image, pixel_size)
+        self._image(self.layout.denoised(self.name), image, pixel_size, compress)
 
-    def map(self, kind: str, image: ArrayLike, pixel_size: PixelSize | None = None) -> None:
-        """Write a map, such as ``"std"`` or ``"foreground"``."""
-        self._image(self.layout.map(self.name, kind), image, pixel_size)
+    def map(self, kind: str, image: ArrayLike, pixel_size: PixelSize | None = None, compress: bool = False) -> None:
+        """Write a map of intensities, such as ``"std"``."""
+        self._image(self.layout.map(self.name, kind), image, pixel_size, compress)
+
+    def fractions(self, kind: str, image: ArrayLike, pixel_size: PixelSize | None = None) -> None:
+        """Write a map of fractions from 0 to 1, such as ``"foreground"``, in 8 bits."""
+        axes = "ZYX"[-np.ndim(image) :]
+        self._write(self.layout.map(self.name, kind), lambda path: write_fractions(path, image, pixel_size, axes))
 
     def samples(self, samples: ArrayLike, pixel_size: PixelSize | None = None) -> None:
         """Write a few samples, (S, Y, X)."""
@@ -67,13 +75,34 @@ class StageWriter:
         self._write(self.layout.stack(self.name), save)
         self.info["stack_sha256"] = file_sha256(self._files[self._relative(self.layout.stack(self.name))])
 
+    def intensities(self, save: Callable[[Path], Any]) -> None:
+        """Write the intensities of all objects of all samples; `save` writes them to the path that it is given."""
+        self._write(self.layout.intensities(self.name), save)
+
+    def rivals(self, truth: NDArray[np.integer], labels: Mapping[str, NDArray[np.integer]]) -> None:
+        """Write truth, and the label images that the consensus is compared with, by their names in scores.csv."""
+        self._write(self.layout.rivals(self.name), lambda path: save_rivals(path, truth, labels))
+
+    def outlines(self, kind: str, save: Callable[[Path], Any]) -> None:
+        """Write the outlines of the objects, ``"rois"`` or ``"geojson"``."""
+        self._write(self.layout.outlines(self.name, kind), save)
+
+    def zarr(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Write the files of an OME-Zarr, each a path inside of its folder and what it holds."""
+        for name, content in files:
+            self._write(self.layout.zarr(self.name) / name, partial(write_bytes, data=content))
+
     def objects(self, table: pd.DataFrame, alternatives: pd.DataFrame | None = None) -> None:
         """Write the object table, a row per object, and a row for each hypothesis that was not taken."""
         if alternatives is not None:
             self._write(self.layout.alternatives(self.name), lambda path: write_csv(path, alternatives))
         self._write(self.layout.objects(self.name), lambda path: write_csv(path, table))
 
-    def commit(self, key: str, warnings: Sequence[str] = (), seconds: float = 0.0) -> None:
+    def measurements(self, table: pd.DataFrame) -> None:
+        """Write the measurements, a row per object."""
+        self._write(self.layout.measurements(self.name), lambda path: write_csv(path, table))
+
+    def commit(self, key: str, warnings: Sequence[str] = (), seconds: float = 0.0, kept: Sequence[str] = ()) -> None:
         """Put the results in their place; from now on the stage is done.
 
         Raises
@@ -98,7 +127,7 @@ class StageWriter:
         except OSError as error:
             raise output_error(self.layout.folder, error) from error
         self.marker.stages[self.stage] = StageRecord(
-            key, list(self._files), self.row, self.scores, self.info, list(warnings), round(seconds, 3)
+            key, list(self._files), self.row, self.scores, self.info, list(warnings), round(seconds, 3), list(kept)
         )
         self.marker.failure = None
         self.marker.write(path)
@@ -108,9 +137,9 @@ class StageWriter:
         with contextlib.suppress(OSError):
             shutil.rmtree(self._pending, ignore_errors=True)
 
-    def _image(self, target: Path, image: ArrayLike, pixel_size: PixelSize | None) -> None:
+    def _image(self, target: Path, image: ArrayLike, pixel_size: PixelSize | None, compress: bool) -> None:
         axes = "ZYX"[-np.ndim(image) :]
-        self._write(target, lambda path: write_image(path, image, pixel_size, axes))
+        self._write(target, lambda path: write_image(path, image, pixel_size, axes, compress))
 
     def _write(self, target: Path, write: Callable[[Path], Any]) -> None:
         file = self._relative(target)

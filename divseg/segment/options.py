@@ -32,7 +32,11 @@ _ALL = {
     ),
     "fill_holes": Option(Flag(), True, "fill holes in the foreground"),
     "max_hole": Option(Number(0, whole=True), 0, "largest hole in pixels that is filled; 0 = any"),
-    "min_size": Option(Number(0, whole=True), 10, "drop objects of fewer pixels"),
+    "min_size": Option(
+        Number(0, whole=True, words=("auto",)),
+        10,
+        "drop objects of fewer pixels; auto: of less than a tenth of the typical object's area",
+    ),
     "max_size": Option(Number(0, whole=True), 0, "drop objects of more pixels; 0 = no limit"),
     "clear_border": Option(Flag(), False, "drop objects that touch the edge of the image"),
     "split": Option(Choice(SPLITS), "none", "divide touching objects by a watershed"),
@@ -86,7 +90,7 @@ class ThresholdOptions:
     background: int
     fill_holes: bool
     max_hole: int
-    min_size: int
+    min_size: str | int
     max_size: int
     clear_border: bool
     split: str
@@ -157,7 +161,7 @@ def threshold_options(method: str, pairs: Iterable[tuple[str, str]]) -> tuple[st
         raise ConfigError("segmenter option anisotropy has no effect without ndim=3")
     if values["connectivity"] > values["ndim"]:
         raise ConfigError(f"segmenter option connectivity={values['connectivity']} is above ndim={values['ndim']}")
-    if values["max_size"] and values["max_size"] < values["min_size"]:
+    if values["min_size"] != "auto" and values["max_size"] and values["max_size"] < values["min_size"]:
         raise ConfigError(
             f"segmenter options min_size={values['min_size']} and max_size={values['max_size']} leave no objects"
         )

@@ -20,6 +20,11 @@ RELATIVE_DIP = {"distance": 0.04, "combined": 0.04, "intensity": 0.0}
 SMOOTHING = {"distance": 1.0, "combined": 1.0, "intensity": 2.0}
 """Default of ``split_smooth``: sigma in pixels."""
 
+SMALLEST_FRACTION = 0.1
+"""``min_size=auto``: smallest object that is kept, as a fraction of the typical size."""
+SMALLEST = 10
+"""The same in pixels."""
+
 DIMMEST = 0.5
 """Combined: factor on the distance where a region is dimmest, against 1 where it is brightest."""
 
@@ -124,7 +129,7 @@ def fill_holes(mask: NDArray[np.bool_], max_hole: int = 0) -> NDArray[np.bool_]:
 
 
 def drop_objects(
-    labels: NDArray[np.int32], *, min_size: int = 0, max_size: int = 0, clear_border: bool = False
+    labels: NDArray[np.int32], *, min_size: str | int = 0, max_size: int = 0, clear_border: bool = False
 ) -> NDArray[np.int32]:
     """Drop objects by size and position, and number the others 1..n in the order of their labels.
 
@@ -133,7 +138,9 @@ def drop_objects(
     labels : int32 array, shape (Y, X) or (Z, Y, X)
         0 is background.
     min_size, max_size : int
-        Objects of fewer, or of more pixels are dropped; a `max_size` of 0 means no limit.
+        Objects of fewer, or of more pixels are dropped; a `max_size` of 0 means no limit. A `min_size` of ``"auto"``
+        is a tenth of the size at which larger objects hold half of all pixels, which does not move with the number of
+        specks, and at least 10.
     clear_border : bool
         Drop objects with a pixel at the edge of the image.
 
@@ -142,13 +149,22 @@ def drop_objects(
     int32 array, same shape
     """
     sizes = np.bincount(labels.ravel())
-    keep = sizes >= max(min_size, 1)
+    smallest = _smallest(sizes[1:]) if isinstance(min_size, str) else min_size
+    keep = sizes >= max(smallest, 1)
     if max_size:
         keep &= sizes <= max_size
     if clear_border:
         keep[_labels_at_edge(labels)] = False
     keep[0] = False
     return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[labels]
+
+
+def _smallest(sizes: NDArray[np.integer]) -> float:
+    """Return the least size that is kept of objects of these sizes."""
+    ordered = np.sort(sizes)
+    held = np.cumsum(ordered)
+    typical = ordered[np.searchsorted(held, held[-1] / 2)] if held.size and held[-1] else 0
+    return max(SMALLEST, SMALLEST_FRACTION * float(typical))
 
 
 def _labels_at_edge(labels: NDArray[np.integer]) -> NDArray[np.integer]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,23 @@ import pandas as pd
 from divseg.errors import ConfigError, InputError, counted
 from divseg.io import LabelRef, check_inputs, read_labels
 from divseg.metrics import Calibration
-from divseg.metrics.calibrator import MIN_IMAGES, Outcome, fit_outcomes, outcome
+from divseg.metrics.calibration import LABELS
+from divseg.metrics.calibrator import MIN_IMAGES, NEEDED_OF_IMAGE, Outcome, outcome
 from divseg.metrics.matching import check_threshold
-from divseg.results import Marker, RunLayout, RunStore
+from divseg.metrics.risk import check_promise
+from divseg.results import RunStore
 from divseg.results.open_run import open_run
 from divseg.results.reader import read_table
 from divseg.results.rows import failure_rows
 from divseg.results.writer import file_sha256
+from divseg.workflow.comparison import calibration_settings, calibration_stage, describe_fit, write_outcomes
 from divseg.workflow.engine import Job, Outcomes, Result
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute, default_out
 from divseg.workflow.sharing import Options
-from divseg.workflow.stage import RunContext, RunStage, Stage, UnitContext
+from divseg.workflow.stage import Stage, UnitContext
 from divseg.workflow.units import ImageUnit, file_stat
-
-PER_OBJECT = ("existence", "score", "hit", "area_low", "area_high", "true_area")
-PER_IMAGE = ("count_low", "count_high", "n_true")
-"""Parts of an :class:`Outcome`: columns of objects.csv and of images.csv."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ def calibrate_run(
     out: str | os.PathLike[str] | None = None,
     *,
     iou: float = 0.5,
+    max_false: float | None = None,
     options: Options | None = None,
     dry_run: bool = False,
     reporter: Reporter | None = None,
@@ -79,6 +78,8 @@ def calibrate_run(
         ``run.json``.
     iou : float
         An object is right above this IoU with a true one.
+    max_false : float, optional
+        Tell the cut-off of ``p_true`` above which at most this fraction of the objects kept is expected to be false.
     options, dry_run, reporter
         As for :func:`divseg.workflow.denoise.denoise_folder`.
 
@@ -90,7 +91,8 @@ def calibrate_run(
     Raises
     ------
     DivsegError
-        Not a run folder, no truth for it, too few objects or images, or results cannot be written.
+        Not a run folder, no truth for it, too few objects or images, too few images to promise `max_false`, or
+        results cannot be written.
     """
     run, iou = open_run(folder), check_threshold(iou)
     if run.command not in ("run", "fuse"):
@@ -112,7 +114,7 @@ def calibrate_run(
             continue
         objects = run.layout.objects(ref.name)
         if objects.is_file():
-            spread = {name: float(counts[ref.name][name]) for name in ("count_q05", "count_q95")}
+            spread = {name: float(counts[ref.name][name]) for name in NEEDED_OF_IMAGE}
             units.append(ConsensusUnit(ref, found.truth[ref.name], spread, objects))
         else:
             error = f"{objects} is missing; run again to make it anew"
@@ -122,25 +124,26 @@ def calibrate_run(
             f"{counted(len(units), 'image')} of {run.folder} with usable truth in {truth}: too few to calibrate on, "
             f"which takes at least {MIN_IMAGES}; {'; '.join([*found.warnings, *map(str, found.problems)])}"
         )
-    settings = {
-        "segmenter": run.setting("segmentation", "segmenter"),
-        "samples": run.setting("sampling", "samples"),
-        **{name: run.setting("fusion", name) for name in ("method", "objective", "existence", "snr", "fuse_with")},
-    }
-    fit: dict[str, Any] = {"method": str(settings["method"] or ""), "iou": iou, "settings": settings}
-
-    def calibrate(context: RunContext) -> dict[str, Any]:
-        names = [unit.name for unit in context.units]
-        fit_outcomes(read_outcomes(context.store, names), **fit).save(context.store.calibration)
-        return {"calibration": file_sha256(context.store.calibration)}
-
-    def is_there(context: RunContext, outcome: Mapping[str, Any]) -> bool:
-        path = context.store.calibration
-        return path.is_file() and file_sha256(path) == outcome["calibration"]
+    if max_false is not None:
+        check_promise(len(units), max_false)
+    settings = calibration_settings(run.config, run.record.get("segmenter") or run.setting("segmentation", "segmenter"))
+    fit = {"method": str(settings["method"] or ""), "iou": iou, "source": LABELS, "settings": settings}
 
     def facts(store: RunStore, outcomes: Outcomes) -> dict[str, Any]:
         made = {"calibration": Calibration.load(store.calibration).describe()} if "calibrate" in outcomes else {}
         return {"config": run.config, "input": str(folder), "truth": str(truth), "iou": iou, **made}
+
+    def lines(store: RunStore, _: Any) -> list[str]:
+        made = Calibration.load(store.calibration)
+        shown = describe_fit(made)
+        if max_false is not None:
+            cut = made.cutoff(max_false)
+            shown.append(
+                f"objects with p_true above {made.p_true(cut):.3f} (existence times mean IoU above {cut:.3f}): at most "
+                f"{max_false:.1%} of those kept of a new image are expected to be false; use it: divseg run ... "
+                f"--calibration {store.folder} --max-false {max_false:g}"
+            )
+        return shown
 
     job = Job(
         command="calibrate",
@@ -151,15 +154,15 @@ def calibrate_run(
                 compare_unit,
                 {"iou": iou},
                 reads=ConsensusUnit.sources,
-                unit_settings=("count_q05", "count_q95"),
+                unit_settings=NEEDED_OF_IMAGE,
             )
         ],
-        after=[RunStage("calibrate", calibrate, fit, needs=("compare",), recall=is_there)],
+        after=[calibration_stage(fit)],
         tools=lambda *_: iou,
         failures=failures,
         facts=facts,
-        lines=lambda store, _: _lines(Calibration.load(store.calibration)),
-        invocation={"folder": absolute(folder), "truth": absolute(truth), "iou": iou},
+        lines=lines,
+        invocation={"folder": absolute(folder), "truth": absolute(truth), "iou": iou, "max_false": max_false},
     )
     notes = [f"ground truth: {len(units)} of {len(counts)} images", *(f"note: {text}" for text in found.warnings)]
     return carry_out(job, target, options, reporter, notes, dry_run=dry_run, check=lambda unit: _compare(unit, iou))
@@ -168,39 +171,11 @@ def calibrate_run(
 def compare_unit(context: UnitContext) -> None:
     """Compare the objects of one image with its truth; keep what came of it as a table and a row."""
     context.step("compare")
-    objects, made = _compare(context.unit, context.tools)
-    context.write.objects(
-        pd.DataFrame({"label": objects["label"], **{name: getattr(made, name) for name in PER_OBJECT}})
-    )
-    context.write.row |= {
-        **context.unit.row(),
-        "n_objects": len(made.hit),
-        "n_right": int(made.hit.sum()),
-        **{name: getattr(made, name) for name in PER_IMAGE},
-    }
+    labels, made = _compare(context.unit, context.tools)
+    write_outcomes(context, labels, {"labels": made}, {"labels": made.n_true})
 
 
-def _compare(unit: ConsensusUnit, iou: float) -> tuple[pd.DataFrame, Outcome]:
-    objects, spread = read_table(unit.objects), (unit.settings["count_q05"], unit.settings["count_q95"])
-    return objects, outcome(read_labels(unit.file), objects, unit.truth.load(), *spread, iou=iou)
-
-
-def read_outcomes(layout: RunLayout, names: Iterable[str]) -> list[Outcome]:
-    """Return what came of comparing images with their truth, from a folder that :func:`calibrate_run` wrote."""
-    outcomes = []
-    for name in names:
-        table, row = read_table(layout.objects(name)), Marker.read(layout.marker(name), name).stages["compare"].row
-        columns: dict[str, Any] = {
-            column: table[column].to_numpy(bool if column == "hit" else float) for column in PER_OBJECT
-        }
-        outcomes.append(Outcome(**columns, **{column: row[column] for column in PER_IMAGE}))
-    return outcomes
-
-
-def _lines(made: Calibration) -> list[str]:
-    check = made.check
-    return [
-        f"calibrated on {made.n_objects} objects in {made.n_images} images; on left-out images D-ECE "
-        f"{check['d_ece_before']:.3f} before, {check['d_ece_after']:.3f} after; {made.coverage:.0%} area intervals "
-        f"cover {check['area_coverage_before']:.0%} before, {check['area_coverage_after']:.0%} after"
-    ]
+def _compare(unit: ConsensusUnit, iou: float) -> tuple[pd.Series, Outcome]:
+    objects = read_table(unit.objects)
+    made = outcome(read_labels(unit.file), objects, unit.truth.load(), unit.settings, iou=iou)
+    return objects["label"], made

@@ -7,10 +7,13 @@ import warnings
 from divseg.config import RunConfig
 from divseg.consensus.fusion import check_choice, check_markers
 from divseg.errors import ConfigError, DivsegWarning, InputError
+from divseg.io.objects_out import require_roifile
+from divseg.io.parquet import require_pyarrow
 from divseg.metrics import Calibration
+from divseg.results.kept import Kept
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.choose_segmenter import asked_candidates
-from divseg.workflow.image_stages import split_markers
+from divseg.workflow.fuse_views import split_markers
 
 
 def check_settings(config: RunConfig) -> Segmenter | None:
@@ -19,7 +22,15 @@ def check_settings(config: RunConfig) -> Segmenter | None:
     Names are checked where they are known: each room owns its own.
     """
     check_training(config)
-    load_calibration(config.fusion.calibration, config.fusion.method)
+    check_kept(Kept.of(config.output.keep))
+    known = load_calibration(config.fusion.calibration, config.fusion.method)
+    if config.fusion.max_false is not None:
+        if known is None:
+            raise ConfigError(
+                f"max_false={config.fusion.max_false:g} needs a calibration made with ground truth: give the folder of "
+                "divseg calibrate with --calibration"
+            )
+        known.cutoff(config.fusion.max_false)
     for method in (config.fusion.method, *config.evaluation.compare):
         plain, from_mmse = split_markers(method)
         try:
@@ -29,7 +40,26 @@ def check_settings(config: RunConfig) -> Segmenter | None:
         except InputError as error:
             raise ConfigError(str(error)) from None
     name = config.segmentation.segmenter
-    return segmenter(name) if asked_candidates(name) is None else None
+    if asked_candidates(name) is not None:
+        return None
+    named = segmenter(name)
+    made_with = None if known is None else known.settings.get("segmenter")
+    if made_with not in (None, named.name):
+        warnings.warn(
+            f"{config.fusion.calibration} was made for segmenter {made_with} but this run segments by {named.name}: "
+            "its probabilities will be wrong; calibrate again",
+            DivsegWarning,
+            stacklevel=2,
+        )
+    return named
+
+
+def check_kept(kept: Kept) -> None:
+    """Raise ExtraRequired if something is to be kept that cannot be written here."""
+    if "rois" in kept:
+        require_roifile()
+    if "parquet" in kept:
+        require_pyarrow()
 
 
 def check_training(config: RunConfig) -> None:
@@ -60,7 +90,7 @@ def load_calibration(path: str | None, method: str) -> Calibration | None:
     if calibration.method != method:
         warnings.warn(
             f"{path} was made for method {calibration.method!r} but this run fuses by {method!r}: "
-            "its confidences will be wrong; calibrate again",
+            "its probabilities will be wrong; calibrate again",
             DivsegWarning,
             stacklevel=2,
         )

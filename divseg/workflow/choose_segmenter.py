@@ -1,9 +1,8 @@
-"""``--segmenter auto``, the default: the thresholding that the samples support best, chosen without any truth."""
+"""``--segmenter auto``, the default: the segmenter that the samples support best, chosen without any truth."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from divseg.config import RunConfig
 from divseg.errors import ConfigError, DivsegError, InputError
 from divseg.io import write_csv
-from divseg.io.defects import within
-from divseg.metrics import evaluate
 from divseg.segment import segmenter
+from divseg.workflow.segmenter_support import Judged, Support, measure_support
 from divseg.workflow.stage import RunContext, RunStage
 
 METHODS = ("otsu", "li", "isodata", "triangle", "yen", "local")
 SMOOTHS = (0.5, 1.0, 2.0, 4.0)
 SPLITS = ("none", "distance")
-SMALLEST = 20
-"""Smallest object in pixels."""
+SCALES = ("0.5", "1", "2", "auto")
+"""Factors by which images are resized for ``stardist:nuclei``."""
 
 IMAGES, SAMPLES = 8, 3
 """Images of a folder, and samples of each, that the choice is made on."""
@@ -30,20 +28,19 @@ IMAGES, SAMPLES = 8, 3
 WINDOW = 512
 """Longest side in pixels of what is looked at of an image: its middle."""
 
-AGAIN = 0.8
-"""IoU at which an object of one sample is found again in the next: its outline is reproducible, not only its place."""
-WEIGHT = 3
-"""Power of the explained variance: it differs less between candidates than the number of objects does."""
+POWERS = {"objects": 1.0, "explained": 1.1, "edges": 1.4, "sharpness": 1.8}
+"""Power of each figure in the score of a segmenter; found by leaving sets of images out (lab book)."""
 
 
 def candidates() -> list[str]:
-    """Return the thresholdings that are compared, as strings for :func:`divseg.segmenter`."""
-    return [
-        f"{method},smooth={smooth:g},split={split},min_size={SMALLEST}"
+    """Return the strings of the segmenters that ``auto`` compares: thresholdings, and StarDist at several scales."""
+    thresholdings = [
+        f"{method},smooth={smooth:g},split={split},min_size=auto"
         for method in METHODS
         for smooth in SMOOTHS
         for split in SPLITS
     ]
+    return thresholdings + [f"stardist:nuclei,scale={scale}" for scale in SCALES]
 
 
 def asked_candidates(text: str) -> list[str] | None:
@@ -68,7 +65,7 @@ def asked_candidates(text: str) -> list[str] | None:
     if len(named) < 2:
         raise ConfigError(
             f"segmenter {text!r} leaves no choice; name two or more: auto:otsu,smooth=1|stardist:nuclei (auto alone "
-            "compares thresholdings)"
+            "compares thresholdings and stardist:nuclei)"
         )
     return [segmenter(part).name for part in named]
 
@@ -82,24 +79,26 @@ def rank_segmenters(
 ) -> pd.DataFrame:
     """Rank segmenters by how well the posterior samples of some images support them; truth is never looked at.
 
-    Two things are asked of a segmentation, each with a way to cheat that the other prevents:
+    The score of a segmenter is a product of four figures, each with a power of its own (:data:`POWERS`) and a way to
+    cheat that the others prevent:
 
     - ``objects``: how many objects of one sample are found again in the next with an IoU of 0.8 or more, summed over
-      all images, as a share of the most that any candidate achieves. What merges finds few; what shatters finds
-      pieces whose outlines are others in the next sample. Alone it does not see where a border lies.
-    - ``explained``: the share of the variance of the mean sample that its labels explain, with one level for each
-      object and one for the background; mean over the images. It sees borders off their place and objects that are
-      missing. Alone it has no objection to fragments.
+      all images, as a fraction of the most that any candidate achieves. What merges finds few; what shatters finds
+      pieces whose outlines are others in the next sample.
+    - ``explained``: the fraction of the variance of the mean sample that its labels explain, with one level for each
+      object and one for the background. It sees objects that are missing.
+    - ``edges``: the gradient on the outlines, relative to the largest of any candidate. It sees outlines that do not
+      lie on edges.
+    - ``sharpness``: falls with the width of a thresholding's smoothing, which makes the samples agree by itself.
 
-    The score of a candidate is ``objects * explained**3``. Stability across samples in the mean, which is the usual
-    way (mAP of one sample's objects with the next one's), is not in it: it grows with smoothing and merging.
+    The powers were found by leaving sets of images out, each judged by those that the others gave.
 
     Parameters
     ----------
     samples : sequence of float arrays, shape (K, Y, X)
         Posterior samples of each image, K of 2 or more.
     specs : sequence of str, optional
-        Segmenters to compare, by default a grid of thresholdings.
+        Segmenters to compare, by default :func:`candidates`.
     valid : sequence of (bool array, shape (Y, X), or None), optional
         For each image False where a pixel is no data.
     step : callable, optional
@@ -108,8 +107,8 @@ def rank_segmenters(
     Returns
     -------
     pandas.DataFrame
-        A row for each candidate, best first: ``segmenter score objects explained n_objects`` (the last is the mean
-        number of objects of a sample).
+        A row for each candidate, best first: ``segmenter score objects explained edges sharpness n_objects`` (the last
+        is the mean number of objects of a sample).
 
     Raises
     ------
@@ -123,65 +122,21 @@ def rank_segmenters(
         shapes = ", ".join(str(s.shape) for s in stacks) or "no images"
         raise InputError(f"a choice of segmenter needs two samples (K, Y, X) of each image; got {shapes}")
     names = list(specs) if specs is not None else candidates()
-    return _table(names, [_support(name, stacks, valid or [None] * len(stacks), step) for name in names])
+    judged = [Judged(*pair) for pair in zip(stacks, valid or [None] * len(stacks), strict=True)]
+    return _table(names, measure_support(names, judged, segmenter, step))
 
 
-def _support(
-    spec: str,
-    stacks: Sequence[NDArray[np.float32]],
-    valid: Sequence[NDArray[np.bool_] | None],
-    step: Callable[[str], None] | None,
-) -> NDArray[np.float64]:
-    """Return objects found again, variance explained and number of objects for each image, (I, 3)."""
-    if step is not None:
-        step(spec)
-    segment = segmenter(spec)
-    found = []
-    for stack, mask in zip(stacks, valid, strict=True):
-        mean = stack.mean(axis=0)
-        fitted = segment.within(mask).fit(mean)
-        masks = list(fitted(stack))
-        again = [evaluate(a, b, thresholds=AGAIN).tp[0] for a, b in pairwise(masks)]
-        explained = explained_variance(within(mean, mask), within(np.asarray(fitted(mean)), mask))
-        found.append([np.mean(again), explained, np.mean([m.max() for m in masks])])
-    return np.array(found)
-
-
-def explained_variance(image: ArrayLike, labels: ArrayLike) -> float:
-    """Share of an image's variance that its labels explain, with one level for each label, background included.
-
-    Parameters
-    ----------
-    image : float array
-    labels : array of integers, same shape
-
-    Returns
-    -------
-    float
-        In [0, 1]; 0 for a constant image.
-    """
-    values, places = np.asarray(image, np.float64).ravel(), np.asarray(labels).ravel()
-    values = values - values.mean()
-    total = float(values @ values)
-    sizes = np.bincount(places)
-    sums = np.bincount(places, weights=values)
-    between = float((sums[sizes > 0] ** 2 / sizes[sizes > 0]).sum())
-    return min(between / total, 1.0) if total > 0 else 0.0
-
-
-def _table(names: Sequence[str], rows: Sequence[NDArray[np.float64]]) -> pd.DataFrame:
-    values = np.stack(rows)  # (candidates, images, 3)
-    again, explained = values[..., 0].sum(axis=1), values[..., 1].mean(axis=1)
-    objects = again / max(again.max(), 1e-12)
-    table = pd.DataFrame(
-        {
-            "segmenter": names,
-            "score": objects * explained**WEIGHT,
-            "objects": objects,
-            "explained": explained,
-            "n_objects": values[..., 2].mean(axis=1),
-        }
-    )
+def _table(names: Sequence[str], support: NDArray[np.float64]) -> pd.DataFrame:
+    """Return the ranking from the support of each segmenter by each image, (segmenters, images, fields)."""
+    means = pd.DataFrame(support.mean(axis=1), columns=list(Support._fields))
+    table = pd.DataFrame({"segmenter": names, "score": 1.0})
+    table["objects"] = means["again"] / max(means["again"].max(), 1e-12)
+    table["explained"] = means["explained"]
+    table["edges"] = means["edges"] / max(means["edges"].max(), 1e-12)
+    table["sharpness"] = means["sharpness"]
+    for name, power in POWERS.items():
+        table["score"] *= table[name] ** power
+    table["n_objects"] = means["n_objects"]
     return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
 

@@ -38,7 +38,7 @@ class DenoiseSettings:
 
     samples: int = 32
     """Posterior samples, whose mean is the denoised image."""
-    keep: tuple[int, ...] = ()
+    keep_samples: tuple[int, ...] = ()
     """Numbers of the samples that are written themselves, from 0."""
     interval: float | None = None
     """Also write the bounds between which this fraction of the samples lies at each pixel, such as 0.9."""
@@ -54,8 +54,8 @@ class DenoiseSettings:
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ConfigError(f"samples={self.samples} must be at least 1")
-        if any(k < 0 for k in self.keep):
-            raise ConfigError(f"keep={list(self.keep)}: samples are counted from 0")
+        if any(k < 0 for k in self.keep_samples):
+            raise ConfigError(f"keep_samples={list(self.keep_samples)}: samples are counted from 0")
         if self.interval is not None and not 0 < self.interval < 1:
             raise ConfigError(f"interval={self.interval} must lie between 0 and 1")
         if self.tta and (self.mode or self.interval is not None):
@@ -221,8 +221,8 @@ def denoise_image(context: UnitContext) -> None:
             write.map("mode", blank(estimates.mode, image.valid), size)
     write.denoised(mean, size)
     write.map("std", std, size)
-    if settings.keep:
-        drawn = model.draw(image, settings.keep, tta=settings.tta, **shared)
+    if settings.keep_samples:
+        drawn = model.draw(image, settings.keep_samples, tta=settings.tta, **shared)
         write.samples(blank(drawn, image.valid), size)
     write.row |= {
         **context.unit.row(),

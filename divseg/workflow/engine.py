@@ -16,6 +16,7 @@ import pandas as pd
 
 from divseg.errors import DivsegWarning, InputError
 from divseg.io import config_hash
+from divseg.io.atomic import as_utf8
 from divseg.packages import versions
 from divseg.results import RunStore
 from divseg.results.writer import forget
@@ -58,6 +59,10 @@ class Job:
         Returns what run.json holds beside counts, versions and timings, given store and outcomes.
     summarize : callable, optional
         Makes the table summary of the table scores.
+    derive : callable, optional
+        Returns further tables, given those of the run.
+    parquet : bool
+        Whether tables are written as Parquet too.
     lines : callable, optional
         Returns the lines that end the work, given the store and the tables.
     invocation : mapping
@@ -76,6 +81,8 @@ class Job:
     left_out: Sequence[dict[str, str]] = ()
     facts: Callable[[RunStore, Outcomes], dict[str, Any]] = lambda *_: {}
     summarize: Callable[[pd.DataFrame], pd.DataFrame] = lambda scores: scores
+    derive: Callable[[Mapping[str, pd.DataFrame]], dict[str, pd.DataFrame]] = lambda tables: {}
+    parquet: bool = False
     lines: Callable[[RunStore, Mapping[str, pd.DataFrame]], list[str]] = lambda *_: []
     invocation: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
@@ -334,13 +341,15 @@ class _Engine:
                 if unit.name not in names:
                     failure = self.store.read_marker(unit.name).failure
                     self._note_failure(unit, failure or {"stage": "finalize", "error": text})
-        tables["failures"] = pd.DataFrame(self.failures, columns=["image", "file", "stage", "error"])
-        for name in ("objects", "alternatives", "scores"):
+        failures = [{name: as_utf8(value) for name, value in row.items()} for row in self.failures]
+        tables["failures"] = pd.DataFrame(failures, columns=["image", "file", "stage", "error"])
+        for name in ("objects", "measurements", "alternatives", "scores"):
             if tables[name].columns.tolist() == ["image"]:
                 del tables[name]
         if "scores" in tables:
             tables["summary"] = self.job.summarize(tables["scores"])
-        self.store.write_tables(tables)
+        tables |= self.job.derive(tables)
+        self.store.write_tables(tables, self.job.parquet)
         self._record(**self._facts(len(names)))
         if self.job.after and self.interrupted is None:
             with self._interruptible("interrupted: the same command goes on from here"):

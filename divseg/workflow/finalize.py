@@ -20,6 +20,7 @@ from divseg.workflow.progress import Reporter
 from divseg.workflow.run import run
 from divseg.workflow.segment import segment_folder
 from divseg.workflow.sharing import Options
+from divseg.workflow.simulate import simulate_run
 
 
 def finalize(folder: str | os.PathLike[str], *, allow_code: bool = False, reporter: Reporter | None = None) -> Result:
@@ -85,7 +86,7 @@ def _finalize(
             return run(arguments.pop("source"), config=config, finalize=True, **arguments, **shared)
         case "denoise":
             settings = arguments.pop("settings")
-            chosen = DenoiseSettings(**{**settings, "keep": tuple(settings["keep"])})
+            chosen = DenoiseSettings(**{**settings, "keep_samples": tuple(settings["keep_samples"])})
             return denoise_folder(**arguments, settings=chosen, options=options, **shared)
         case "segment":
             return segment_folder(**arguments, options=options, **shared)
@@ -95,6 +96,8 @@ def _finalize(
             return evaluate_folder(**arguments, options=options, **shared)
         case "calibrate":
             return calibrate_run(**arguments, options=options, **shared)
+        case "simulate":
+            return simulate_run(**arguments, allow_code=True, options=options, **shared)  # nothing is run
         case other:
             raise InputError(f"{folder} holds the results of divseg {other}, which has no shards")
 

@@ -16,6 +16,7 @@ from divseg.errors import InputError, Problem
 from divseg.io import MaskSets, find_mask_sets
 from divseg.metrics import Calibration, evaluate, summarize, to_markdown
 from divseg.results import RunStore
+from divseg.results.queues import review_queue
 from divseg.results.rows import SHOWN
 from divseg.workflow.check import load_calibration
 from divseg.workflow.engine import Job, Result
@@ -155,6 +156,7 @@ def fuse_folder(
             "calibration": None if known is None else known.describe(),
         },
         summarize=lambda scores: summarize(scores, by="input"),
+        derive=lambda tables: {"review": review_queue(tables["objects"])} if "objects" in tables else {},
         lines=lines,
         invocation={
             "folder": absolute(folder),
@@ -206,8 +208,8 @@ def fuse_masks(context: UnitContext) -> None:
     consensus = fuse(stack, method=tools.method, objective=tools.objective, existence=tools.existence, seed=tools.seed)
     context.memory["labels"] = consensus.labels
     size = context.unit.masks.pixel_size
-    context.write.map("foreground", consensus.foreground, size)
-    context.write.map("boundary", consensus.boundary, size)
+    context.write.fractions("foreground", consensus.foreground, size)
+    context.write.fractions("boundary", consensus.boundary, size)
     write_consensus(context, consensus, tools.calibration)
 
 

@@ -1,33 +1,41 @@
-"""The stages of one image in ``divseg run``: denoise, segment, fuse, baselines, score."""
+"""The stages of one image in ``divseg run``: denoise, segment, fuse, measure, baselines, score."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage as ndi
 
 from divseg.config import RunConfig
-from divseg.consensus import Consensus, LabelStack, fuse
-from divseg.consensus.witnesses import LEAST_SNR
+from divseg.consensus import Consensus, LabelStack, assess
 from divseg.errors import InputError
-from divseg.io import Image, read
 from divseg.io.defects import blank, within
-from divseg.io.invalid import filled
-from divseg.metrics import Calibration, agreement_weights, evaluate
+from divseg.io.rounding import step_of, to_bits, to_step
+from divseg.metrics import Calibration, agreement_weights
+from divseg.metrics.calibration import object_score
+from divseg.metrics.posterior import Moments, object_moments
+from divseg.results.intensities import load_moments, save_moments
+from divseg.results.kept import MAPS, Kept
 from divseg.results.rows import consensus_columns, defect_columns
 from divseg.results.writer import file_sha256
 from divseg.segment import Segmenter, segmenter
+from divseg.workflow.fuse_views import fuse_views
 from divseg.workflow.image_warnings import warn_of_misfit, warn_of_objects, warn_of_pixels
+from divseg.workflow.measure import export, measure
+from divseg.workflow.moments import mmse, recall_denoised
 from divseg.workflow.samples import Samples
+from divseg.workflow.score_stages import score_baselines, score_consensus
 from divseg.workflow.stage import Stage, UnitContext
 
 if TYPE_CHECKING:
+    import torch
+
     from divseg.denoise import DivNoising
 
 MEANS = 4
@@ -49,15 +57,18 @@ class RunTools:
         Settings of the run.
     segmenter : str
         Segmenter of the run, the chosen one if the samples chose.
+    calibration_file : path, optional
+        The calibration, if there is one.
     """
 
     model_folder: Path
     config: RunConfig
     segmenter: str
+    calibration_file: str | Path | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be opened anew."""
-        return {"model_folder": self.model_folder, "config": self.config, "segmenter": self.segmenter}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def model(self) -> DivNoising:
@@ -71,14 +82,18 @@ class RunTools:
         """The segmenter."""
         return segmenter(self.segmenter)
 
+    @property
+    def kept(self) -> Kept:
+        """What is kept of each image."""
+        return Kept.of(self.config.output.keep)
+
     @cached_property
     def calibration(self) -> Calibration | None:
         """The calibration, if there is one."""
-        path = self.config.fusion.calibration
-        return None if path is None else Calibration.load(path)
+        return None if self.calibration_file is None else Calibration.load(self.calibration_file)
 
 
-def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
+def image_stages(config: RunConfig, name: str, truth: bool, *, simulated: bool = False) -> list[Stage]:
     """Return the stages of each image.
 
     Parameters
@@ -89,8 +104,10 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
         Canonical string of the segmenter.
     truth : bool
         Whether images are scored.
+    simulated : bool
+        Whether the stage *simulate* comes before them and may have made a calibration.
     """
-    s, f, e = config.sampling, config.fusion, config.evaluation
+    s, f, e, kept = config.sampling, config.fusion, config.evaluation, Kept.of(config.output.keep)
     calibration = None if f.calibration is None else asdict(Calibration.load(f.calibration))
     choice = {"objective": f.objective, "existence": f.existence, "snr": f.snr, "fuse_with": f.fuse_with}
     stages = [
@@ -101,32 +118,48 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
                 "samples": s.samples,
                 "seed": s.seed,
                 "precision": s.precision,
-                "keep_samples": s.keep_samples,
                 "data": config.data.model_dump(),
             },
             needs=("model",),
             reads=("image",),
+            recall=recall_denoised,
+            keeps=kept.of_stage("denoised", "std", "samples"),
         ),
         Stage(
             "segment",
             segment_samples,
-            {"segmenter": name, "fuse_with": f.fuse_with, "keep_stacks": config.segmentation.keep_stacks},
+            {"segmenter": name, "fuse_with": f.fuse_with},
             needs=("denoise",),
             recall=recall_stack,
+            keeps=kept.of_stage("stacks"),
         ),
         Stage(
             "fuse",
             fuse_samples,
-            {"method": f.method, "calibration": calibration, **choice},
-            needs=("denoise", "segment"),
+            {"method": f.method, "calibration": calibration, "max_false": f.max_false, **choice},
+            needs=("denoise", "segment", *(["simulate"] if simulated else [])),
+            reads=("image",),
+            keeps=kept.of_stage(*MAPS),
+        ),
+        Stage(
+            "measure",
+            measure,
+            needs=("denoise", "segment", "fuse"),
             reads=("image",),
         ),
     ]
+    if exported := kept.of_stage("rois", "geojson", "zarr"):
+        images = ("denoise",) if "zarr" in exported else ()
+        stages.append(Stage("export", export, needs=(*images, "fuse"), keeps=exported))
     if truth:
         stages += [
             Stage("baselines", score_baselines, {"sigmas": e.baseline_sigmas}, needs=("segment",), reads=("truth",)),
             Stage(
-                "score", score_consensus, {"compare": e.compare, **choice}, needs=("segment", "fuse"), reads=("truth",)
+                "score",
+                score_consensus,
+                {"compare": e.compare, **choice},
+                needs=("denoise", "segment", "fuse"),
+                reads=("truth",),
             ),
         ]
     return stages
@@ -136,54 +169,43 @@ def image_stages(config: RunConfig, name: str, truth: bool) -> list[Stage]:
 
 
 def denoise(context: UnitContext) -> None:
-    """Draw samples; write their mean, their standard deviation and the first of them."""
+    """Draw samples; write their mean, their standard deviation and the first of them.
+
+    Mean and standard deviation are rounded (:mod:`divseg.io.rounding`), whether they are kept or not, so that later
+    stages see the same numbers in memory and in the files.
+    """
     from divseg.denoise.rank_histogram import RankHistogram
     from divseg.denoise.validation import plane
 
     config: RunConfig = context.tools.config
+    kept = context.tools.kept
     context.step("denoise")
     image = context.load()
     noisy = plane(image, context.tools.model.network.config.smallest_side)
     pixel_columns = warn_of_pixels(context, noisy)
     ranks = RankHistogram(context.tools.model.noise, noisy, config.sampling.seed)
     samples = context.memory["samples"] = Samples(context.tools.model, image, config.sampling)
-    moments, first = samples.moments(ranks.add)
+    moments, first = samples.moments(ranks.add, kept.samples)
+    mean, spread = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
+    mean, spread = to_step(mean, step_of(within(spread, image.valid))), to_bits(spread)
     # what is no data is blank in every result
-    mmse, std = (blank(of.cpu().numpy(), image.valid) for of in (moments.mean, moments.std))
-    context.memory |= {"blank mmse": mmse, "blank std": std}
+    mean, spread = blank(mean, image.valid), blank(spread, image.valid)
+    context.memory |= {"blank mmse": mean, "blank std": spread}
     context.write.info["device"] = str(context.tools.model.device)
     write, size = context.write, image.pixel_size
-    write.denoised(mmse, size)
-    write.map("std", std, size)
-    if len(first):
+    if "denoised" in kept:
+        write.denoised(mean, size, compress=True)
+    if "std" in kept:
+        write.map("std", spread, size, compress=True)
+    if kept.samples:
         write.samples(blank(first, image.valid), size)
     write.row |= {
         **context.unit.row(),
         **defect_columns(image),
-        "std_mean": float(within(std, image.valid).mean()),
+        "std_mean": float(within(spread, image.valid).mean()),
         **pixel_columns,
         **warn_of_misfit(context, ranks.heights()),
     }
-
-
-def _mmse(context: UnitContext) -> NDArray[np.float32]:
-    """Return the mean of the samples, from memory or from the file that holds it exactly; filled like the image."""
-    return _kept(context, "mmse", context.store.denoised(context.unit.name))
-
-
-def _std(context: UnitContext) -> NDArray[np.float32]:
-    """Return the standard deviation of the samples, from memory or from the file that holds it exactly."""
-    return _kept(context, "std", context.store.map(context.unit.name, "std"))
-
-
-def _kept(context: UnitContext, what: str, path: Path) -> NDArray[np.float32]:
-    if what not in context.memory:
-        image = context.memory.get(f"blank {what}")
-        image = read(path)[0].data if image is None else image
-        valid = context.load().valid
-        context.memory[what] = image if valid is None else filled(image, valid)
-    kept: NDArray[np.float32] = context.memory[what]
-    return kept
 
 
 # --- segment
@@ -197,13 +219,13 @@ def segment_samples(context: UnitContext) -> None:
     segment: Segmenter = context.tools.segment.within(context.load().valid)
     context.step("segment")
     samples = context.memory.get("samples") or Samples(context.tools.model, context.load(), config.sampling)
-    mmse = _mmse(context)
-    fitted = segment.fit(mmse)
+    mean = mmse(context)
+    fitted = segment.fit(mean)
     every = config.fusion.fuse_with == "all"
-    views = {"samples": list(fitted(samples.batches()))}
+    views, intensities = segment_and_measure(fitted, samples)
     if every and samples.settings.samples >= 2 * MEANS:
         views["means"] = list(fitted(samples.means(MEANS)))
-    views["mmse"] = [fitted(mmse)]
+    views["mmse"] = [fitted(mean)]
     if every:
         context.step("segment other views")
         noisy = context.load().data.astype(np.float32)
@@ -215,24 +237,40 @@ def segment_samples(context: UnitContext) -> None:
         ]
     stack = LabelStack.of(labels for group in views.values() for labels in group)
     context.write.info["views"] = {name: len(group) for name, group in views.items()}
-    if config.segmentation.keep_stacks:
+    if "stacks" in context.tools.kept:
         context.write.stack(stack.save)
-    context.memory |= {"stack": stack, "segment info": context.write.info}
+        context.write.intensities(lambda path: save_moments(path, intensities))
+    context.memory |= {"stack": stack, "intensities": intensities, "segment info": context.write.info}
 
 
-def _mmse_labels(context: UnitContext) -> Any:
-    """Return the label image of the MMSE."""
-    views = context.memory["segment info"]["views"]
-    names = list(views)
-    return context.memory["stack"].labels(sum(views[name] for name in names[: names.index("mmse")]))
+def segment_and_measure(fitted: Segmenter, samples: Samples) -> tuple[dict[str, list[Any]], list[Moments]]:
+    """Return the label image of each sample, and the intensity of its objects in that sample."""
+    waiting: deque[NDArray[np.float32]] = deque()  # no longer than the segmenter looks ahead
+
+    def passed() -> Iterator[torch.Tensor]:
+        for batch in samples.batches():
+            waiting.extend(sample.cpu().numpy() for sample in batch)
+            yield batch
+
+    found, intensities = [], []
+    for labels in fitted(passed()):
+        found.append(labels)
+        intensities.append(object_moments(np.asarray(labels), waiting.popleft()))
+    return {"samples": found}, intensities
 
 
 def recall_stack(context: UnitContext) -> bool:
     """Read the label images of an earlier run; False if their file is not there or is not what was written."""
-    if not context.tools.config.segmentation.keep_stacks:
+    if "stacks" not in context.marker.stages["segment"].kept:
         return False
     context.memory["segment info"] = context.marker.stages["segment"].info
-    return read_kept_stack(context, "segment", "the samples are segmented again")
+    otherwise = "the samples are segmented again"
+    try:
+        context.memory["intensities"] = load_moments(context.store.intensities(context.unit.name))
+    except InputError as error:
+        context.warn(f"{error}; {otherwise}")
+        return False
+    return read_kept_stack(context, "segment", otherwise)
 
 
 def read_kept_stack(context: UnitContext, stage: str, otherwise: str) -> bool:
@@ -255,12 +293,16 @@ def fuse_samples(context: UnitContext) -> None:
     """Fuse the label images; write labels, objects and maps."""
     config: RunConfig = context.tools.config
     context.step("fuse")
+    calibration: Calibration | None = context.tools.calibration
     consensus = fuse_views(context, config.fusion.method)
+    if calibration is not None and config.fusion.max_false is not None:
+        consensus = likely(context, consensus, calibration.cutoff(config.fusion.max_false))
     context.memory["consensus"] = consensus
     write, size = context.write, context.unit.ref.pixel_size
-    write.map("foreground", consensus.foreground, size)
-    write.map("boundary", consensus.boundary, size)
-    write_consensus(context, consensus, context.tools.calibration)
+    for kind in MAPS:
+        if kind in context.tools.kept:
+            write.fractions(kind, getattr(consensus, kind), size)
+    write_consensus(context, consensus, calibration)
     warn_of_objects(context, consensus.objects)
 
 
@@ -273,91 +315,13 @@ def write_consensus(context: UnitContext, consensus: Consensus, calibration: Cal
     context.write.row |= consensus_columns(consensus, calibration, weights)
 
 
-def fuse_views(context: UnitContext, method: str) -> Consensus:
-    """Fuse the label images of an image by a method; only objects that the samples hold and show are kept."""
-    fusion = context.tools.config.fusion
-    stack: LabelStack = context.memory["stack"]
-    info: Mapping[str, Any] = context.memory["segment info"]
-    n = info["views"]["samples"]
-    plain, from_mmse = split_markers(method)
-    snr = fusion.snr
-    if snr is None:  # a function may find objects by something else than their brightness
-        snr = 0.0 if context.tools.segmenter.startswith("python:") else LEAST_SNR
-    options: dict[str, Any] = {
-        "method": plain,
-        "objective": fusion.objective,
-        "existence": fusion.existence,
-        "samples": n,
-        "images": (_with_nan(context.load()), _mmse(context), _std(context)),
-        "snr": snr,
-    }
-    if from_mmse:
-        options["markers"] = _mmse_labels(context)
-    if fusion.fuse_with == "samples":
-        return fuse(stack.select(range(n)), **options)
-    return fuse(stack.select(range(len(info["weights"])), info["weights"]), **options)
-
-
-def _with_nan(image: Image) -> NDArray[Any]:
-    """Return the pixels of an image, NaN where they are no data."""
-    return image.data if image.valid is None else np.where(image.valid, image.data, np.nan)
-
-
-def split_markers(method: str) -> tuple[str, bool]:
-    """Part a fusion method such as ``"voting,markers=mmse"`` into the method and whether the MMSE gives the markers."""
-    parts = [part.strip() for part in method.split(",")]
-    others = [part for part in parts if part.replace(" ", "") != "markers=mmse"]
-    return ",".join(others), len(others) < len(parts)
-
-
-# --- scores
-
-
-def _score(name: str, labels: Any, truth: NDArray[np.integer]) -> dict[str, Any]:
-    return {"input": name, **evaluate(labels, truth).as_row()}
-
-
-def score_baselines(context: UnitContext) -> None:
-    """Score the same segmenter on the noisy image, on smoothed ones, on the MMSE and on every sample."""
-    if context.unit.truth is None:
-        return
-    context.step("score baselines")
-    truth, segment = _truth(context), context.tools.segment.within(context.load().valid)
-    noisy = context.load().data.astype(np.float32)
-    stack: LabelStack = context.memory["stack"]
+def likely(context: UnitContext, consensus: Consensus, cutoff: float) -> Consensus:
+    """Return the consensus of the objects whose score (:func:`object_score`) is above a cut-off."""
+    kept = object_score(consensus.objects) > cutoff
+    labels = np.where(np.concatenate([[False], kept])[consensus.labels], consensus.labels, 0)
     n = context.memory["segment info"]["views"]["samples"]
-
-    def rows() -> Iterable[dict[str, Any]]:
-        yield _score("noisy", segment.fit(noisy)(noisy), truth)
-        for sigma in context.tools.config.evaluation.baseline_sigmas:
-            smooth = ndi.gaussian_filter(noisy, sigma)
-            yield _score(f"gaussian sigma={sigma:g}", segment.fit(smooth)(smooth), truth)
-        yield _score("mmse", _mmse_labels(context), truth)
-        for k in range(n):
-            row = _score("single sample", stack.labels(k), truth)
-            yield {"input": row.pop("input"), "draw": k, **row}
-
-    context.write.scores += rows()
-
-
-def score_consensus(context: UnitContext) -> None:
-    """Score the consensus, and those of the methods it is compared with."""
-    if context.unit.truth is None:
-        return
-    context.step("score")
-    config: RunConfig = context.tools.config
-    truth = _truth(context)
-    for method in dict.fromkeys([config.fusion.method, *config.evaluation.compare]):
-        if method == config.fusion.method and "consensus" in context.memory:
-            labels: Any = context.memory["consensus"].labels
-        else:
-            labels = fuse_views(context, method).labels
-        context.write.scores.append(_score(f"consensus {method}", labels, truth))
-
-
-def _truth(context: UnitContext) -> NDArray[np.integer]:
-    if "truth" not in context.memory:
-        whole, valid = context.unit.truth.load(), context.load().valid
-        context.memory["truth"] = whole if valid is None else np.where(valid, whole, 0)
-    truth: NDArray[np.integer] = context.memory["truth"]
-    return truth
+    made = assess(replace(consensus, labels=labels), context.memory["stack"].select(range(n)))
+    for column in [name for name in consensus.objects if name not in made.objects]:  # what the images say of them
+        values = consensus.objects[column].to_numpy()[kept]
+        made.objects.insert(list(consensus.objects).index(column), column, values)
+    return made

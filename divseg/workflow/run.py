@@ -13,7 +13,10 @@ from divseg.errors import ConfigError, InputError
 from divseg.io import ImageList, InputReport, check_inputs
 from divseg.io.sources import Source
 from divseg.metrics import Calibration
-from divseg.results import RunStore
+from divseg.metrics.calibration import SIMULATED
+from divseg.results import RunLayout, RunStore
+from divseg.results.kept import Kept
+from divseg.results.queues import review_queue, track_points
 from divseg.results.rows import failure_rows, left_out_rows, score_summary, summary_lines
 from divseg.workflow.check import check_settings
 from divseg.workflow.choose_segmenter import asked_candidates, choice_stage
@@ -22,6 +25,7 @@ from divseg.workflow.image_stages import RunTools, image_stages
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.sharing import Options
+from divseg.workflow.simulate import simulation_stage
 from divseg.workflow.stage import RunContext, RunStage, Stage
 from divseg.workflow.training import check_image, model_stage, smallest_side, training_seconds
 from divseg.workflow.units import ImageUnit
@@ -76,8 +80,8 @@ def run(
     shard : (int, int), optional
         Part I of N, from 1: only these images are worked on; :func:`finalize` then makes tables and report.
     redo : sequence of str
-        Stages that are done again, with those that depend on them: model, segmenter, denoise, segment, fuse, baselines,
-        score, report.
+        Stages that are done again, with those that depend on them: model, segmenter, simulate, denoise, segment, fuse,
+        measure, export, baselines, score, report.
     dry_run : bool
         Only check the input and print what would be done.
     finalize : bool
@@ -125,12 +129,14 @@ def run(
         """Do an image after a few steps of training, to see how long things take."""
         short = settings_of_run.replace(train_steps=TRIAL_STEPS, train_minutes=None)
         alone = replace(found, images=ImageList([unit.ref]), problems=[])
-        perform(_job(source, alone, short, None if chosen is None else chosen.name, truth, model, False), place)
+        perform(
+            _job(source, alone, short, None if chosen is None else chosen.name, truth, model, Options(), False), place
+        )
 
     def seconds(store: RunStore) -> float:
         return 0.0 if model is not None else training_seconds(settings_of_run, store)
 
-    job = _job(source, found, settings_of_run, None if chosen is None else chosen.name, truth, model, report)
+    job = _job(source, found, settings_of_run, None if chosen is None else chosen.name, truth, model, options, report)
     side = smallest_side(settings_of_run, model) if dry_run else 0
     return carry_out(
         job,
@@ -181,6 +187,7 @@ def _job(
     segmenter: str | None,
     truth: str | os.PathLike[str] | None,
     model: str | os.PathLike[str] | None,
+    options: Options,
     report: bool = True,
 ) -> Job:
     units = [ImageUnit(ref, found.truth.get(ref.name)) for ref in found.images.refs]
@@ -188,7 +195,13 @@ def _job(
     if segmenter is None:
         specs = asked_candidates(config.segmentation.segmenter) or []
         before.append(choice_stage(config, specs, [unit.name for unit in units]))
-    calibration = None if config.fusion.calibration is None else Calibration.load(config.fusion.calibration)
+    simulated = bool(config.evaluation.simulate) and config.fusion.calibration is None
+    kept = Kept.of(config.output.keep)
+
+    def calibration_file(store: RunStore, outcomes: Outcomes) -> str | Path | None:
+        if simulated and outcomes.get("simulate", {}).get("calibration") is not None:
+            return RunLayout(store.simulated).calibration
+        return config.fusion.calibration
 
     def name(outcomes: Outcomes | None) -> str:
         if segmenter is not None:
@@ -196,7 +209,7 @@ def _job(
         return "auto" if outcomes is None else str(outcomes["segmenter"]["segmenter"])
 
     def stages(outcomes: Outcomes | None) -> list[Stage]:
-        return image_stages(config, name(outcomes), truth is not None)
+        return image_stages(config, name(outcomes), truth is not None, simulated=simulated)
 
     def facts(store: RunStore, outcomes: Outcomes) -> dict[str, Any]:
         from divseg.denoise.model_folder import read_training
@@ -208,23 +221,36 @@ def _job(
             "seed": config.sampling.seed,
             "input": str(source),
             "training": read_training(store.model),
-            "calibration": None if calibration is None else calibration.describe(),
+            "calibration": None
+            if (file := calibration_file(store, outcomes)) is None
+            else Calibration.load(file).describe(),
         }
+
+    if simulated:
+        before.append(simulation_stage(config, units, name, options))
+
+    def derive(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+        if "objects" not in tables:
+            return {}
+        points = {"tracks": track_points(tables["objects"], tables["images"])} if "tracks" in kept else {}
+        return {"review": review_queue(tables["objects"]), **points}
 
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         shown = summary_lines(tables, store.report if report else None, len(units) + found.n_unusable)
-        return [*shown, *_time_of_choice(store)]
+        return [*shown, *_expectation(store, tables), *_time_of_choice(store)]
 
     return Job(
         command="run",
         units=units,
         stages=stages,
         before=before,
-        tools=lambda store, outcomes: RunTools(store.model, config, name(outcomes)),
+        tools=lambda store, outcomes: RunTools(store.model, config, name(outcomes), calibration_file(store, outcomes)),
         failures=failure_rows(found.problems),
         left_out=left_out_rows(found.left_out),
         facts=facts,
         summarize=score_summary,
+        derive=derive,
+        parquet="parquet" in kept,
         after=[report_stage([*(stage.name for stage in before), *(stage.name for stage in stages(None))])]
         if report
         else [],
@@ -237,6 +263,16 @@ def _job(
         },
         device=config.sampling.device,
     )
+
+
+def _expectation(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Tell how many objects and what mAP a calibrated run expects to be right."""
+    made, objects = store.read_run().get("calibration"), tables.get("objects")
+    if made is None or objects is None or "p_true" not in objects:
+        return []
+    source = "simulated images" if made["source"] == SIMULATED else "labelled images"
+    right, score = objects["p_true"].sum(), tables["images"]["calibrated_map"].mean()
+    return [f"expected right: {right:.0f} of {len(objects)} objects, mAP {score:.2f} (calibrated on {source})"]
 
 
 def _time_of_choice(store: RunStore) -> list[str]:

@@ -64,9 +64,9 @@ class Samples:
             yield torch.stack(group).mean(0, keepdim=True)
 
     def moments(
-        self, watch: Callable[[torch.Tensor], object] = lambda batch: None
+        self, watch: Callable[[torch.Tensor], object] = lambda batch: None, keep: int = 0
     ) -> tuple[RunningMoments, NDArray[np.float32]]:
-        """Return mean and standard deviation of all samples, and the first few samples; `watch` sees every batch."""
+        """Return mean and standard deviation of all samples, and the first `keep` samples; `watch` sees every batch."""
         from divseg.denoise.sampling.estimates import RunningMoments
 
         running = RunningMoments()
@@ -74,6 +74,6 @@ class Samples:
         for batch in self.batches():
             running.add(batch)
             watch(batch)
-            room = self.settings.keep_samples - len(first)
+            room = keep - len(first)
             first.extend(sample.cpu().numpy() for sample in batch[: max(0, room)])
         return running, np.stack(first) if first else np.empty((0, *self.posterior.shape), np.float32)

@@ -71,6 +71,9 @@ class Stage:
     recall : callable, optional
         Brings into memory what later stages need of it, if it was done before; False if that cannot be done, and the
         stage is then done again.
+    keeps : tuple of str
+        What it writes only because the user keeps it. It is done again if more is kept than was, which changes nothing
+        for the stages that need it.
     version : int
         Raised if the stage makes other results of the same settings.
     """
@@ -82,6 +85,7 @@ class Stage:
     reads: tuple[str, ...] = ()
     unit_settings: tuple[str, ...] = ()
     recall: Callable[[UnitContext], bool] | None = None
+    keeps: tuple[str, ...] = ()
     version: int = 1
 
     def key(self, unit: Unit, fingerprints: Mapping[str, str], upstream: Mapping[str, str]) -> str:
@@ -217,7 +221,11 @@ def keys_of_all(
     failures : sequence of dict
         Rows of failures.csv.
     """
-    keys = {stage: config_hash({marker.name: marker.stages[stage].key for marker in markers}) for stage in stages}
+    done = {stage: {marker.name: marker.stages[stage] for marker in markers} for stage in stages}
+    keys = {
+        stage: config_hash({name: [record.key, record.kept] for name, record in records.items()})
+        for stage, records in done.items()
+    }
     return keys | {"failures": config_hash({"failures": [[row["image"], row["error"]] for row in failures]})}
 
 

@@ -106,7 +106,7 @@ class UnitWork:
                     fingerprints[source] = self._fingerprint(unit, marker, source)
                 at = stage.name
                 keys[stage.name] = stage.key(unit, fingerprints, keys)
-                if stage.name in self.redo or not self.store.is_done(marker, stage.name, keys[stage.name]):
+                if stage.name in self.redo or not self.store.is_done(marker, stage.name, keys[stage.name], stage.keeps):
                     for earlier in self.stages[: self.stages.index(stage)]:
                         if earlier.name in stage.needs and earlier.name not in outcome.done:
                             self._recall(earlier, context, keys, outcome)
@@ -137,7 +137,7 @@ class UnitWork:
         for stage in self.stages:
             if changed.isdisjoint(stage.reads) and keys.keys() >= set(stage.needs):
                 keys[stage.name] = stage.key(unit, fingerprints, keys)
-            if stage.name in self.redo or not store.is_done(marker, stage.name, keys.get(stage.name)):
+            if stage.name in self.redo or not store.is_done(marker, stage.name, keys.get(stage.name), stage.keeps):
                 to_do.append(stage.name)
         return to_do
 
@@ -167,7 +167,7 @@ class UnitWork:
         try:
             with _caught(outcome):
                 stage.process(context)
-            context.write.commit(key, outcome.warnings[first:], time.monotonic() - began)
+            context.write.commit(key, outcome.warnings[first:], time.monotonic() - began, stage.keeps)
         except BaseException:
             context.write.discard()
             raise

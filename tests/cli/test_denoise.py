@@ -18,7 +18,20 @@ def test_train_then_denoise(make_plate, tmp_path):
     model, out = tmp_path / "model", tmp_path / "out"
     quick = ["--train-steps", "20", "--device", "cpu", "--network", "flat,filters=4,latents=4"]
     assert divseg("train", images, "--out", model, *quick).returncode == 0
-    words = ["--model", model, "--out", out, "--samples", "3", "--keep", "0-1", "--interval", "0.9", "--device", "cpu"]
+    words = [
+        "--model",
+        model,
+        "--out",
+        out,
+        "--samples",
+        "3",
+        "--keep-samples",
+        "0-1",
+        "--interval",
+        "0.9",
+        "--device",
+        "cpu",
+    ]
     done = divseg("denoise", images, *words)
     assert done.returncode == 0, done.stderr
     assert "1 of 1 images denoised" in done.stdout

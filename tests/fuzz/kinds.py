@@ -187,7 +187,8 @@ def _run(root):
         noisy = 100 + 60 * (labels % 2) + rng.normal(0, 9, labels.shape)
         tifffile.imwrite(root / "images" / f"{name}.tif", noisy.astype(np.uint16))
         tifffile.imwrite(root / "masks" / f"{name}.tif", labels)
-    settings = {"network": "flat,filters=4,latents=4", "train_steps": 3, "samples": 2, "device": "cpu"}
+    settings = {"network": "flat,filters=4,latents=4", "train_steps": 3, "samples": 2, "device": "cpu", "simulate": 0}
+    settings["keep"] = "denoised,std,foreground,boundary,stacks,samples"
     folder = root / "run"
     run(root / "images", folder, truth=root / "masks", segmenter="otsu", compare=(), report=False, **settings)
     changes = {
@@ -203,6 +204,7 @@ def _run(root):
         "denoised/a.tif": mutate.change_bytes,
         "samples/a.tif": mutate.change_tag,
         "stacks/a.npz": mutate.change_npz,
+        "measurements.csv": mutate.change_table,
         "model/training.jsonl": mutate.change_lines,
     }
     kinds = {f"run {name}": Kind(folder, name, change, read_run) for name, change in changes.items()}
@@ -271,11 +273,14 @@ def _others(root):
     from divseg import Calibration, LabelStack
     from divseg.config import RunConfig
     from divseg.metrics.calibration import Curve
+    from divseg.metrics.risk import RiskCurve
 
     folder = root / "others"
     folder.mkdir()
     curve = Curve([0.0, 0.5, 1.0], [0.1, 0.6, 0.9])
-    Calibration(0.5, 0.9, "clustering", 20, 400, curve, (0.1, 0.2), 0.05, {"brier_after": 0.1}).save(folder / "c.json")
+    risk, check = RiskCurve(20, [-1.0, 0.5], [0.2, 0.0]), {"brier_after": 0.1}
+    made = Calibration("labels", 0.5, 0.9, "clustering", 20, 400, curve, (curve,), 0.9, (0.1, 0.2), 0.05, risk, check)
+    made.save(folder / "c.json")
     (folder / "s.toml").write_text(RunConfig().to_toml())
     (folder / "w.csv").write_text("name,weight\na,1\nb,2\n")
     rng = np.random.default_rng(4)
@@ -306,6 +311,9 @@ def read_calibration(folder, file):
     columns = ["label", "existence", "mean_iou", "area_q05", "area_q95"]
     calibration.apply(pd.DataFrame([[1, 1.0, 0.9, 90, 110], [2, 0.5, 0.5, 40, 60]], columns=columns))
     calibration.count_interval(3, 9)
+    calibration.expected([0.9, 0.25])
+    if calibration.risk is not None:
+        calibration.cutoff(0.1)
     calibration.describe()
 
 

@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 import divseg
 from divseg.errors import InputError
 from divseg.metrics import Calibration, calibrate, d_ece, object_hits
-from divseg.metrics.calibration import Curve
-from divseg.metrics.calibrator import conformal_margin, fit_curve, fit_outcomes, measure_calibration, outcome
+from divseg.metrics.calibration import SIMULATED, Curve, object_score
+from divseg.metrics.calibrator import (
+    MEASURES,
+    compare_result,
+    conformal_margin,
+    fit_curve,
+    fit_outcomes,
+    measure_calibration,
+)
 
 SAMPLES = 20
 
@@ -47,7 +54,7 @@ def made(scenes):
 
 
 def test_confidence_means_what_it_says_on_new_images(scenes, made):
-    confidence = np.concatenate([made.apply(r.objects)["confidence"] for r, _ in scenes[12:]])
+    confidence = np.concatenate([made.apply(r.objects)["p_true"] for r, _ in scenes[12:]])
     existence = np.concatenate([r.objects["existence"] for r, _ in scenes[12:]])
     hit = np.concatenate([object_hits(r.labels, t)["hit"] for r, t in scenes[12:]])
     assert d_ece(existence, hit) > 0.2
@@ -55,9 +62,7 @@ def test_confidence_means_what_it_says_on_new_images(scenes, made):
 
 
 def test_intervals_cover_the_true_areas_and_counts_of_new_images(scenes, made):
-    spreads = [np.quantile(r.counts, (0.05, 0.95)) for r, _ in scenes[12:]]
-    pairs = zip(scenes[12:], spreads, strict=True)
-    found = measure_calibration([(made, outcome(r.labels, r.objects, t, *spread)) for (r, t), spread in pairs])
+    found = measure_calibration([(made, compare_result(r, t)) for r, t in scenes[12:]])
     assert found["area_coverage_before"] < 0.3
     assert 0.8 < found["area_coverage_after"] <= 1
     assert found["count_coverage_after"] >= 0.75 > found["count_coverage_before"]
@@ -75,7 +80,7 @@ def test_the_check_never_measures_on_images_that_were_calibrated_on(scenes):
     """Images that the calibration has seen look better than the check says."""
     results, truths = (list(x) for x in zip(*scenes[:6], strict=True))
     truths[0] = np.where(truths[0] > 18, 0, truths[0])[::-1]  # nearly every object of one image is wrong
-    odd = [outcome(r.labels, r.objects, t, 20.0, 30.0) for r, t in zip(results, truths, strict=True)]
+    odd = [compare_result(r, t) for r, t in zip(results, truths, strict=True)]
     made = fit_outcomes(odd, method="expected")
     assert made.check["brier_after"] > measure_calibration([(made, o) for o in odd])["brier_after"]
 
@@ -86,19 +91,86 @@ def test_the_margin_of_counts_widens_both_ends(made):
     assert replace(made, count=np.log(2.0)).count_interval(9, 19) == (4.0, 39.0)
 
 
+def test_scores_and_counts_are_what_new_images_have(scenes, made):
+    """The samples agree far more with one another than with the truth, which is drawn smaller."""
+    outcomes = [compare_result(r, t) for r, t in scenes[12:]]
+    expected = [made.expected(object_score(r.objects)) for r, _ in scenes[12:]]
+    for name in ("map", "seg"):
+        true = np.mean([getattr(o, name) for o in outcomes])
+        assert np.mean([e[name] for e in expected]) == pytest.approx(true, abs=0.05)
+        assert np.mean([getattr(o, f"expected_{name}") for o in outcomes]) > true + 0.1
+    assert np.mean([e["count"] for e in expected]) == pytest.approx(np.mean([o.n_true for o in outcomes]), rel=0.1)
+    found = measure_calibration([(made, o) for o in outcomes])
+    assert abs(found["map_error_after"]) < 0.05 < found["map_error_before"]
+    assert abs(found["seg_error_after"]) < 0.05 < found["seg_error_before"]
+
+
+def test_the_scores_of_certain_objects_are_exact(made):
+    from dataclasses import replace
+
+    def certain(*reached):
+        return tuple(Curve([0.0], [float(r)]) for r in reached)
+
+    sure = replace(made, overlap=certain(*[1] * 10), found=1.0).expected([0.9] * 4)
+    assert (sure["map"], sure["count"]) == (1.0, 4.0)
+    assert sure["seg"] == pytest.approx(0.975)  # an IoU between .95 and 1
+    half = replace(made, overlap=certain(1, *[0] * 9), found=0.5).expected([0.9] * 4)
+    assert (half["map"], half["count"]) == (pytest.approx(0.1 * 4 / 8), 8.0)  # every second true object is missed
+    assert half["seg"] == pytest.approx(0.5 * 0.525)  # IoU between .5 and .55
+    for nothing in (made.expected([]), replace(made, found=0.0).expected([0.9])):
+        assert all(np.isnan(value) for value in nothing.values())
+
+
+def test_simulated_images_may_be_few_and_promise_nothing(scenes):
+    outcomes = [compare_result(r, t) for r, t in scenes[:2]]
+    made = fit_outcomes(outcomes, method="clustering", source=SIMULATED)
+    assert (made.source, made.n_images, made.risk) == ("simulated", 2, None)
+    with pytest.raises(InputError, match="simulated images can promise nothing"):
+        made.cutoff(0.5)
+    with pytest.raises(
+        InputError, match=r"in 1 simulated images are too few .* 20 objects or 2 images .*simulate more"
+    ):
+        fit_outcomes(outcomes[:1], method="clustering", source=SIMULATED)
+
+
+def test_what_cannot_be_checked_is_not_a_number(scenes):
+    """Every object lies in one image: no calibration can be made without it."""
+    r, t = scenes[0]
+    nothing = divseg.fuse(np.zeros((2, *t.shape), int))
+    outcomes = [compare_result(r, t), compare_result(nothing, np.zeros_like(t))]
+    for of in (outcomes, [outcomes[0], *[outcomes[1]] * 4]):
+        made = fit_outcomes(of, method="clustering", source=SIMULATED)
+        assert made.n_objects == len(r.objects)
+        assert {name.rpartition("_")[0] for name in made.check} == set(MEASURES)
+
+
+def test_a_cut_off_keeps_its_promise_on_new_images(scenes, made):
+    cut = made.cutoff(0.2)
+    false = kept = 0
+    for r, t in scenes[12:]:
+        score = object_score(r.objects)
+        hit = object_hits(r.labels, t)["hit"].to_numpy()
+        false, kept = false + int((~hit[score > cut]).sum()), kept + int((score > cut).sum())
+    assert kept > 30
+    assert false / kept < 0.2
+    assert 0 < cut < 1
+    with pytest.raises(InputError, match=r"12 labelled images cannot promise at most 0\.05"):
+        made.cutoff(0.05)
+
+
 def test_a_file_holds_all_of_it(made, tmp_path, scenes):
     made.save(tmp_path / "c.json")
     again = Calibration.load(tmp_path / "c.json")
     assert again == made
     objects = scenes[0][0].objects
     assert again.apply(objects).equals(made.apply(objects))
-    assert "confidence" not in objects  # the table given is left alone
+    assert "p_true" not in objects  # the table given is left alone
 
 
 def test_the_order_of_images_does_not_matter_to_the_map(scenes, made):
     results, truths = zip(*scenes[11::-1], strict=True)
     other = calibrate(results, truths)
-    np.testing.assert_allclose(other.confidence.y, made.confidence.y)
+    np.testing.assert_allclose(other.p_true.y, made.p_true.y)
     assert (other.area, other.count) == (made.area, made.count)
 
 
@@ -142,12 +214,14 @@ def test_wrong_input_is_told(scenes, made):
     with pytest.raises(InputError, match="lacks the columns existence"):
         made.apply(results[0].objects.drop(columns="existence"))
     r = results[0]
-    wrong = SimpleNamespace(labels=r.labels, objects=r.objects[1:], counts=r.counts, method=r.method)
+    wrong = SimpleNamespace(
+        labels=r.labels, objects=r.objects[1:], counts=r.counts, method=r.method, expected=r.expected
+    )
     with pytest.raises(InputError, match="do not belong together"):
         calibrate([wrong, *results[1:]], truths)
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"format": "other"}', '{"format": "divseg calibration 1", "iou": 0.5}'])
+@pytest.mark.parametrize("text", ["", "[1]", '{"format": "other"}', '{"format": "divseg calibration 2", "iou": 0.5}'])
 def test_other_files_are_no_calibration(tmp_path, text):
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(InputError, match=r"c\.json"):
@@ -159,7 +233,7 @@ def test_a_missing_or_bent_file_is_told(tmp_path, made):
         Calibration.load(tmp_path / "none.json")
     made.save(tmp_path / "c.json")
     bent = json.loads((tmp_path / "c.json").read_text())
-    bent["confidence"]["y"][0] = 2.0
+    bent["p_true"]["y"][0] = 2.0
     (tmp_path / "c.json").write_text(json.dumps(bent))
     with pytest.raises(InputError, match=r"c\.json"):
         Calibration.load(tmp_path / "c.json")

@@ -65,8 +65,21 @@ def test_calibration_is_put_in_words(table_run):
     assert "300 objects of 12 images" in words
     assert "was 0.020, and 0.310 before calibration; the 90 % intervals of areas covered 88 %" in words
     assert facts.calibration_words(table_run({"calibration": None})) == ""
-    run = table_run(objects={"image": ["a", "a"], "existence": [1, 1], "confidence": [0.75, 0.5]})
-    assert ("objects expected right", "1", "by calibrated confidence") in facts.overview(run)
+    assert "with ground truth" in words
+    tables = {"objects": {"image": ["a"] * 3, "existence": [1, 1, 1], "p_true": [0.9, 0.75, 0.4]}}
+    tables["images"] = {"image": ["a"], "expected_map": [0.672], "calibrated_map": [0.39], "calibrated_count": [4.2]}
+    cards = {name: (value, words) for name, value, words in facts.overview(table_run({"calibration": made}, **tables))}
+    assert cards["objects expected right"] == ("2", "of 3, by labelled images")
+    assert cards["p_true below 0.5"][0] == "33.3 %"
+    assert "existence below 0.5" not in cards
+    run = table_run({"calibration": made | {"source": "simulated"}}, **tables)
+    assert ("expected mAP", "0.390", "simulated; 0.672 with the samples as truth") in facts.overview(run)
+    assert "expected SEG" not in {name for name, *_ in facts.overview(run)}
+    assert "that the run's own model simulated" in facts.calibration_words(run)
+    lines = dict(facts.image_facts(run, "a"))
+    assert lines["expected mAP (simulated)"] == "0.390"
+    assert lines["expected mAP (samples as truth)"] == "0.672"
+    assert lines["expected count (simulated)"].startswith("4, 90 %")
 
 
 def test_images_to_show_are_the_doubtful_and_some_with_samples(table_run):
@@ -98,14 +111,14 @@ def test_stardist_is_cited_if_it_was_used(table_run):
 def test_the_choice_of_a_segmenter_is_ranked(table_run):
     names = [f"otsu,smooth={k}" for k in range(10)]
     table = {"segmenter": names, "score": [0.5 - 0.04 * k for k in range(10)], "objects": 0.9}
-    table |= {"explained": 0.7, "n_objects": 12.25}
+    table |= {"explained": 0.7, "edges": 0.95, "sharpness": 0.5, "n_objects": 12.25}
     record = {
         "segmenter": names[0],
         "config": {"segmentation": {"segmenter": "auto"}},
     }
     ranking = facts.segmenter_ranking(table_run(record, segmenters=table))
     assert (ranking["chosen"], ranking["total"], len(ranking["rows"])) == (names[0], 10, 8)
-    assert ranking["rows"][1] == (names[1], ["0.460", "0.900", "0.700", "12.2"])
+    assert ranking["rows"][1] == (names[1], ["0.460", "0.900", "0.700", "0.950", "0.500", "12.2"])
     # a table that an earlier run with auto left behind
     assert facts.segmenter_ranking(table_run(config_named(record), segmenters=table)) is None
     assert facts.segmenter_ranking(table_run(record)) is None

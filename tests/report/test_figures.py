@@ -8,6 +8,7 @@ from PIL import Image
 from divseg.report.figures import (
     confidence_figure,
     count_figure,
+    reliability_figure,
     size_figure,
     training_figure,
     write_training_plot,
@@ -30,6 +31,26 @@ def test_charts_of_a_real_run(real_run):
     assert [axes.get_title("left") for axes in confidence.axes] == ["Existence", "Mask agreement"]
     assert sum(bar.get_height() for bar in confidence.axes[0].patches) == len(run.objects)
     assert len(training_figure(run.training_log).axes) == 3
+
+
+def test_reliability_is_drawn_as_it_was_measured(real_run, table_run):
+    rows = {"existence": [[0.95, 0.6, 10]], "p_true": [[0.35, 0.4, 4], [0.65, 0.7, 6]]}
+    record = {"calibration": {"source": "simulated", "reliability": rows}}
+    (axes,) = reliability_figure(table_run(record)).axes
+    assert axes.get_title("left") == "On left-out simulated images"
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert lines["existence"] == [[0.95, 0.6]]
+    assert lines["p_true"] == [[0.35, 0.4], [0.65, 0.7]]
+    assert reliability_figure(table_run({"calibration": None})) is None
+    assert reliability_figure(table_run({"calibration": {"reliability": {}}})) is None
+    run = open_run(real_run)
+    run.record["calibration"] = {"source": "labels", "reliability": rows}
+    left, right = reliability_figure(run).axes
+    assert left.get_title("left") == "On left-out labelled images"
+    points = {line.get_label(): line.get_xydata() for line in right.lines}["existence"]
+    assert len(points) > 0
+    right_ones = np.average(points[:, 1], weights=np.ones(len(points))) if len(points) == 1 else None
+    assert right_ones is None or right_ones == pytest.approx(np.mean(run.right))
 
 
 def counts(n):

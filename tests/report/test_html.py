@@ -302,11 +302,12 @@ def test_of_many_images_a_few_are_shown(run_copy):
 
 def test_the_choice_of_a_segmenter_is_shown(run_copy):
     table = pd.DataFrame({"segmenter": ["otsu,smooth=2", "li"], "score": [0.5, 0.4], "objects": 0.9})
-    table.assign(explained=0.7, n_objects=12.25).to_csv(run_copy / "segmenters.csv", index=False)
+    others = {"explained": 0.7, "edges": 0.95, "sharpness": 0.5, "n_objects": 12.25}
+    table.assign(**others).to_csv(run_copy / "segmenters.csv", index=False)
     record = json.loads((run_copy / "run.json").read_text())
     record["segmenter"] = "otsu,smooth=2"
     record["config"]["segmentation"]["segmenter"] = "auto"
     (run_copy / "run.json").write_text(json.dumps(record))
     text = Page(write_report(run_copy, max_images=0)).text
     assert "chosen without ground truth: otsu,smooth=2 , the best of 2" in text
-    assert "li 0.400 0.900 0.700 12.2" in text
+    assert "li 0.400 0.900 0.700 0.950 0.500 12.2" in text

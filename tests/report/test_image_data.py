@@ -30,13 +30,25 @@ def test_everything_of_a_real_run_is_read(real_run):
         ("labels", "labels (cell0: this run holds no label images"),
         ("denoised", "MMSE (cell0: this run holds no denoised"),
         ("maps", "standard deviation (cell0: this run holds no maps"),
-        ("samples", "samples (cell0: the run wrote no samples of it)"),
+        ("samples", "samples (cell0: this run holds no samples of it"),
     ],
 )
 def test_any_piece_may_be_missing(run_copy, gone, piece):
     shutil.rmtree(run_copy / gone)
     (line,) = read_image_data(open_run(run_copy), "cell0").missing
     assert line.startswith(piece)
+
+
+def test_what_was_not_kept_is_not_missed(run_copy):
+    for kind in ("denoised", "samples"):
+        shutil.rmtree(run_copy / kind)
+    record = json.loads((run_copy / "run.json").read_text())
+    record["config"]["output"]["keep"] = ["std"]
+    (run_copy / "run.json").write_text(json.dumps(record))
+    data = read_image_data(open_run(run_copy), "cell0")
+    assert data.mmse is None
+    assert data.samples == data.missing == ()
+    assert data.std is not None
 
 
 def test_damaged_pieces_leave_a_line(run_copy):

@@ -3,18 +3,10 @@ import pandas as pd
 import pytest
 
 from divseg.report.image_data import ImageData, read_image_data
-from divseg.report.review import least_certain, review_figure
+from divseg.report.review import review_figure
 from divseg.report.style import to_png
 from divseg.results.open_run import open_run
-
-
-def test_order_is_existence_then_agreement_and_unknown_comes_last():
-    objects = pd.DataFrame(
-        {"label": range(5), "existence": [1.0, 0.5, 0.5, np.nan, np.nan], "mean_iou": [0.2, 0.9, 0.4, 0.1, np.nan]}
-    )
-    assert least_certain(objects).label.tolist() == [2, 1, 0, 3]
-    assert least_certain(objects, 1).label.tolist() == [2]
-    assert least_certain(pd.DataFrame()).empty
+from divseg.results.queues import least_certain
 
 
 @pytest.mark.parametrize("shape", [(10, 10), (64, 200), (300, 20)])

@@ -10,7 +10,8 @@ import tifffile
 import divseg
 from divseg.errors import InputError
 from divseg.io import PixelSize, read_labels, write_image
-from divseg.results.open_run import NotInRun, open_run, read_samples
+from divseg.results.files import NotInRun, NotKept, read_samples
+from divseg.results.open_run import open_run
 
 NAMES = ["cell0", "cell1", "large"]
 
@@ -28,6 +29,9 @@ def test_images_are_those_on_disk(run, real_run):
         np.testing.assert_array_equal(run.denoised[name], tifffile.imread(real_run / "denoised" / f"{name}.tif"))
         np.testing.assert_array_equal(run.std[name], tifffile.imread(real_run / "maps" / f"{name}_std.tif"))
         np.testing.assert_array_equal(run.labels[name], read_labels(real_run / "labels" / f"{name}.tif"))
+        for kind, maps in (("foreground", run.foreground), ("boundary", run.boundary)):
+            np.testing.assert_allclose(255 * maps[name], tifffile.imread(real_run / "maps" / f"{name}_{kind}.tif"))
+        assert 0 < run.foreground[name].max() <= 1
         assert run.samples[name].shape == (2, *noisy.shape)
         assert all(a[name].dtype.isnative for a in (run.images, run.denoised, run.std, run.samples))
 
@@ -52,6 +56,21 @@ def test_names_that_a_run_does_not_hold_are_told_in_one_line(run, run_copy):
     (run_copy / "labels" / "cell0.tif").unlink()
     with pytest.raises(NotInRun, match=r"cell0: this run holds no label images of it \(no file .*cell0\.tif"):
         open_run(run_copy).labels["cell0"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "says"), [(["samples=2"], NotInRun), (["labels", "std"], NotKept), (["none"], NotKept), (3, NotInRun)]
+)
+def test_what_the_settings_left_out_is_said_to_be(run_copy, kept, says):
+    shutil.rmtree(run_copy / "samples")
+    record = json.loads((run_copy / "run.json").read_text())
+    record["config"]["output"]["keep"] = kept
+    (run_copy / "run.json").write_text(json.dumps(record))
+    with pytest.raises(NotInRun) as caught:
+        open_run(run_copy).samples["cell0"]
+    assert caught.type is says
+    if says is NotKept:
+        assert str(caught.value) == "cell0: this run did not keep samples; run again with samples in --keep"
 
 
 def test_tables_and_settings(run, real_run):

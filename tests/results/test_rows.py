@@ -46,10 +46,12 @@ def test_weights_act_on_the_counts():
 
 
 def test_a_calibration_adds_the_interval_of_the_count():
-    calibration = Calibration(0.5, 0.9, "majority", 9, 200, Curve((0.0, 1.0), (0.0, 1.0)), None, 0.5)
+    curve = Curve((0.0, 1.0), (0.0, 1.0))
+    calibration = Calibration("labels", 0.5, 0.9, "majority", 9, 200, curve, (curve,) * 10, 0.5, None, 0.5)
     row = consensus_columns(fuse([squares(2)] * 3, method="majority"), calibration)
     assert (row["count_low"], row["count_high"]) == calibration.count_interval(2.0, 2.0)
     assert row["count_low"] < 2 < row["count_high"]
+    assert (row["calibrated_map"], row["calibrated_count"]) == pytest.approx((0.5, 4.0))  # two of four found
 
 
 def test_no_objects_have_no_mean():

@@ -237,6 +237,7 @@ def test_tables_without_objects_keep_their_columns(tmp_path):
     assert {name: list(table.columns) for name, table in store.collect([], STAGES).items()} == {
         "images": ["image"],
         "objects": ["image"],
+        "measurements": ["image"],
         "alternatives": ["image"],
         "scores": ["image"],
     }
@@ -328,3 +329,13 @@ def test_names_that_cannot_be_those_of_files(tmp_path, name):
     for path in (store.marker, store.labels, store.stack):
         with pytest.raises(InputError, match="cannot be that of a file"):
             path(name)
+
+
+def test_bytes_of_a_file_name_become_escapes_in_tables(tmp_path):
+    """Where pyarrow is installed, pandas holds texts as UTF-8 alone."""
+    store = RunStore(tmp_path)
+    process(store, "a")
+    marker = store.read_marker("a")
+    next(iter(marker.stages.values())).row["file"] = "cell_\udce4.tif"
+    marker.write(store.marker("a"))
+    assert store.collect(["a"], STAGES)["images"]["file"].tolist() == ["cell_\\udce4.tif"]

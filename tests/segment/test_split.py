@@ -201,6 +201,21 @@ def test_objects_are_dropped_and_numbered_anew(limits, labels_left):
     assert np.array_equal(dropped, expected)
 
 
+def squares(*sides):
+    """Return labels of squares in a row, with a gap between them."""
+    rows = [np.pad(np.full((side, side), k, np.int32), ((0, 60 - side), (0, 2))) for k, side in enumerate(sides, 1)]
+    return np.concatenate(rows, axis=1)
+
+
+def test_what_is_small_beside_the_typical_object_is_dropped():
+    specks = [4] * 30  # many, but of fewer pixels than the objects together
+    left = drop_objects(squares(20, *specks, 24, 8), min_size="auto")
+    assert np.unique(left, return_counts=True)[1][1:].tolist() == [400, 576, 64]
+    assert drop_objects(squares(20, *specks, 24, 6), min_size="auto").max() == 2  # 36 of 400 are less than a tenth
+    assert drop_objects(squares(4, 3, 4), min_size="auto").max() == 2  # at least 10 pixels
+    assert drop_objects(np.zeros((5, 5), np.int32), min_size="auto").max() == 0
+
+
 def test_volumes_have_six_faces():
     labels = np.zeros((5, 5, 5), np.int32)
     labels[0, 2, 2], labels[2, 2, 2], labels[2, 2, 4] = 1, 2, 3

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,9 @@ from divseg.config import RunConfig
 from divseg.errors import ConfigError, DivsegWarning, InputError, OutputError
 from divseg.io import read_labels, write_labels
 from divseg.metrics import Calibration
+from divseg.metrics.calibration import object_score
 from divseg.metrics.calibrator import fit_outcomes, outcome
+from divseg.metrics.risk import RiskCurve
 from divseg.results import Marker, RunStore
 from divseg.results.open_run import open_run
 from divseg.workflow.calibrate import calibrate_run
@@ -26,6 +29,7 @@ from divseg.workflow.sharing import Options
 
 CONFIG = RunConfig.make(
     train_steps=40,
+    simulate=0,
     network="flat,filters=8,latents=8",
     samples=4,
     device="cpu",
@@ -39,7 +43,11 @@ def calibrated(tmp_path_factory):
     """A result folder of twelve images whose objects are right in two of three cases, and its calibration."""
     folder = tmp_path_factory.mktemp("calibrated")
     store = RunStore(folder / "run")
-    sections = {"fusion": {"method": "clustering"}, "segmentation": {"segmenter": "otsu"}, "sampling": {"samples": 6}}
+    sections = {
+        "fusion": {"method": "clustering"},
+        "segmentation": {"segmenter": CONFIG.segmentation.segmenter},
+        "sampling": {"samples": 6},
+    }
     store.write_run({"config": sections})
     rng = np.random.default_rng(0)
     sites = np.kron(np.arange(1, 26).reshape(5, 5), np.ones((8, 8), int))
@@ -54,6 +62,7 @@ def calibrated(tmp_path_factory):
         writer.labels(result.labels)
         writer.objects(result.objects)
         writer.row = {f"count_q{q:02}": float(np.quantile(result.counts, q / 100)) for q in (5, 95)}
+        writer.row |= {f"expected_{score}": result.expected[score] for score in ("map", "seg")}
         writer.commit("key")
     tables = store.collect(names, ["fuse"])
     store.write_tables({name: tables[name] for name in ("images", "objects")})
@@ -66,8 +75,8 @@ def test_a_run_with_truth_gives_a_calibration(calibrated):
     folder, made = calibrated
     assert made.n_images == 12
     assert made.n_objects > 250
-    assert made.settings["segmenter"] == "otsu"
-    assert made.confidence(0.9) == pytest.approx(2 / 3, abs=0.1)
+    assert made.settings["segmenter"] == CONFIG.segmentation.segmenter
+    assert made.p_true(0.9) == pytest.approx(2 / 3, abs=0.1)
     assert made.check["d_ece_after"] < 0.1 < made.check["d_ece_before"]
     assert Calibration.load(folder / "calibration") == Calibration.load(folder / "calibration" / "calibration.json")
 
@@ -81,7 +90,7 @@ def test_it_is_the_same_as_in_python(calibrated):
         name = row["image"]
         objects = run.objects[run.objects["image"] == name]
         true = read_labels(folder / "masks" / f"{name}.tif")
-        outcomes.append(outcome(run.labels[name], objects, true, row["count_q05"], row["count_q95"]))
+        outcomes.append(outcome(run.labels[name], objects, true, row))
     expected = fit_outcomes(outcomes, method="clustering", settings=made.settings)
     assert made == expected
     kept = open_run(folder / "calibration")
@@ -96,9 +105,9 @@ def test_a_run_applies_it(calibrated, make_plate, tmp_path):
     done = run(images, tmp_path / "out", config=config, truth=masks)
     assert done.n_failed == 0
     objects = pd.read_csv(tmp_path / "out" / "objects.csv")
-    assert objects["confidence"].between(0, 1).all()
+    assert objects["p_true"].between(0, 1).all()
     held = objects[objects["existence"] >= 0.5]  # what smoothed images alone show, samples may not hold
-    assert (held["confidence"] < held["existence"]).mean() > 0.9
+    assert (held["p_true"] < held["existence"]).mean() > 0.9
     assert (held["area_low"] <= held["area_high"]).all()
     assert objects["area_low"][objects["existence"] == 0].isna().all()
     table = pd.read_csv(tmp_path / "out" / "images.csv")
@@ -106,8 +115,50 @@ def test_a_run_applies_it(calibrated, make_plate, tmp_path):
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["calibration"]["n_images"] == 12
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "Confidence is calibrated on" in page
+    assert "p_true is calibrated on" in page
     assert "objects expected right" in page
+
+
+def test_a_promise_about_false_objects(calibrated, make_plate, tmp_path):
+    """A third of the objects is false, whatever their score: only the best may be kept."""
+    folder, _ = calibrated
+    words = ["calibrate", str(folder / "run"), "--truth", str(folder / "masks"), "-q", "--out", str(tmp_path / "c")]
+    for asked, least in (("0.05", 19), ("0.01", 99)):
+        done = CliRunner().invoke(app, [*words, "--max-false", asked])
+        assert done.exit_code == 2
+        assert (
+            f"12 labelled images cannot promise at most {asked} of false objects: that takes at least {least}"
+            in done.stderr
+        )
+    assert not (tmp_path / "c").exists()
+    done = CliRunner().invoke(app, [*words, "--max-false", "0.4"])
+    assert done.exit_code == 0, done.stderr
+    assert "at most 40.0% of those kept of a new image are expected to be false" in done.stdout
+    made = Calibration.load(tmp_path / "c")
+    images, masks = make_plate(tmp_path)
+    options = {"config": CONFIG, "truth": masks, "calibration": str(tmp_path / "c"), "report": False}
+    whole = run(images, tmp_path / "out", **options).open()
+    cut = float(np.median(object_score(whole.objects)))
+    risk = RiskCurve(12, [-1.0, cut], [0.5, 0.0])
+    replace(made, risk=risk).save(tmp_path / "c" / "calibration.json")
+    kept = run(images, tmp_path / "out", max_false=0.1, **options).open()
+    assert (object_score(kept.objects) > cut).all()
+    assert len(kept.objects) == (object_score(whole.objects) > cut).sum() > 0
+    assert kept.objects.columns.tolist() == whole.objects.columns.tolist()
+    for name in kept.names:
+        table = kept.objects[kept.objects["image"] == name]
+        assert (
+            sorted(set(kept.labels[name].ravel().tolist()) - {0})
+            == table["label"].tolist()
+            == list(range(1, len(table) + 1))
+        )
+        before = whole.objects[whole.objects["image"] == name]
+        before = before[object_score(before) > cut]
+        for column in ("existence", "p_true", "area", "snr"):
+            assert table[column].tolist() == before[column].tolist()
+    assert kept.scores.query("input == 'consensus clustering'")["n_pred"].sum() == len(kept.objects)
+    with pytest.raises(ConfigError, match=r"max_false=0\.1 needs a calibration"):
+        run(images, tmp_path / "o", config=CONFIG, max_false=0.1)
 
 
 def test_another_method_is_warned_about(calibrated, make_plate, tmp_path):
@@ -243,7 +294,7 @@ class Notes(LogReporter):
 
 def test_the_command(calibrated, tmp_path):
     folder, made = calibrated
-    words = ["calibrate", str(folder / "run"), str(folder / "masks"), "-q", "--out"]
+    words = ["calibrate", str(folder / "run"), "--truth", str(folder / "masks"), "-q", "--out"]
     done = CliRunner().invoke(app, [*words, str(tmp_path / "c")])
     assert done.exit_code == 0, done.stderr
     assert f"calibrated on {made.n_objects} objects in 12 images; on left-out images D-ECE" in done.stdout

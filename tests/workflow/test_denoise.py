@@ -30,7 +30,7 @@ def folder(plate, tmp_path_factory):
 
 
 def test_what_is_asked_for_is_what_the_model_gives(plate, folder, tmp_path):
-    how = DenoiseSettings(samples=6, keep=(4, 1), interval=0.8, mode=True, seed=3)
+    how = DenoiseSettings(samples=6, keep_samples=(4, 1), interval=0.8, mode=True, seed=3)
     result = denoise_folder(plate, folder, tmp_path / "out", how, device="cpu", tile=32)
     assert (result.n_images, result.n_failed) == (2, 0)
     assert "2 of 2 images denoised, the mean of 6 samples each" in result.text
@@ -49,7 +49,7 @@ def test_what_is_asked_for_is_what_the_model_gives(plate, folder, tmp_path):
     assert table["std_mean"].iloc[0] == pytest.approx(found.std.mean(), rel=1e-3)
     record = json.loads((result.out / "run.json").read_text())
     assert record["command"] == "denoise"
-    assert record["config"]["keep"] == [4, 1]
+    assert record["config"]["keep_samples"] == [4, 1]
 
 
 def test_the_arithmetic_is_what_is_asked_for(plate, folder, tmp_path):
@@ -112,7 +112,7 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(plate, folder, tmp_path):
     ("options", "match"),
     [
         ({"samples": 0}, "samples=0"),
-        ({"keep": (-1,)}, "counted from 0"),
+        ({"keep_samples": (-1,)}, "counted from 0"),
         ({"interval": 90}, "between 0 and 1"),
         ({"interval": 0.9, "tta": True}, "leave tta off"),
         ({"mode": True, "tta": True}, "leave tta off"),

@@ -10,6 +10,7 @@ from divseg.io import read_labels
 from divseg.workflow.run import run
 
 SETTINGS = {
+    "simulate": 0,
     "train_steps": 60,
     "network": "flat,filters=8,latents=8",
     "noise": "gaussian,std=12",

@@ -80,9 +80,11 @@ def assert_fused(result, names=("im0", "im1"), **options):
     for image, name in enumerate(names):
         expected = fuse(masks_of(image), **options)
         assert np.array_equal(read_labels(out / "labels" / f"{name}.tif"), expected.labels)
-        foreground = tifffile.imread(out / "maps" / f"{name}_foreground.tif")
-        np.testing.assert_array_equal(foreground, expected.foreground)
-        np.testing.assert_array_equal(tifffile.imread(out / "maps" / f"{name}_boundary.tif"), expected.boundary)
+        foreground, boundary = (
+            tifffile.imread(out / "maps" / f"{name}_{kind}.tif") for kind in ("foreground", "boundary")
+        )
+        np.testing.assert_allclose(foreground / 255, expected.foreground, atol=1 / 509)
+        np.testing.assert_allclose(boundary / 255, expected.boundary, atol=1 / 509)
         table = pd.read_csv(out / "objects.csv")
         mine = table[table["image"] == name].drop(columns="image").reset_index(drop=True)
         pd.testing.assert_frame_equal(mine, expected.objects, check_dtype=False)

@@ -12,14 +12,23 @@ from divseg.config import RunConfig
 from divseg.denoise import FlatConfig, TrainSettings
 from divseg.errors import ConfigError
 from divseg.io import check_inputs, read_labels
+from divseg.io.rounding import step_of, to_step
 from divseg.results import RunStore
 from divseg.workflow.check import check_settings
-from divseg.workflow.image_stages import SAMPLES_FRACTION, RunTools, image_stages, split_markers
+from divseg.workflow.fuse_views import split_markers
+from divseg.workflow.image_stages import SAMPLES_FRACTION, RunTools, image_stages
 from divseg.workflow.samples import Samples
 from divseg.workflow.unit_work import UnitWork
 from divseg.workflow.units import ImageUnit
 
-CONFIG = RunConfig.make(samples=6, device="cpu", segmenter="otsu,smooth=2,min_size=20", baseline_sigmas=(1.0, 3.0))
+CONFIG = RunConfig.make(
+    samples=6,
+    device="cpu",
+    segmenter="otsu,smooth=2,min_size=20",
+    baseline_sigmas=(1.0, 3.0),
+    keep="denoised,std,samples",
+    simulate=0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +81,11 @@ def test_consensus_finds_the_objects(case, tmp_path):
     assert ap50(result, case) > 0.8
     assert result.samples.shape == (2, 72, 80)
     assert result.scores == []
-    assert result.steps == ["denoise", "segment", "segment other views", "fuse"]
+    assert result.steps == ["denoise", "segment", "segment other views", "fuse", "measure"]
     model, (image,) = DivNoising.load(case.model, device="cpu"), read(case.images)
-    np.testing.assert_allclose(result.mmse, model.mmse(image, n=6), atol=1e-3)
+    step = step_of(tifffile.imread(tmp_path / "maps" / "cell0_std.tif"))
+    np.testing.assert_allclose(result.mmse, model.mmse(image, n=6), atol=0.5 * step + 1e-3)
+    np.testing.assert_array_equal(result.mmse, to_step(result.mmse, step / 2))  # the step may halve by rounding of std
     np.testing.assert_allclose(result.samples, model.draw(image, [0, 1]), atol=1e-3)
     assert result.row["std_mean"] > 0
     assert result.row["n_objects"] == len(result.objects) == result.labels.max()
@@ -82,7 +93,7 @@ def test_consensus_finds_the_objects(case, tmp_path):
 
 def test_samples_alone_may_be_fused(case, tmp_path):
     result = process(case, tmp_path, CONFIG.replace(fuse_with="samples"))
-    assert result.steps == ["denoise", "segment", "fuse"]
+    assert result.steps == ["denoise", "segment", "fuse", "measure"]
     assert result.info["views"] == {"samples": 6, "mmse": 1}
     assert "weights" not in result.info
     assert ap50(result, case) > 0.8

@@ -61,7 +61,7 @@ def result(tmp_path_factory):
         tifffile.imwrite(root / "clean" / f"c{k}.tif", (picture(20 + k) + noise(20 + k)).astype(np.float32))
     for name, (make, _) in CASES.items():
         tifffile.imwrite(root / "odd" / f"{name}.tif", make().astype(np.float32))
-    settings = {"samples": 8, "device": "cpu", "segmenter": "otsu,smooth=2,min_size=20", "report": False}
+    settings = {"samples": 8, "device": "cpu", "segmenter": "otsu,smooth=2,min_size=20", "report": False, "simulate": 0}
     network = {"network": "flat,filters=8,latents=8", "train_steps": 400}
     run(root / "clean", root / "first", **settings, **network)
     run(root / "odd", root / "second", model=root / "first" / "model", **settings)

@@ -15,7 +15,13 @@ from divseg.workflow.run import run
 from divseg.workflow.segment import segment_folder
 
 SIDE = 128
-SETTINGS = {"network": "flat,filters=8,latents=8", "noise": "gaussian,std=20", "train_steps": 150, "samples": 4}
+SETTINGS = {
+    "network": "flat,filters=8,latents=8",
+    "noise": "gaussian,std=20",
+    "train_steps": 150,
+    "samples": 4,
+    "simulate": 0,
+}
 SEGMENTER = "otsu,smooth=2,min_size=20"
 
 

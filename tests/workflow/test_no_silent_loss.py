@@ -16,7 +16,14 @@ import tifffile
 from divseg.workflow.run import run
 
 GOOD, FAILS, LEFT = "good", "fails", "left out"
-SETTINGS = {"network": "flat,filters=4,latents=4", "train_steps": 2, "samples": 2, "device": "cpu", "compare": ()}
+SETTINGS = {
+    "network": "flat,filters=4,latents=4",
+    "train_steps": 2,
+    "samples": 2,
+    "device": "cpu",
+    "compare": (),
+    "simulate": 0,
+}
 
 
 def noisy(seed, shape=(40, 44)):

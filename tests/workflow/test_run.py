@@ -20,6 +20,7 @@ from divseg.workflow.run import run
 
 CONFIG = RunConfig.make(
     train_steps=60,
+    simulate=0,
     network="flat,filters=8,latents=8",
     noise="gaussian,std=12",
     samples=4,
@@ -55,10 +56,12 @@ def test_everything_is_there(finished):
         assert 80 < mmse.mean() < 180
         for kind in ("std", "foreground", "boundary"):
             assert tifffile.imread(out / "maps" / f"{name}_{kind}.tif").shape == (72, 80)
-        assert tifffile.imread(out / "samples" / f"{name}.tif").shape == (2, 72, 80)
         table = pd.read_csv(out / "objects.csv").query("image == @name")
         assert sorted(table["label"]) == sorted(set(labels.ravel()) - {0})
         assert table["existence"].between(0, 1).all()
+    assert not (out / "samples").exists()  # --keep samples
+    for name in ("objects", "measurements", "review"):
+        assert len(pd.read_csv(out / f"{name}.csv")) == len(pd.read_csv(out / "objects.csv")) > 0
     images = pd.read_csv(out / "images.csv")
     assert list(images["image"]) == ["cell0", "cell1", "cell2"]
     assert pd.read_csv(out / "failures.csv").empty

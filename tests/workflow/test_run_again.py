@@ -26,15 +26,27 @@ from divseg.workflow import image_stages
 CONFIG = RunConfig.make(
     network="flat,filters=8,latents=8",
     train_steps=80,
+    simulate=0,
     noise="gaussian,std=12",
     samples=8,
     device="cpu",
     segmenter="otsu,smooth=1,min_size=20",
     baseline_sigmas=(1.0,),
     compare=("majority",),
+    keep="denoised,std,foreground,boundary,stacks,samples",
 )
 run = partial(divseg.run, report=False)
-RESULTS = ("labels", "denoised", "maps", "samples", "objects", "alternatives", "stacks")
+RESULTS = (
+    "labels",
+    "denoised",
+    "maps",
+    "samples",
+    "objects",
+    "measurements",
+    "alternatives",
+    "stacks",
+    "intensities",
+)
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +99,13 @@ def same_results(one, other, *kinds):
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
-        ({"method": "mutex"}, {"fuse", "score"}),
-        ({"existence": 0.6}, {"fuse", "score"}),
+        ({"method": "mutex"}, {"fuse", "measure", "score"}),
+        ({"existence": 0.6}, {"fuse", "measure", "score"}),
         ({"compare": ("medoid",)}, {"score"}),
         ({"baseline_sigmas": (2.0,)}, {"baselines"}),
-        ({"segmenter": "li,smooth=1,min_size=20"}, {"segment", "fuse", "baselines", "score"}),
-        ({"precision": "bf16"}, {"denoise", "segment", "fuse", "baselines", "score"}),
-        ({"samples": 6}, {"denoise", "segment", "fuse", "baselines", "score"}),
+        ({"segmenter": "li,smooth=1,min_size=20"}, {"segment", "fuse", "measure", "baselines", "score"}),
+        ({"precision": "bf16"}, {"denoise", "segment", "fuse", "measure", "baselines", "score"}),
+        ({"samples": 6}, {"denoise", "segment", "fuse", "measure", "baselines", "score"}),
     ],
 )
 def test_a_setting_redoes_what_depends_on_it_and_gives_what_a_fresh_run_gives(
@@ -145,15 +157,31 @@ def test_a_stack_of_other_settings_is_not_taken(again):
     assert "cell1.npz is damaged or of other settings" in (again.out / "run.log").read_text()
 
 
-def test_without_stacks_the_samples_are_segmented_again(plate, finished, tmp_path):
-    config = CONFIG.replace(keep_stacks=False)
+def test_nothing_kept_gives_the_same_labels_and_tables(plate, finished, tmp_path):
+    config = CONFIG.replace(keep="none")
     out = tmp_path / "out"
-    run(plate[0], out, config=config, model=finished.out / "model")
-    assert not (out / "stacks").exists()
-    run(plate[0], out, config=config.replace(method="mutex"), model=finished.out / "model")
-    assert not (out / "stacks").exists()
-    fresh = run(plate[0], tmp_path / "f", config=CONFIG.replace(method="mutex"), model=finished.out / "model")
+    shared = {"model": finished.out / "model", "truth": plate[1]}
+    run(plate[0], out, config=config, **shared)
+    assert not any((out / kind).exists() for kind in ("stacks", "denoised", "maps", "samples"))
+    same_results(out, finished.out, "labels", "objects", "alternatives")
+    run(plate[0], out, config=config.replace(method="mutex", compare="voting"), **shared)
+    fresh = run(plate[0], tmp_path / "f", config=CONFIG.replace(method="mutex", compare="voting"), **shared)
     same_results(out, fresh.out, "labels", "objects")
+    before = markers(out)
+    run(plate[0], out, config=config.replace(method="mutex", compare="medoid"), **shared)
+    assert "score" in stages_done_since(out, before)
+    assert divseg.open_run(out).failures.empty
+
+
+def test_what_is_kept_later_is_made_later_and_changes_nothing_else(again, finished):
+    kept = ",".join(CONFIG.output.keep)
+    again(CONFIG.replace(keep="stacks"))
+    assert (again.out / "denoised" / "cell0.tif").is_file()  # nothing is removed
+    before = markers(again.out)
+    again(CONFIG.replace(keep=kept + "=3"))
+    assert stages_done_since(again.out, before) == {"denoise"}
+    assert len(divseg.open_run(again.out).samples["cell0"]) == 3
+    same_results(again.out, finished.out, "labels", "denoised", "maps", "objects", "stacks")
 
 
 def test_processes_and_shards_give_the_same_bytes(plate, finished, tmp_path):
@@ -190,7 +218,7 @@ def test_an_image_replaced_under_its_name_is_done_again(again, plate, finished, 
     shutil.copyfile(images / "cell1.tif", images / "cell0.tif")
     marks = markers(out)
     run(images, out, config=CONFIG, model=model)
-    assert stages_done_since(out, marks) == {"denoise", "segment", "fuse"}
+    assert stages_done_since(out, marks) == {"denoise", "segment", "fuse", "measure"}
     labels = [read_labels(out / "labels" / f"cell{i}.tif") for i in range(2)]
     assert not np.array_equal(labels[0], before)
     assert np.array_equal(*labels)

@@ -1,0 +1,145 @@
+"""Does `divseg run` with nothing set do well on images that nobody tuned it on? Every set is left out in turn.
+
+    DIVSEG_DATA=... python -m benchmarks.untuned --models MODELS --keep KEEP [--minutes 8] [--samples 16] [--record]
+        [--sets dsb2018_fluo-n20 ...]
+
+For each set the powers by which ``--segmenter auto`` ranks are chosen on all other sets, and the choice is made by the
+samples of the set's images, as a run makes it. Its loss is the mAP of the mean sample's labels under the best candidate
+in hindsight, less that under the choice. Then `divseg run` works on the images with the choice and everything else by
+default; its consensus is held against the same segmenter on the mean of its samples (MMSE) and on the smoothing that
+does best by the truth. Sets without objects count in the choice of nothing. What is measured is kept in KEEP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tifffile
+
+import divseg
+from benchmarks.record import limit_threads, write_result
+from benchmarks.untuned.powers import FIGURES, Table, fit_powers
+from benchmarks.untuned.sets import SETS, Left
+from divseg.metrics import bootstrap_interval
+from divseg.workflow.choose_segmenter import POWERS
+
+
+def run_default(left: Left, segmenter: str, samples: int, keep: Path) -> pd.DataFrame:
+    """Run on the images of a set with a segmenter, and return the rows of scores.csv; read if it was run before."""
+    safe = "".join(c if c.isalnum() or c in ".=" else "_" for c in segmenter)
+    out = keep / "runs" / f"{left.job}-{safe}"
+    if not (out / "scores.csv").is_file():
+        shutil.rmtree(out, ignore_errors=True)
+        images, masks = keep / "images" / left.job, keep / "masks" / left.job
+        for folder in (images, masks):
+            folder.mkdir(parents=True, exist_ok=True)
+        for p in left.pictures:
+            tifffile.imwrite(images / f"{p.name}.tif", p.noisy)
+            tifffile.imwrite(masks / f"{p.name}.tif", np.asarray(p.masks, np.uint16))
+        divseg.run(
+            images, out, truth=masks, model=left.folder, segmenter=segmenter, samples=samples, compare=(), report=False
+        )
+    return pd.read_csv(out / "scores.csv")
+
+
+def compare(left: Left, segmenter: str, a: argparse.Namespace) -> dict[str, object]:
+    """Return the row of a set in the table of default runs."""
+    rows = run_default(left, segmenter, a.samples, a.keep).pivot_table(
+        index="image", columns="input", values="map", aggfunc="mean"
+    )
+    consensus = rows[[c for c in rows if c.startswith("consensus")]].iloc[:, 0]
+    smooth = rows[[c for c in rows if c.startswith("gaussian")]]
+    best = smooth.mean().idxmax()
+    row: dict[str, object] = {"set": left.job, "images": len(rows), "consensus": consensus.mean()}
+    for name, other in (("MMSE", rows["mmse"]), ("best Gaussian", smooth[best])):
+        low, high = bootstrap_interval((consensus - other).to_numpy())
+        row |= {name: other.mean(), f"minus {name}": (consensus - other).mean(), f"{name} interval": (low, high)}
+    return row
+
+
+def choice_table(tables: dict[str, Table]) -> tuple[str, dict[str, str]]:
+    """Return the table of choices, each by powers of the other sets, and what was picked for each set."""
+    lines = [
+        "| left out | picked | mAP | best in hindsight | mAP | lost | by the powers of all sets |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    every = np.array([POWERS[name] for name in FIGURES])
+    picks, losses = {}, []
+    for job, table in tables.items():
+        powers = fit_powers([t for other, t in tables.items() if other != job])
+        loss, pick = table.loss(powers)
+        best = int(np.argmax(table.quality))
+        picks[job] = table.names[pick]
+        losses.append(loss)
+        lines.append(
+            f"| {job} | `{table.names[pick]}` | {table.quality[pick]:.3f} | `{table.names[best]}` | "
+            f"{table.quality[best]:.3f} | {loss:.3f} | {table.loss(every)[0]:.3f} |"
+        )
+    fitted = ", ".join(
+        f"{name} {value:.2f}" for name, value in zip(FIGURES, fit_powers(list(tables.values())), strict=True)
+    )
+    words = (
+        f"Lost in the mean {np.mean(losses):.3f}, at most {max(losses):.3f}. Powers from all sets: {fitted} (those in "
+        f"use: {', '.join(f'{name} {value:g}' for name, value in POWERS.items())})."
+    )
+    return words + "\n\n" + "\n".join(lines), picks
+
+
+def run_table(rows: list[dict[str, object]]) -> str:
+    """Return the table of default runs."""
+    frame = pd.DataFrame(rows)
+    lines = [
+        "| set | images | consensus | MMSE | best Gaussian | minus MMSE | minus best Gaussian |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        cells = [f"{row[name]:.3f}" for name in ("consensus", "MMSE", "best Gaussian")]
+        for name in ("MMSE", "best Gaussian"):
+            low, high = row[f"{name} interval"]  # type: ignore[misc]
+            cells.append(f"{row[f'minus {name}']:+.3f} [{low:+.3f}, {high:+.3f}]")
+        lines.append(f"| {row['set']} | {row['images']} | {' | '.join(cells)} |")
+    words = []
+    for name in ("MMSE", "best Gaussian"):
+        gain = frame[f"minus {name}"]
+        low, high = bootstrap_interval(gain.to_numpy())
+        below = sum(high < 0 for _, high in frame[f"{name} interval"])
+        words.append(
+            f"above the {name} on {(gain > 0).sum()} of {len(gain)} sets, surely below on {below}, in the mean "
+            f"{gain.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+        )
+    return f"Consensus {'; '.join(words)}.\n\n" + "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--keep", type=Path, required=True)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--minutes", type=float, default=8.0, help="training of the models")
+    parser.add_argument("--samples", type=int, default=16, help="of the default runs")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--record", action="store_true", help="write the tables to results/choice.md")
+    a = parser.parse_args()
+    if a.threads:
+        limit_threads(a.threads)
+    lefts = {job: Left(job, a.models, a.minutes) for job in a.sets}
+    tables = {job: left.table(a.keep) for job, left in lefts.items()}
+    choice, picks = choice_table({job: t for job, t in tables.items() if not job.startswith("field_empty")})
+    print(choice, flush=True)
+    body = f"## Choice of the segmenter\n\n{choice}"
+    body += f"\n\n## Default runs\n\n{run_table([compare(lefts[job], pick, a) for job, pick in picks.items()])}"
+    if a.record:
+        command = (
+            f"python -m benchmarks.untuned --models MODELS --keep KEEP --minutes {a.minutes:g} --samples {a.samples}"
+        )
+        write_result("choice", "With nothing set, on sets that are left out", command, body)
+    else:
+        print(body)
+
+
+if __name__ == "__main__":
+    main()

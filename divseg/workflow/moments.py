@@ -1,0 +1,37 @@
+"""Mean and standard deviation of the samples of an image, for the stages after the one that made them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divseg.io import read
+from divseg.io.invalid import filled
+from divseg.workflow.stage import UnitContext
+
+
+def recall_denoised(context: UnitContext) -> bool:
+    """Tell whether mean and standard deviation of an earlier run can be read; if not they are made again."""
+    return {"denoised", "std"} <= set(context.marker.stages["denoise"].kept)
+
+
+def mmse(context: UnitContext) -> NDArray[np.float32]:
+    """Return the mean of the samples, from memory or from the file that holds it exactly; filled like the image."""
+    return _kept(context, "mmse", context.store.denoised(context.unit.name))
+
+
+def std(context: UnitContext) -> NDArray[np.float32]:
+    """Return the standard deviation of the samples, from memory or from the file that holds it exactly."""
+    return _kept(context, "std", context.store.map(context.unit.name, "std"))
+
+
+def _kept(context: UnitContext, what: str, path: Path) -> NDArray[np.float32]:
+    if what not in context.memory:
+        image = context.memory.get(f"blank {what}")
+        image = read(path)[0].data if image is None else image
+        valid = context.load().valid
+        context.memory[what] = image if valid is None else filled(image, valid)
+    kept: NDArray[np.float32] = context.memory[what]
+    return kept
