@@ -5,12 +5,12 @@
 Takes the part from ``split.csv``, segments the clean images, noisy versions of them (Gaussian, std in percent of the
 range between the 1st and the 99.8th percentile of the clean image), and the mean of posterior samples (MMSE) of
 dsb2018_fluo with few photons (``pg_low``), by a denoiser trained on all its noisy images (kept in the folder of
-denoisers). The test part includes drawn fields of textured
-nuclei (:mod:`benchmarks.fields`), by another generator than the training's.
+denoisers). The test part includes drawn fields of textured nuclei (:mod:`benchmarks.fields`), by another generator than
+the training's.
 
 Each is segmented with the model as it is, with the image resized by the factor for which the mean object probability is
-highest (``scale=auto``), by a former model, and, for comparison, with Otsu's threshold; the scores are pooled over all
-objects of a set.
+highest (``scale=auto``), by a former model (clean images and MMSE alone), and, for comparison, with Otsu's threshold;
+the scores are pooled over all objects of a set.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from divseg import evaluate, segmenter
 from divseg.io import read, read_labels
 from divseg.metrics import THRESHOLDS, summarize, to_markdown
 
+SETS = ("dsb2018_fluo", "bbbc039")
 NOISE = (0, 10, 20)
 DENOISED = ("dsb2018_fluo", "pg_low")
 SAMPLES = 32
@@ -42,12 +43,12 @@ OTSU = "otsu,smooth=1,split=distance,min_size=20"
 def images(part: str, denoisers: Path, minutes: float) -> Iterator[tuple[dict[str, str], NDArray[Any], NDArray[Any]]]:
     """Yield where an image is from (``set``, ``group``, ``image``, ``noise``), the image and the truth."""
     root = data_root()
-    rows = [row for row in read_split() if row["part"] == part]
+    rows = [row for row in read_split() if row["part"] == part and row["set"] in SETS]
     for row in rows:
         image = np.asarray(read(root / row["set"] / "images" / row["file"])[0])
         truth = read_labels(root / row["set"] / "masks" / row["file"])
         where = {"set": row["set"], "group": row["group"], "image": row["file"]}
-        for percent in NOISE if row["set"] != "dsb2018_more" else (0,):
+        for percent in NOISE:
             yield where | {"noise": f"{percent} %"}, noisy(image, percent, row["file"]), truth
     model = trained(denoisers, *DENOISED, minutes=minutes, device="cpu")
     groups = {row["file"]: row["group"] for row in rows if row["set"] == DENOISED[0]}
@@ -92,11 +93,11 @@ def main() -> None:
     plain = f"stardist:{a.model}"
     ours = (plain, f"{plain},scale=auto")
     methods = {spec: segmenter(spec) for spec in (*ours, OTSU)}
-    if a.former:
-        methods |= {f"former{how}": segmenter(f"stardist:{a.former}{how}") for how in ("", ",scale=auto")}
+    former = {f"former{how}": segmenter(f"stardist:{a.former}{how}") for how in ("", ",scale=auto")} if a.former else {}
     rows = []
     for where, image, truth in images(a.part, a.denoisers, a.minutes):
-        for method, segment in methods.items():
+        added = former if where["noise"] in ("0 %", f"MMSE {DENOISED[1]}") else {}
+        for method, segment in (methods | added).items():
             scores = evaluate(segment.fit(image)(image), truth).as_row()
             rows.append({**where, "method": method, **scores})
     table = pd.DataFrame(rows)

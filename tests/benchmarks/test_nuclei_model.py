@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from benchmarks.nuclei_model import augment
+from benchmarks.nuclei_model import augment, synthetic
 from benchmarks.nuclei_model.augment import Augment
 from benchmarks.nuclei_model.split import join
 from benchmarks.nuclei_model.synthetic import DIAMETERS, draw, texture
@@ -29,11 +29,17 @@ def test_drawn_labels_are_numbered_and_nearly_in_one_piece(drawn):
         assert all(size[-1] > 0.7 * size.sum() for size in sizes)
 
 
-def test_drawn_images_have_small_and_large_nuclei_and_at_times_none(drawn):
+def test_drawn_images_have_small_and_large_nuclei(drawn):
     diameters = [np.sqrt(4 / np.pi * np.median(np.bincount(y.ravel())[1:])) for _, y in drawn if y.any()]
     assert min(diameters) < 2 * DIAMETERS[0]
     assert max(diameters) > DIAMETERS[1] / 2
-    assert any(not y.any() for _, y in [draw(64, np.random.default_rng(k)) for k in range(80)])
+
+
+def test_some_images_have_no_nucleus(monkeypatch):
+    monkeypatch.setattr(synthetic, "EMPTY", 1.0)
+    image, labels = draw(64, np.random.default_rng(0))
+    assert not labels.any()
+    assert np.isfinite(image).all()
 
 
 def test_drawing_depends_on_the_random_numbers_alone():
@@ -42,12 +48,11 @@ def test_drawing_depends_on_the_random_numbers_alone():
     assert np.array_equal(b, d)
 
 
-def test_texture_has_dark_and_bright_places():
+def test_texture_varies_inside_and_is_nowhere_negative():
     labels = np.ones((64, 64), np.int32)
     factors = np.stack([texture(labels, 32.0, np.random.default_rng(k)) for k in range(30)])
     assert factors.min() > 0
-    assert factors.min() < 0.5
-    assert factors.max() > 2
+    assert np.mean(factors.std(axis=(1, 2)) > 0.05) > 0.8
 
 
 def test_a_changed_patch_has_its_nuclei_where_its_labels_are(monkeypatch):

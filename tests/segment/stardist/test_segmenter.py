@@ -318,7 +318,7 @@ def test_large_objects_are_found_as_if_they_were_small(picture, factor):
     labels = segmenter(f"{PLAIN},scale={1 / factor}")(image)
     assert labels.shape == image.shape
     found = evaluate(labels, truth)
-    assert found.ap50 > small.ap50 - 0.02
+    assert found.ap50 > small.ap50 - 0.05  # one object of 42 more or less
     assert found.map > small.map - 0.05
     assert evaluate(segmenter(PLAIN)(image), truth).map < small.map - 0.2  # what the option is for
 
