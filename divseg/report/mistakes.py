@@ -26,8 +26,11 @@ IOU = 0.5
 RIGHT, FALSE, MISSED = np.array([(86, 180, 233), (255, 140, 0), (255, 70, 200)], np.uint8)
 """Colours of outlines."""
 
-DASH = 6
-"""Length in pixels of the dashes of missed objects."""
+DASH, DASH_WIDTH = 8, 3
+"""Length and width in pixels of the dashes of missed objects."""
+
+BRIGHTEST = 98.5
+"""Percentile that is shown white, so that dim objects beside bright ones are seen."""
 
 SIDE = 360
 """Width of a picture on the page in pixels."""
@@ -134,8 +137,8 @@ def _picture(
     factor = max(1, math.ceil(2 * SIDE / max(part.shape)))
     present = np.unique(mine[mine != 0])
     colours = np.where(np.isin(present, mistakes.wrong)[:, None], FALSE, RIGHT)
-    rgb = draw(to_grey(part, grey_limits(part)), mine, (present, colours), factor=factor, width=2)
-    edge = outlines(enlarge(np.where(np.isin(true, mistakes.missed), true, 0), factor), 2)
+    rgb = draw(to_grey(part, grey_limits(part, high=BRIGHTEST)), mine, (present, colours), factor=factor, width=2)
+    edge = outlines(enlarge(np.where(np.isin(true, mistakes.missed), true, 0), factor), DASH_WIDTH)
     dashes = (np.arange(edge.shape[0])[:, None] // DASH + np.arange(edge.shape[1]) // DASH) % 2 == 0
     rgb[edge & dashes] = MISSED
     return rgb
