@@ -7,7 +7,7 @@ For each set the powers by which ``--segmenter auto`` ranks are chosen on all ot
 samples of the set's images, as a run makes it. Its loss is the mAP of the mean sample's labels under the best candidate
 in hindsight, less that under the choice. Then `divseg run` works on the images with the choice and everything else by
 default; its consensus is held against the same segmenter on the mean of its samples (MMSE) and on the smoothing that
-does best by the truth. Sets without objects count in the choice of nothing. What is measured is kept in KEEP.
+does best by the truth, and what it expects of itself against what is true. Sets without objects count in the choice of nothing. What is measured is kept in KEEP.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ import tifffile
 
 import divseg
 from benchmarks.record import limit_threads, write_result
+from benchmarks.untuned.confidence import confidence_row, confidence_table
 from benchmarks.untuned.powers import FIGURES, Table, fit_powers
 from benchmarks.untuned.sets import SETS, Left
 from divseg.metrics import bootstrap_interval
 from divseg.workflow.choose_segmenter import POWERS
 
 
-def run_default(left: Left, segmenter: str, samples: int, keep: Path) -> pd.DataFrame:
-    """Run on the images of a set with a segmenter, and return the rows of scores.csv; read if it was run before."""
+def run_default(left: Left, segmenter: str, samples: int, keep: Path) -> Path:
+    """Run on the images of a set with a segmenter, unless that was done before, and return the run folder."""
     safe = "".join(c if c.isalnum() or c in ".=" else "_" for c in segmenter)
     out = keep / "runs" / f"{left.job}-{safe}"
     if not (out / "scores.csv").is_file():
@@ -43,18 +44,16 @@ def run_default(left: Left, segmenter: str, samples: int, keep: Path) -> pd.Data
         divseg.run(
             images, out, truth=masks, model=left.folder, segmenter=segmenter, samples=samples, compare=(), report=False
         )
-    return pd.read_csv(out / "scores.csv")
+    return out
 
 
-def compare(left: Left, segmenter: str, a: argparse.Namespace) -> dict[str, object]:
+def compare(job: str, out: Path) -> dict[str, object]:
     """Return the row of a set in the table of default runs."""
-    rows = run_default(left, segmenter, a.samples, a.keep).pivot_table(
-        index="image", columns="input", values="map", aggfunc="mean"
-    )
+    rows = pd.read_csv(out / "scores.csv").pivot_table(index="image", columns="input", values="map", aggfunc="mean")
     consensus = rows[[c for c in rows if c.startswith("consensus")]].iloc[:, 0]
     smooth = rows[[c for c in rows if c.startswith("gaussian")]]
     best = smooth.mean().idxmax()
-    row: dict[str, object] = {"set": left.job, "images": len(rows), "consensus": consensus.mean()}
+    row: dict[str, object] = {"set": job, "images": len(rows), "consensus": consensus.mean()}
     for name, other in (("MMSE", rows["mmse"]), ("best Gaussian", smooth[best])):
         low, high = bootstrap_interval((consensus - other).to_numpy())
         row |= {name: other.mean(), f"minus {name}": (consensus - other).mean(), f"{name} interval": (low, high)}
@@ -130,8 +129,11 @@ def main() -> None:
     tables = {job: left.table(a.keep) for job, left in lefts.items()}
     choice, picks = choice_table({job: t for job, t in tables.items() if not job.startswith("field_empty")})
     print(choice, flush=True)
+    runs = {job: run_default(lefts[job], pick, a.samples, a.keep) for job, pick in picks.items()}
     body = f"## Choice of the segmenter\n\n{choice}"
-    body += f"\n\n## Default runs\n\n{run_table([compare(lefts[job], pick, a) for job, pick in picks.items()])}"
+    body += f"\n\n## Default runs\n\n{run_table([compare(job, out) for job, out in runs.items()])}"
+    rows = [confidence_row(job, out, lefts[job].pictures) for job, out in runs.items()]
+    body += f"\n\n## Confidence\n\n{confidence_table(rows)}"
     if a.record:
         command = (
             f"python -m benchmarks.untuned --models MODELS --keep KEEP --minutes {a.minutes:g} --samples {a.samples}"
