@@ -7,7 +7,8 @@ For each set the powers by which ``--segmenter auto`` ranks are chosen on all ot
 samples of the set's images, as a run makes it. Its loss is the mAP of the mean sample's labels under the best candidate
 in hindsight, less that under the choice. Then `divseg run` works on the images with the choice and everything else by
 default; its consensus is held against the same segmenter on the mean of its samples (MMSE) and on the smoothing that
-does best by the truth, and what it expects of itself against what is true. Sets without objects count in the choice of nothing. What is measured is kept in KEEP.
+does best by the truth, and what it expects of itself against what is true. Sets without objects count in the choice of
+nothing. What is measured is kept in KEEP.
 """
 
 from __future__ import annotations

@@ -74,9 +74,9 @@ def confidence_table(rows: list[dict[str, float | str]]) -> str:
     lines = [f"| set | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
     lines += [f"| {row['set']} | " + " | ".join(f"{row[name]:.3f}" for name in names) + " |" for row in rows]
     words = (
-        f"mAP that is expected, raw (the samples as truth) and calibrated on simulated images, beside the true one: "
+        "mAP that is expected, raw (the samples as truth) and calibrated on simulated images, beside the true one: "
         f"within {LIMIT:g} on {near.sum()} of {len(frame)} sets (raw {raw.sum()}). D-ECE at most {LIMIT:g} on "
-        f"{small.sum()} (of the existence {small_raw.sum()}). Areas of right objects, and counts, that the 90 % intervals "
-        "cover. Empty where too few objects were simulated to calibrate on."
+        f"{small.sum()} (of the existence {small_raw.sum()}). Areas of right objects, and counts, that the 90 % "
+        "intervals cover. Empty where too few objects were simulated to calibrate on."
     )
     return words + "\n\n" + "\n".join(lines)
