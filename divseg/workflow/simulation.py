@@ -33,6 +33,9 @@ RATERS = ("li,smooth=1,split=distance,min_size=20", "otsu,smooth=1,split=distanc
 TRIES = 20
 """Places at which a part of an image that holds data is looked for."""
 
+REUSED = ("denoised", "std", "stacks")
+"""Kept of a simulated image: another fusion needs neither its samples nor their segmentation again."""
+
 SEED = 1_000_003
 """Added to the seed of the run: what is simulated shares no random number with it."""
 
@@ -115,7 +118,7 @@ def simulation_stages(config: RunConfig, name: str, iou: float) -> list[Stage]:
 
 def simulation_config(config: RunConfig) -> RunConfig:
     """Return the settings of a run as they are for its simulated images: a seed of their own, no calibration."""
-    return config.replace(seed=config.sampling.seed + SEED, keep="none", calibration=None, max_false=None)
+    return config.replace(seed=config.sampling.seed + SEED, keep=REUSED, calibration=None, max_false=None)
 
 
 def simulate(context: UnitContext) -> None:
