@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,13 +49,13 @@ def run_default(left: Left, segmenter: str, samples: int, keep: Path) -> Path:
     return out
 
 
-def compare(job: str, out: Path) -> dict[str, object]:
+def compare(job: str, out: Path) -> dict[str, Any]:
     """Return the row of a set in the table of default runs."""
     rows = pd.read_csv(out / "scores.csv").pivot_table(index="image", columns="input", values="map", aggfunc="mean")
     consensus = rows[[c for c in rows if c.startswith("consensus")]].iloc[:, 0]
     smooth = rows[[c for c in rows if c.startswith("gaussian")]]
     best = smooth.mean().idxmax()
-    row: dict[str, object] = {"set": job, "images": len(rows), "consensus": consensus.mean()}
+    row: dict[str, Any] = {"set": job, "images": len(rows), "consensus": consensus.mean()}
     for name, other in (("MMSE", rows["mmse"]), ("best Gaussian", smooth[best])):
         low, high = bootstrap_interval((consensus - other).to_numpy())
         row |= {name: other.mean(), f"minus {name}": (consensus - other).mean(), f"{name} interval": (low, high)}
@@ -89,7 +90,7 @@ def choice_table(tables: dict[str, Table]) -> tuple[str, dict[str, str]]:
     return words + "\n\n" + "\n".join(lines), picks
 
 
-def run_table(rows: list[dict[str, object]]) -> str:
+def run_table(rows: list[dict[str, Any]]) -> str:
     """Return the table of default runs."""
     frame = pd.DataFrame(rows)
     lines = [
@@ -99,7 +100,7 @@ def run_table(rows: list[dict[str, object]]) -> str:
     for row in rows:
         cells = [f"{row[name]:.3f}" for name in ("consensus", "MMSE", "best Gaussian")]
         for name in ("MMSE", "best Gaussian"):
-            low, high = row[f"{name} interval"]  # type: ignore[misc]
+            low, high = row[f"{name} interval"]
             cells.append(f"{row[f'minus {name}']:+.3f} [{low:+.3f}, {high:+.3f}]")
         lines.append(f"| {row['set']} | {row['images']} | {' | '.join(cells)} |")
     words = []
