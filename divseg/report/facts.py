@@ -86,7 +86,7 @@ def calibration_words(run: Run) -> str:
     size = f"{made.get('n_objects')} objects of {made.get('n_images')}"
     what, limits = (
         (
-            f"{size} images that the run's own model simulated, with truth drawn by the segmenter and two others",
+            f"{size} images that the run's own model simulated, with truth drawn by the segmenter and by others",
             "A simulation knows the noise, not all errors of model and segmenter, so this stays a little too sure: "
             "label some images to know better (divseg calibrate RUN --truth MASKS).",
         )
