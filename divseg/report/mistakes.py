@@ -100,7 +100,10 @@ def mistakes_figure(run: Run, name: str, data: ImageData, region: Region) -> tup
     for kind, labels in [*rivals.items(), ("consensus", data.labels)]:
         mistakes = Mistakes.of(labels, truth)
         pictures.append(
-            (f"{_title(kind)}\n{mistakes.words}", _picture(_behind(kind, data), labels, truth, mistakes, region))
+            (
+                f"{_title(kind)}\n{mistakes.words}",
+                _picture(_behind(kind, data.noisy, data.mmse), labels, truth, mistakes, region),
+            )
         )
     caption = (
         f"{name}, the same segmenter on each. Outlines: blue objects are right (an IoU of {IOU:g} or more with one of "
@@ -116,13 +119,10 @@ def _title(kind: str) -> str:
     return {"noisy": "Noisy image", "mmse": "MMSE", "consensus": "Consensus"}.get(kind, kind)
 
 
-def _behind(kind: str, data: ImageData) -> np.ndarray:
+def _behind(kind: str, noisy: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Return the image that a kind of label image was made from."""
-    noisy, mean = data.noisy, data.mmse
-    assert noisy is not None
-    assert mean is not None
     if kind.startswith(GAUSSIAN):
-        return np.asarray(ndi.gaussian_filter(noisy.astype(np.float32), float(kind.partition("=")[2])))
+        return np.asarray(ndi.gaussian_filter(noisy.astype(np.float32), float(kind.removeprefix(GAUSSIAN))))
     return noisy if kind == "noisy" else mean
 
 
