@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from divseg.io import write_csv
 from divseg.segment import segmenter
 from divseg.workflow.segmenter_support import Judged, Support, measure_support
 from divseg.workflow.stage import RunContext, RunStage
+from divseg.workflow.units import ImageUnit
 
 METHODS = ("otsu", "li", "isodata", "triangle", "yen", "local")
 SMOOTHS = (0.5, 1.0, 2.0, 4.0)
@@ -157,24 +159,8 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
     """
 
     def choose(context: RunContext) -> dict[str, Any]:
-        from divseg.denoise import DivNoising
-        from divseg.denoise.validation import plane
-
-        model = DivNoising.load(context.store.model, device=config.sampling.device)
-        units, stacks, valid = context.units, [], []
-        for i in np.unique(np.linspace(0, len(units) - 1, min(IMAGES, len(units))).round().astype(int)):
-            try:
-                image = units[i].load()
-                middle = _middle(plane(image))
-                batches = model.sample(
-                    middle, n=SAMPLES, seed=config.sampling.seed, precision=config.sampling.precision
-                )
-                stacks.append(np.concatenate([batch.cpu().numpy() for batch in batches]))
-                mask = None if image.valid is None else _middle(image.valid)
-                valid.append(None if mask is None or mask.all() or not mask.any() else mask)
-            except (DivsegError, OSError):
-                continue
-        total = len(units)
+        stacks, valid = samples_to_judge(context.units, context.store.model, config, IMAGES, WINDOW)
+        total = len(context.units)
         table = rank_segmenters(
             stacks,
             specs,
@@ -201,7 +187,50 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
     return RunStage("segmenter", choose, settings, needs=("model",), recall=recall)
 
 
-def _middle(image: NDArray[Any]) -> NDArray[Any]:
-    """Return the middle of an image, at most WINDOW on a side."""
-    starts = [max(0, (n - WINDOW) // 2) for n in image.shape]
-    return image[tuple(slice(start, start + WINDOW) for start in starts)]
+def samples_to_judge(
+    units: Sequence[ImageUnit], model: Path, config: RunConfig, images: int, window: int
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.bool_] | None]]:
+    """Draw samples of a few images, spread over the folder; those that cannot be read are passed over.
+
+    Parameters
+    ----------
+    units : sequence of ImageUnit
+        The folder.
+    model : Path
+        Model folder.
+    config : RunConfig
+        Settings of the run.
+    images : int
+        Largest number of images.
+    window : int
+        Longest side in pixels of what is looked at of an image: its middle.
+
+    Returns
+    -------
+    samples : list of float32 array, shape (SAMPLES, Y, X)
+        Of each image.
+    valid : list of (bool array, shape (Y, X), or None)
+        False where a pixel is no data; None where all are.
+    """
+    from divseg.denoise import DivNoising
+    from divseg.denoise.validation import plane
+
+    draws = DivNoising.load(model, device=config.sampling.device)
+    stacks, valid = [], []
+    for i in np.unique(np.linspace(0, len(units) - 1, min(images, len(units))).round().astype(int)):
+        try:
+            image = units[i].load()
+            middle = _middle(plane(image), window)
+            batches = draws.sample(middle, n=SAMPLES, seed=config.sampling.seed, precision=config.sampling.precision)
+            stacks.append(np.concatenate([batch.cpu().numpy() for batch in batches]))
+            mask = None if image.valid is None else _middle(image.valid, window)
+            valid.append(None if mask is None or mask.all() or not mask.any() else mask)
+        except (DivsegError, OSError):
+            continue
+    return stacks, valid
+
+
+def _middle(image: NDArray[Any], window: int) -> NDArray[Any]:
+    """Return the middle of an image, at most `window` on a side."""
+    starts = [max(0, (n - window) // 2) for n in image.shape]
+    return image[tuple(slice(start, start + window) for start in starts)]
