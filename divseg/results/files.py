@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divseg.errors import InputError, counted, did_you_mean, printable
-from divseg.io.tiff import load_tiff, tiff_headers
+from divseg.io.tiff import tiff_sources
 
 T = TypeVar("T")
 
@@ -93,11 +93,12 @@ def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:
     FileProblem
         If the file is damaged.
     """
-    shape = tiff_headers(path)[0].shape
+    source = tiff_sources(path)[0]
+    shape = source.shape
     if len(shape) < 3:
-        return np.asarray(load_tiff(path, (None,) * len(shape)), np.float32)[None]
+        return np.asarray(source.load((None,) * len(shape)), np.float32)[None]
     first = slice(0, math.prod(shape[:-2]) if limit is None else limit)
-    return np.asarray(load_tiff(path, (first, *(None,) * (len(shape) - 1))), np.float32)
+    return np.asarray(source.load((first, *(None,) * (len(shape) - 1))), np.float32)
 
 
 def read_fractions(path: Path) -> NDArray[np.float32]:
@@ -107,4 +108,5 @@ def read_fractions(path: Path) -> NDArray[np.float32]:
 
 def read_image(path: Path) -> NDArray[np.float32]:
     """Read an image of intensities that a run wrote."""
-    return np.asarray(load_tiff(path, (None,) * len(tiff_headers(path)[0].shape)), np.float32)
+    source = tiff_sources(path)[0]
+    return np.asarray(source.load((None,) * len(source.shape)), np.float32)

@@ -258,7 +258,13 @@ class Run:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DivsegWarning)  # the run has shown it
             settings = {name: self.setting("data", name) for name in ("axes", "channel")}
-            images = read(row["path"], **settings, invalid=self.setting("data", "invalid") or "none")
+            depth = next((name for name in ("volume", "planes") if self.setting("data", name)), None)
+            images = read(
+                row["path"],
+                **settings,
+                depth=depth or self.setting("data", "project"),
+                invalid=self.setting("data", "invalid") or "none",
+            )
         for ref in images.refs:
             if [list(place) for place in ref.plane] == row.get("plane", []):
                 image = ref.load(check=False)

@@ -118,7 +118,7 @@ def image_stages(config: RunConfig, name: str, truth: bool, *, simulated: bool =
                 "samples": s.samples,
                 "seed": s.seed,
                 "precision": s.precision,
-                "data": config.data.model_dump(),
+                "data": config.data.pixels,
             },
             needs=("model",),
             reads=("image",),

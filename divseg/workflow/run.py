@@ -121,8 +121,7 @@ def run(
     settings_of_run = _config(config, settings, allow_code)
     chosen = check_settings(settings_of_run)  # a wrong setting is told before any work
     folder = default_out(source) if out is None else Path(out).expanduser()
-    data = settings_of_run.data
-    found = check_inputs(source, axes=data.axes, channel=data.channel, invalid=data.invalid, truth=truth, out=folder)
+    found = check_inputs(source, **settings_of_run.data.reading, truth=truth, out=folder)
     options = Options(jobs, executor, shard, redo, finalize)
 
     def trial(place: Path, unit: ImageUnit) -> None:

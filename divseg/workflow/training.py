@@ -14,7 +14,7 @@ from divseg.io import Image, ImageList
 from divseg.results import RunStore
 from divseg.workflow.progress import Reporter
 from divseg.workflow.stage import RunContext, RunStage
-from divseg.workflow.units import ImageUnit, file_stat
+from divseg.workflow.units import ImageUnit
 
 if TYPE_CHECKING:
     from divseg.denoise import DivNoising
@@ -47,8 +47,8 @@ def model_stage(units: list[ImageUnit], config: RunConfig, folder: Path | None) 
 
         return RunStage("model", take, {"model": fingerprint_model(folder)}, recall=_is_there)
 
-    files = [[unit.name, list(unit.ref.shape), file_stat(unit.file)[:2]] for unit in units]
-    settings = {"data": config.data.model_dump(), "files": files}
+    files = [[unit.name, list(unit.ref.shape), list(unit.ref.stat()[:2])] for unit in units]
+    settings = {"data": config.data.pixels, "files": files}
     return training_stage(config, settings, prepare=lambda context: drop_unusable(context, config))
 
 

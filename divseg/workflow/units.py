@@ -8,13 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from divseg.io import Image, ImageRef, LabelRef, MaskSet, PixelSize, config_hash, fingerprint
+from divseg.io.image_source import file_stat
 from divseg.results.rows import pixel_columns
-
-
-def file_stat(path: Path) -> list[int]:
-    """Return size and times of a file: if they are unchanged, so is its content."""
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class ImageUnit:
         """Return size and times of the file, and the place in it."""
         if source == "truth" and self.truth is not None:
             return [self.truth.path.name, *file_stat(self.truth.path), list(self.truth.lead)]
-        return [self.ref.path.name, *self.ref.stat(), list(self.ref.index)]
+        return [self.ref.path.name, *self.ref.stat(), self.ref.source.series, list(self.ref.index), self.ref.project]
 
     def fingerprint(self, source: str) -> str:
         """Return the SHA-256 of the pixels."""
