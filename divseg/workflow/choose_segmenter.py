@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from divseg.config import RunConfig
 from divseg.errors import ConfigError, DivsegError, InputError
 from divseg.io import write_csv
+from divseg.io.pixel_size import plane_distance
 from divseg.segment import segmenter
 from divseg.workflow.segmenter_support import Judged, Support, measure_support
 from divseg.workflow.stage import RunContext, RunStage
@@ -28,28 +29,36 @@ IMAGES, SAMPLES = 8, 3
 WINDOW = 512
 """Longest side in pixels of what is looked at of an image: its middle."""
 
+WINDOW_3D = (32, 192, 192)
+"""The same of a volume, along each axis."""
+
 POWERS = {"objects": 1.0, "explained": 1.1, "edges": 1.4, "sharpness": 1.8}
 """Power of each figure in the score of a segmenter; found by leaving sets of images out (lab book)."""
 
 
-def candidates() -> list[str]:
-    """Return the strings of the segmenters that ``auto`` compares: thresholdings, and StarDist at several scales."""
+def candidates(ndim: int = 2) -> list[str]:
+    """Return the strings of the segmenters that ``auto`` compares: thresholdings, and StarDist at several scales.
+
+    For volumes (`ndim` 3) thresholdings alone: the network that ships with divseg is one of planes.
+    """
     thresholdings = [
-        f"{method},smooth={smooth:g},split={split},min_size=auto"
+        f"{method},smooth={smooth:g},split={split},min_size=auto" + (",ndim=3" if ndim == 3 else "")
         for method in METHODS
         for smooth in SMOOTHS
         for split in SPLITS
     ]
-    return thresholdings + [f"stardist:nuclei,scale={scale}" for scale in SCALES]
+    return thresholdings if ndim == 3 else thresholdings + [f"stardist:nuclei,scale={scale}" for scale in SCALES]
 
 
-def asked_candidates(text: str) -> list[str] | None:
+def asked_candidates(text: str, ndim: int = 2) -> list[str] | None:
     """Return what the setting ``segmenter`` leaves to the samples to choose among, None where it names one segmenter.
 
     Parameters
     ----------
     text : str
         ``"auto"`` for all candidates, ``"auto:A|B|C"`` for those.
+    ndim : int
+        Spatial dimensions of the images.
 
     Raises
     ------
@@ -60,7 +69,7 @@ def asked_candidates(text: str) -> list[str] | None:
     if word.strip() != "auto":
         return None
     if not colon:
-        return candidates()
+        return candidates(ndim)
     named = [part.strip() for part in rest.split("|") if part.strip()]
     if len(named) < 2:
         raise ConfigError(
@@ -75,6 +84,7 @@ def rank_segmenters(
     specs: Sequence[str] | None = None,
     *,
     valid: Sequence[NDArray[np.bool_] | None] | None = None,
+    distances: Sequence[float | None] | None = None,
     step: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Rank segmenters by how well the posterior samples of some images support them; truth is never looked at.
@@ -95,12 +105,14 @@ def rank_segmenters(
 
     Parameters
     ----------
-    samples : sequence of float arrays, shape (K, Y, X)
+    samples : sequence of float arrays, shape (K, Y, X) or (K, Z, Y, X)
         Posterior samples of each image, K of 2 or more.
     specs : sequence of str, optional
         Segmenters to compare, by default :func:`candidates`.
     valid : sequence of (bool array, shape (Y, X), or None), optional
         For each image False where a pixel is no data.
+    distances : sequence of (float or None), optional
+        For each volume the distance of its planes in units of the pixel size.
     step : callable, optional
         Told which candidate begins.
 
@@ -118,11 +130,12 @@ def rank_segmenters(
         An unknown segmenter among `specs`.
     """
     stacks = [np.asarray(s, np.float32) for s in samples]
-    if not stacks or any(s.ndim != 3 or len(s) < 2 for s in stacks):
+    if not stacks or any(s.ndim not in (3, 4) or len(s) < 2 for s in stacks):
         shapes = ", ".join(str(s.shape) for s in stacks) or "no images"
         raise InputError(f"a choice of segmenter needs two samples (K, Y, X) of each image; got {shapes}")
     names = list(specs) if specs is not None else candidates()
-    judged = [Judged(*pair) for pair in zip(stacks, valid or [None] * len(stacks), strict=True)]
+    unknown: list[None] = [None] * len(stacks)
+    judged = [Judged(*of) for of in zip(stacks, valid or unknown, distances or unknown, strict=True)]
     return _table(names, measure_support(names, judged, segmenter, step))
 
 
@@ -158,19 +171,20 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
 
     def choose(context: RunContext) -> dict[str, Any]:
         from divseg.denoise import DivNoising
-        from divseg.denoise.validation import plane
+        from divseg.denoise.validation import pixels
 
         model = DivNoising.load(context.store.model, device=config.sampling.device)
-        units, stacks, valid = context.units, [], []
+        units, stacks, valid, distances = context.units, [], [], []
         for i in np.unique(np.linspace(0, len(units) - 1, min(IMAGES, len(units))).round().astype(int)):
             try:
                 image = units[i].load()
-                middle = _middle(plane(image))
+                middle = _middle(pixels(image))
                 batches = model.sample(
                     middle, n=SAMPLES, seed=config.sampling.seed, precision=config.sampling.precision
                 )
                 stacks.append(np.concatenate([batch.cpu().numpy() for batch in batches]))
                 mask = None if image.valid is None else _middle(image.valid)
+                distances.append(plane_distance(image.pixel_size))
                 valid.append(None if mask is None or mask.all() or not mask.any() else mask)
             except (DivsegError, OSError):
                 continue
@@ -179,6 +193,7 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
             stacks,
             specs,
             valid=valid,
+            distances=distances,
             step=lambda spec: context.reporter.images(0, total, f"choosing a segmenter: {spec}"),
         )
         write_csv(context.store.folder / "segmenters.csv", table)
@@ -202,6 +217,7 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
 
 
 def _middle(image: NDArray[Any]) -> NDArray[Any]:
-    """Return the middle of an image, at most WINDOW on a side."""
-    starts = [max(0, (n - WINDOW) // 2) for n in image.shape]
-    return image[tuple(slice(start, start + WINDOW) for start in starts)]
+    """Return the middle of an image or volume, at most `WINDOW` or `WINDOW_3D` on a side."""
+    window = WINDOW_3D if image.ndim == 3 else (WINDOW, WINDOW)
+    starts = [max(0, (n - side) // 2) for n, side in zip(image.shape, window, strict=True)]
+    return image[tuple(slice(start, start + side) for start, side in zip(starts, window, strict=True))]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divseg.config import RunConfig
-from divseg.errors import ConfigError, InputError
+from divseg.errors import ConfigError, FileProblem, InputError
 from divseg.io import ImageList, InputReport, check_inputs
 from divseg.io.sources import Source
 from divseg.metrics import Calibration
@@ -22,6 +22,7 @@ from divseg.workflow.check import check_settings
 from divseg.workflow.choose_segmenter import asked_candidates, choice_stage
 from divseg.workflow.engine import Job, Outcomes, Result, perform
 from divseg.workflow.image_stages import RunTools, image_stages
+from divseg.workflow.measure import measured_channels
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.sharing import Options
@@ -29,6 +30,7 @@ from divseg.workflow.simulate import simulation_stage
 from divseg.workflow.stage import RunContext, RunStage, Stage
 from divseg.workflow.training import check_image, model_stage, smallest_side, training_seconds
 from divseg.workflow.units import ImageUnit
+from divseg.workflow.volumes import in_3d
 
 TRIAL_STEPS = 5
 """Training steps of a dry run's trial."""
@@ -122,6 +124,7 @@ def run(
     chosen = check_settings(settings_of_run)  # a wrong setting is told before any work
     folder = default_out(source) if out is None else Path(out).expanduser()
     found = check_inputs(source, **settings_of_run.data.reading, truth=truth, out=folder)
+    _without_measured(found, settings_of_run.data.measure)
     options = Options(jobs, executor, shard, redo, finalize)
 
     def trial(place: Path, unit: ImageUnit) -> None:
@@ -135,6 +138,8 @@ def run(
     def seconds(store: RunStore) -> float:
         return 0.0 if model is not None else training_seconds(settings_of_run, store)
 
+    if settings_of_run.data.volume and settings_of_run.evaluation.simulate:
+        found.warnings.append("volumes are not simulated: without --calibration, existence is not calibrated")
     job = _job(source, found, settings_of_run, None if chosen is None else chosen.name, truth, model, options, report)
     side = smallest_side(settings_of_run, model) if dry_run else 0
     return carry_out(
@@ -148,6 +153,28 @@ def run(
         trial=trial,
         training=seconds,
     )
+
+
+def _without_measured(found: InputReport, asked: Sequence[str]) -> None:
+    """Make images that lack a channel that is to be measured a problem.
+
+    Raises
+    ------
+    InputError
+        If that is so of all.
+    """
+    refs, problems = [], []
+    for ref in found.images.refs:
+        try:
+            measured_channels(ref, asked)
+            refs.append(ref)
+        except FileProblem as problem:
+            problems.append(problem.problem)
+    if not refs:
+        raise InputError(f"none of the images can be used: {problems[0]}")
+    found.images = ImageList(refs)
+    found.problems += dict.fromkeys(problems)
+    found.n_unusable += len(dict.fromkeys(problems))
 
 
 def _config(
@@ -191,10 +218,13 @@ def _job(
 ) -> Job:
     units = [ImageUnit(ref, found.truth.get(ref.name)) for ref in found.images.refs]
     before = [model_stage(units, config, None if model is None else Path(model))]
+    volume = config.data.volume
     if segmenter is None:
-        specs = asked_candidates(config.segmentation.segmenter) or []
+        asked = config.segmentation.segmenter
+        specs = asked_candidates(in_3d(asked) if volume else asked, 3 if volume else 2) or []
         before.append(choice_stage(config, specs, [unit.name for unit in units]))
-    simulated = bool(config.evaluation.simulate) and config.fusion.calibration is None
+    # images are simulated in planes alone
+    simulated = bool(config.evaluation.simulate) and config.fusion.calibration is None and not volume
     kept = Kept.of(config.output.keep)
 
     def calibration_file(store: RunStore, outcomes: Outcomes) -> str | Path | None:

@@ -15,6 +15,7 @@ import pandas as pd
 from divseg.config import RunConfig
 from divseg.errors import ConfigError
 from divseg.io import check_inputs, check_pixels
+from divseg.io.pixel_size import plane_distance
 from divseg.io.sources import Source
 from divseg.results import RunStore
 from divseg.results.rows import defect_columns, failure_rows, left_out_rows
@@ -27,7 +28,7 @@ from divseg.workflow.run import absolute
 from divseg.workflow.sharing import Options
 from divseg.workflow.stage import Stage, UnitContext
 from divseg.workflow.units import ImageUnit
-from divseg.workflow.volumes import check_dimensions, in_3d, plane_distance
+from divseg.workflow.volumes import check_dimensions, in_3d
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,9 +1,8 @@
-"""Volumes in a run: segmenters that take them, and the distance of their planes."""
+"""Volumes in a run: segmenters that take them."""
 
 from __future__ import annotations
 
 from divseg.errors import ConfigError
-from divseg.io import PixelSize
 from divseg.segment import Segmenter
 from divseg.specs import split_spec
 
@@ -35,8 +34,3 @@ def check_dimensions(segment: Segmenter, volume: bool) -> None:
             f"segmenter {segment.name!r} takes planes: give --planes in place of --volume, or a segmenter of volumes "
             "such as otsu,split=distance or stardist:3D_demo"
         )
-
-
-def plane_distance(size: PixelSize | None) -> float | None:
-    """Return the distance of planes in units of the pixel size in Y and X, None if it is not known."""
-    return None if size is None or size.z is None else size.z / (size.y * size.x) ** 0.5

@@ -85,7 +85,5 @@ def test_unknown_depth(save):
 
 def test_what_was_understood(volume):
     report = check_inputs(volume[0], channel="1", depth="max")
-    assert (
-        f"{volume[0]}: axes TZCYX of 2 x 3 x 2 x 8 x 9, channel 1 of 0, 1, 2 frames every 30 s, max of the planes along Z"
-        in report.lines()
-    )
+    words = "axes TZCYX of 2 x 3 x 2 x 8 x 9, channel 1 of 0, 1, 2 frames every 30 s, max of the planes along Z"
+    assert f"{volume[0]}: {words}" in report.lines()
