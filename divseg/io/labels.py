@@ -131,11 +131,43 @@ def write_labels(path: str | os.PathLike[str], labels: ArrayLike, pixel_size: Pi
         If the file cannot be written.
     """
     data = check_labels(labels, os.fspath(path))
-    high = int(data.max())
+    _write(path, data, "ZYX"[-data.ndim :], pixel_size, {})
+
+
+def write_label_stack(
+    path: str | os.PathLike[str],
+    labels: ArrayLike,
+    pixel_size: PixelSize | None = None,
+    interval: float | None = None,
+) -> None:
+    """Write label images of frames as one stack in time, as :func:`write_labels` writes one.
+
+    Parameters
+    ----------
+    path, pixel_size
+        As for :func:`write_labels`.
+    labels : array_like of int, shape (T, Y, X) or (T, Z, Y, X)
+        0 is background.
+    interval : float, optional
+        Seconds between frames.
+    """
+    data = check_labels(labels, os.fspath(path), ndim=(3, 4))
+    timing = {} if interval is None else {"finterval": float(interval)}
+    _write(path, data, "TYX" if data.ndim == 3 else "TZYX", pixel_size, timing)
+
+
+def _write(
+    path: str | os.PathLike[str],
+    labels: NDArray[Any],
+    axes: str,
+    pixel_size: PixelSize | None,
+    description: dict[str, Any],
+) -> None:
+    high = int(labels.max())
     if high > np.iinfo(np.uint32).max:
         raise InputError(f"{os.fspath(path)}: label {high} is larger than 4294967295; renumber the labels")
-    data = np.ascontiguousarray(data, dtype=np.uint16 if high <= np.iinfo(np.uint16).max else np.uint32)
-    axes, shown = "YX" if data.ndim == 2 else "ZYX", {"min": 0.0, "max": float(max(high, 255))}
+    data = np.ascontiguousarray(labels, dtype=np.uint16 if high <= np.iinfo(np.uint16).max else np.uint32)
+    shown = {"min": 0.0, "max": float(max(high, 255)), **description}
     write_tiff(path, data, axes, pixel_size, compression="zlib", shown=shown, label_lut=True)
 
 

@@ -94,6 +94,15 @@ class ImageRef:
         """Name of the channel that is taken, empty if the file does not name it."""
         return self.source.channels[self.channel] if self.source.channels else ""
 
+    @property
+    def frame(self) -> str:
+        """Name of the series of frames that the image belongs to, empty if it is not one of several."""
+        frames = [k for axis, k in self.plane if axis == "T"]
+        if not frames:
+            return ""
+        head, _, tail = self.name.rpartition("_t")
+        return head + tail.lstrip("0123456789")
+
     def of_channel(self, number: int) -> ImageRef:
         """Return the same image of another channel."""
         axis = self.letters.find("C")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -86,7 +85,7 @@ class Files(Mapping[str, T], Generic[T]):
 
 
 def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:
-    """Read posterior samples that a run wrote, shape (S, Y, X): all, or the first `limit`.
+    """Read posterior samples that a run wrote, shape (S, Y, X) or (S, Z, Y, X): all, or the first `limit`.
 
     Raises
     ------
@@ -95,9 +94,9 @@ def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:
     """
     source = tiff_sources(path)[0]
     shape = source.shape
-    if len(shape) < 3:
+    if "T" not in source.axes:  # one sample
         return np.asarray(source.load((None,) * len(shape)), np.float32)[None]
-    first = slice(0, math.prod(shape[:-2]) if limit is None else limit)
+    first = slice(0, shape[0] if limit is None else limit)
     return np.asarray(source.load((first, *(None,) * (len(shape) - 1))), np.float32)
 
 

@@ -176,9 +176,12 @@ class Run:
     def pixel_sizes(self) -> dict[str, PixelSize | None]:
         """Pixel size of every finished image, None if it is not known."""
         table = self.images_table
-        y, x = (column(table, f"pixel_size_{axis}") for axis in "yx")
-        rows = zip(self.names, y.tolist(), x.tolist(), text(table, "pixel_unit"), strict=True)
-        return {name: make_pixel_size(dy, dx, None, (unit, unit, unit))[0] for name, dy, dx, unit in rows}
+        y, x, z = (column(table, f"pixel_size_{axis}").tolist() for axis in "yxz")
+        rows = zip(self.names, y, x, z, text(table, "pixel_unit"), strict=True)
+        return {
+            name: make_pixel_size(dy, dx, None if dz != dz else dz, (unit, unit, unit))[0]
+            for name, dy, dx, dz, unit in rows
+        }
 
     # --- images
 

@@ -25,6 +25,7 @@ from divseg.workflow.image_stages import RunTools, image_stages
 from divseg.workflow.measure import measured_channels
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
+from divseg.workflow.series import series_stage
 from divseg.workflow.sharing import Options
 from divseg.workflow.simulate import simulation_stage
 from divseg.workflow.stage import RunContext, RunStage, Stage
@@ -258,6 +259,8 @@ def _job(
     if simulated:
         before.append(simulation_stage(config, units, name, options))
 
+    series = series_stage(units)
+
     def derive(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         if "objects" not in tables:
             return {}
@@ -280,9 +283,10 @@ def _job(
         summarize=score_summary,
         derive=derive,
         parquet="parquet" in kept,
-        after=[report_stage([*(stage.name for stage in before), *(stage.name for stage in stages(None))])]
-        if report
-        else [],
+        after=[
+            *([] if series is None else [series]),
+            *([report_stage([*(s.name for s in before), *(s.name for s in stages(None))])] if report else []),
+        ],
         lines=lines,
         invocation={
             "source": absolute(source),

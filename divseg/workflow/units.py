@@ -59,6 +59,8 @@ class ImageUnit:
             "file": str(ref.path),
             "plane": " ".join(f"{axis}={index}" for axis, index in ref.plane),
             **pixel_columns(ref.shape, ref.pixel_size),
+            **({"channel": ref.channel_name or ref.channel} if ref.n_channels > 1 else {}),
+            **({"frame_interval_s": ref.source.interval} if ref.source.interval is not None and ref.frame else {}),
         }
 
     def load(self) -> Image:
@@ -73,6 +75,10 @@ class ImageUnit:
             "path": str(ref.path.resolve()),
             "plane": ref.plane,
             "axes": ref.axes,
+            "file_axes": ref.letters,
+            "channel": ref.channel,
+            "channels": ref.source.channels,
+            "frame_interval_s": ref.source.interval,
             "shape": ref.shape,
             "dtype": str(ref.dtype),
             "pixel_size": None if ref.pixel_size is None else vars(ref.pixel_size),
