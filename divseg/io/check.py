@@ -162,6 +162,8 @@ def check_out(out: str | os.PathLike[str], inputs: InputFiles) -> None:
                 f"{folder}; choose another with --out, for example {advice}"
             )
     for file in inputs.files:
+        if file.is_dir() and (real == file.resolve() or file.resolve() in real.parents):
+            raise InputError(f"{target}: the output folder lies inside the image {file}; choose another with --out")
         if real in file.resolve().parents:
             raise InputError(f"{file}: this image lies inside the output folder {target}; choose another --out")
 
