@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from divseg.io.pixel_size import plane_distance
 from divseg.segment import segmenter
 from divseg.workflow.segmenter_support import Judged, Support, measure_support
 from divseg.workflow.stage import RunContext, RunStage
+from divseg.workflow.units import ImageUnit
 
 METHODS = ("otsu", "li", "isodata", "triangle", "yen", "local")
 SMOOTHS = (0.5, 1.0, 2.0, 4.0)
@@ -170,25 +172,8 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
     """
 
     def choose(context: RunContext) -> dict[str, Any]:
-        from divseg.denoise import DivNoising
-        from divseg.denoise.validation import pixels
-
-        model = DivNoising.load(context.store.model, device=config.sampling.device)
-        units, stacks, valid, distances = context.units, [], [], []
-        for i in np.unique(np.linspace(0, len(units) - 1, min(IMAGES, len(units))).round().astype(int)):
-            try:
-                image = units[i].load()
-                middle = _middle(pixels(image))
-                batches = model.sample(
-                    middle, n=SAMPLES, seed=config.sampling.seed, precision=config.sampling.precision
-                )
-                stacks.append(np.concatenate([batch.cpu().numpy() for batch in batches]))
-                mask = None if image.valid is None else _middle(image.valid)
-                distances.append(plane_distance(image.pixel_size))
-                valid.append(None if mask is None or mask.all() or not mask.any() else mask)
-            except (DivsegError, OSError):
-                continue
-        total = len(units)
+        stacks, valid, distances = samples_to_judge(context.units, context.store.model, config, IMAGES, WINDOW)
+        total = len(context.units)
         table = rank_segmenters(
             stacks,
             specs,
@@ -216,8 +201,54 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
     return RunStage("segmenter", choose, settings, needs=("model",), recall=recall)
 
 
-def _middle(image: NDArray[Any]) -> NDArray[Any]:
-    """Return the middle of an image or volume, at most `WINDOW` or `WINDOW_3D` on a side."""
-    window = WINDOW_3D if image.ndim == 3 else (WINDOW, WINDOW)
-    starts = [max(0, (n - side) // 2) for n, side in zip(image.shape, window, strict=True)]
-    return image[tuple(slice(start, start + side) for start, side in zip(starts, window, strict=True))]
+def samples_to_judge(
+    units: Sequence[ImageUnit], model: Path, config: RunConfig, images: int, window: int
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.bool_] | None], list[float | None]]:
+    """Draw samples of a few images, spread over the folder; those that cannot be read are passed over.
+
+    Parameters
+    ----------
+    units : sequence of ImageUnit
+        The folder.
+    model : Path
+        Model folder.
+    config : RunConfig
+        Settings of the run.
+    images : int
+        Largest number of images.
+    window : int
+        Longest side in pixels of what is looked at of an image: its middle.
+
+    Returns
+    -------
+    samples : list of float32 array, shape (SAMPLES, Y, X) or (SAMPLES, Z, Y, X)
+        Of each image.
+    valid : list of (bool array, shape (Y, X), or None)
+        False where a pixel is no data; None where all are.
+    distances : list of (float or None)
+        Distance of the planes of each volume in units of the pixel size.
+    """
+    from divseg.denoise import DivNoising
+    from divseg.denoise.validation import pixels
+
+    draws = DivNoising.load(model, device=config.sampling.device)
+    stacks, valid, distances = [], [], []
+    for i in np.unique(np.linspace(0, len(units) - 1, min(images, len(units))).round().astype(int)):
+        try:
+            image = units[i].load()
+            middle = _middle(pixels(image), window)
+            batches = draws.sample(middle, n=SAMPLES, seed=config.sampling.seed, precision=config.sampling.precision)
+            stacks.append(np.concatenate([batch.cpu().numpy() for batch in batches]))
+            mask = None if image.valid is None else _middle(image.valid, window)
+            valid.append(None if mask is None or mask.all() or not mask.any() else mask)
+            distances.append(plane_distance(image.pixel_size))
+        except (DivsegError, OSError):
+            continue
+    return stacks, valid, distances
+
+
+def _middle(image: NDArray[Any], window: int) -> NDArray[Any]:
+    """Return the middle of an image, at most `window` on a side, of a volume at most `WINDOW_3D`."""
+    sides = (window, window) if image.ndim == 2 else tuple(min(side, window) for side in WINDOW_3D)
+    starts = [max(0, (n - side) // 2) for n, side in zip(image.shape, sides, strict=True)]
+    return image[tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True))]

@@ -28,6 +28,7 @@ from divseg.workflow.comparison import calibration_settings, calibration_stage, 
 from divseg.workflow.engine import Job, Outcomes, Result, perform
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import LogReporter, Reporter
+from divseg.workflow.raters import raters_stage
 from divseg.workflow.sharing import Options
 from divseg.workflow.simulation import SimulationTools, simulated_units, simulation_config, simulation_stages
 from divseg.workflow.stage import RunContext, RunStage
@@ -86,9 +87,20 @@ class Simulation:
         fit = {"method": config.fusion.method, "iou": self.iou, "source": SIMULATED, "settings": settings}
         model = {"model": fingerprint_model(self.model)}
 
+        def raters(outcomes: Outcomes | None) -> list[str]:
+            return [] if outcomes is None else list(outcomes["raters"]["raters"])
+
+        def tools(_: RunStore, outcomes: Outcomes) -> SimulationTools:
+            return SimulationTools(self.model, config, self.segmenter, iou=self.iou, raters=tuple(raters(outcomes)))
+
         def facts(store: RunStore, outcomes: Outcomes) -> dict[str, Any]:
             made = {"calibration": Calibration.load(store.calibration).describe()} if "calibrate" in outcomes else {}
-            return {"config": self.config.model_dump(mode="json"), "segmenter": self.segmenter, **made}
+            return {
+                "config": self.config.model_dump(mode="json"),
+                "segmenter": self.segmenter,
+                "raters": raters(outcomes),
+                **made,
+            }
 
         def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
             made = Calibration.load(store.calibration)
@@ -97,10 +109,13 @@ class Simulation:
         return Job(
             command="simulate",
             units=simulated_units(self.refs, self.count, self.side),
-            stages=lambda _: simulation_stages(config, self.segmenter, self.iou),
-            before=[RunStage("model", lambda _: model, model)],
+            stages=lambda outcomes: simulation_stages(config, self.segmenter, self.iou, raters(outcomes)),
+            before=[
+                RunStage("model", lambda _: model, model),
+                raters_stage(self.model, self.config, self.segmenter, [ref.name for ref in self.refs]),
+            ],
             after=[calibration_stage(fit)],
-            tools=lambda *_: SimulationTools(self.model, config, self.segmenter, iou=self.iou),
+            tools=tools,
             facts=facts,
             lines=lines,
             invocation=invocation,

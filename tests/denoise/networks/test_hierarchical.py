@@ -29,7 +29,7 @@ def test_shapes_of_the_family(config, dims, channels):
     assert [m.shape for m in means] == [e.shape for e in net.noise_for(x)]
     for logvar in logvars:
         assert -5.0 < float(logvar.detach().mean()) < -3.0
-    assert 0.01 < float(s.detach().std()) < 3.0  # neither silent nor exploding
+    assert 0.003 < float(s.detach().std()) < 0.5  # neither silent, nor with structure of its own to unlearn
     assert config.strides == tuple(config.strides[0] * 2**i for i in range(len(config.latents)))
 
 
