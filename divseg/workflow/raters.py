@@ -62,7 +62,7 @@ def raters_stage(model: Path, config: RunConfig, own: str, names: Sequence[str])
 
     def choose(context: RunContext) -> dict[str, Any]:
         each = {unit.ref.name: unit for unit in context.units}
-        stacks, valid = samples_to_judge(list(each.values()), model, config, IMAGES, WINDOW)
+        stacks, valid, _ = samples_to_judge(list(each.values()), model, config, IMAGES, WINDOW)
         if not stacks:
             raise InputError("no image can be read, so nothing can be simulated")
         # two thresholds may be the same on these images: the second would be the first one's vote again

@@ -33,7 +33,7 @@ from divseg.workflow.sharing import Options
 from divseg.workflow.simulation import SimulationTools, simulated_units, simulation_config, simulation_stages
 from divseg.workflow.stage import RunContext, RunStage
 from divseg.workflow.training import check_image, smallest_side
-from divseg.workflow.units import ImageUnit, file_stat
+from divseg.workflow.units import ImageUnit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,9 +198,7 @@ def _of_run(run: Run, allow_code: bool) -> tuple[list[ImageRef], Path, RunConfig
     check_model(run.layout.model)
     config = RunConfig.make(**asked["settings"])
     data = config.data
-    found = check_inputs(
-        asked["source"], axes=data.axes, channel=data.channel, invalid=data.invalid, truth=asked.get("truth")
-    )
+    found = check_inputs(asked["source"], **data.reading, truth=asked.get("truth"))
     done = set(run.names)
     refs = [ref for ref in found.images.refs if ref.name in done]
     if not refs:
@@ -251,9 +249,9 @@ def simulation_stage(
     chosen = {unit.ref.name: unit.ref for unit in simulated_units([unit.ref for unit in units], count, SIDE_IN_RUN)}
     settings = {
         "count": count,
-        "files": [[name, list(ref.shape), file_stat(ref.path)[:2]] for name, ref in chosen.items()],
+        "files": [[name, list(ref.shape), list(ref.stat()[:2])] for name, ref in chosen.items()],
         "sampling": config.sampling.model_dump(exclude={"device", "tile"}),
-        "data": config.data.model_dump(),
+        "data": config.data.pixels,
         "fusion": config.fusion.model_dump(exclude={"calibration", "max_false"}),
     }
     needs = ("model", "segmenter") if asked_candidates(config.segmentation.segmenter) is not None else ("model",)
