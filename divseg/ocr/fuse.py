@@ -12,7 +12,7 @@ from divseg.errors import InputError
 from divseg.ocr.alignment import align
 from divseg.ocr.lines import PageLine, group_lines
 from divseg.ocr.reading import Box, Line, Reading
-from divseg.ocr.vote import MIX, VotedWord, vote
+from divseg.ocr.vote import VotedWord, vote
 
 EXISTENCE = 0.3
 """Least share of the readings that have a line, for it to be one."""
@@ -86,9 +86,7 @@ COLUMNS = ["line", "word", "text", "confidence", "alternatives", "least_characte
 COLUMNS += ["left", "top", "width", "height"]
 
 
-def fuse_readings(
-    readings: Sequence[Reading], *, existence: float = EXISTENCE, weight: float = 1.0, mix: float = MIX
-) -> FusedReading:
+def fuse_readings(readings: Sequence[Reading], *, existence: float = EXISTENCE, weight: float = 1.0) -> FusedReading:
     r"""Fuse readings of samples of one page.
 
     Parameters
@@ -97,7 +95,7 @@ def fuse_readings(
         One at least, with boxes on the same image.
     existence : float
         Lines that a smaller share of the readings has are left out.
-    weight, mix : float
+    weight : float
         As for :func:`divseg.ocr.vote.vote`.
 
     Returns
@@ -125,18 +123,18 @@ def fuse_readings(
     for group in group_lines(readings):
         share = len(group.readings) / len(readings)
         if share >= existence:
-            words = _words(list(group.readings.values()), group, weight, mix)
+            words = _words(list(group.readings.values()), group, weight)
             if words:
                 lines.append(FusedLine(words, share))
     return FusedReading(tuple(lines))
 
 
-def _words(lines: Sequence[Line], group: PageLine, weight: float, mix: float) -> tuple[FusedWord, ...]:
+def _words(lines: Sequence[Line], group: PageLine, weight: float) -> tuple[FusedWord, ...]:
     alignment = align(lines)
     box = group.box
     half = float(np.median([word.box.width / len(word.text) for line in lines for word in line.words])) / 2
     words = []
-    for voted in vote(alignment, weight, mix):
+    for voted in vote(alignment, weight):
         start, end = voted.columns
         held = (alignment.codes[:, start:end] > 0).mean(axis=0) >= 0.5
         x = alignment.x[start:end][held] if held.any() else alignment.x[start:end]

@@ -43,7 +43,8 @@ class Page:
 
     def show(self, image: NDArray[np.floating]) -> NDArray[np.uint8]:
         """Return the page of an image (Y, X)."""
-        grey = np.clip((image - self.low) * (255 / max(self.high - self.low, 1e-12)), 0, 255).astype(np.uint8)
+        span = max(self.high - self.low, 1e-12)
+        grey = np.rint(np.clip((image - self.low) * (255 / span), 0, 255)).astype(np.uint8)
         height, width = grey.shape
         size = (width * self.scale, height * self.scale)
         page = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC))

@@ -1,4 +1,10 @@
-"""Votes of aligned readings, by character and by word."""
+"""Votes of aligned readings, by character and by word.
+
+References
+----------
+Good, "The population frequencies of species and the estimation of population parameters", Biometrika 40 (1953), after
+Turing: the probability of what has not been seen is the share of what was seen once.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +16,6 @@ from numpy.typing import NDArray
 
 from divseg.ocr.alignment import GAP, Alignment
 
-MIX = 0.5
-"""Weight of the vote by word in a word's probability; the rest is that by character."""
 ALTERNATIVES = 3
 """Alternatives that are told of each word and character."""
 
@@ -51,13 +55,14 @@ class VotedWord(Vote):
     columns: tuple[int, int]
 
 
-def vote(alignment: Alignment, weight: float = 1.0, mix: float = MIX) -> list[VotedWord]:
+def vote(alignment: Alignment, weight: float = 1.0) -> list[VotedWord]:
     """Decide on the words of a line.
 
     A column's characters are weighted by the share of the readings that have them; columns in which the space wins part
     the words. The probability of a word is a mixture of two estimates: the share of the readings with exactly this
-    word, and the product of the shares of its characters, as if the columns were independent. The first is right with
-    very many readings, the second knows words that no single reading has.
+    word, and the product of the shares of its characters, as if the columns were independent. The second knows words
+    that no reading has, and its weight is the estimate of Good and Turing for these: the share of the readings whose
+    word no other reading has.
 
     Parameters
     ----------
@@ -65,8 +70,6 @@ def vote(alignment: Alignment, weight: float = 1.0, mix: float = MIX) -> list[Vo
         The readings of one line.
     weight : float
         A reading's vote counts as its engine's mean confidence in the line to this power; 0 makes all equal.
-    mix : float
-        Weight of the first estimate, from 0 to 1.
     """
     codes = alignment.codes
     present = codes > GAP
@@ -80,7 +83,7 @@ def vote(alignment: Alignment, weight: float = 1.0, mix: float = MIX) -> list[Vo
     words = []
     for start, end in zip([0, *(breaks + 1)], [*breaks, len(winners)], strict=True):
         if (winners[start:end] != GAP).any():
-            word = _word(alignment, slice(int(start), int(end)), weights, shares, winners, mix)
+            word = _word(alignment, slice(int(start), int(end)), weights, shares, winners)
             if word.text:
                 words.append(word)
     return words
@@ -92,7 +95,6 @@ def _word(
     weights: NDArray[np.float64],
     shares: NDArray[np.float64],
     winners: NDArray[np.intp],
-    mix: float,
 ) -> VotedWord:
     columns = np.arange(part.start, part.stop)
     paths = [tuple(int(c) for c in row) for row in alignment.codes[:, part]]
@@ -102,6 +104,9 @@ def _word(
     by_path.setdefault(tuple(int(c) for c in winners[part]), 0.0)
     share: defaultdict[str, float] = defaultdict(float)
     product: defaultdict[str, float] = defaultdict(float)
+    readers: defaultdict[str, int] = defaultdict(int)
+    for path in paths:
+        readers[" ".join(alignment.text(path).split())] += 1
     likeliest: dict[str, tuple[float, tuple[int, ...]]] = {}
     for path, weight in by_path.items():
         text = " ".join(alignment.text(path).split())
@@ -109,7 +114,8 @@ def _word(
         share[text] += weight
         product[text] += chance
         likeliest[text] = max(likeliest.get(text, (-1.0, path)), (chance, path))
-    probability = {text: mix * share[text] + (1 - mix) * product[text] for text in share}
+    unseen = sum(share[text] for text, count in readers.items() if count == 1)
+    probability = {text: (1 - unseen) * share[text] + unseen * product[text] for text in share}
     ranked = sorted(probability.items(), key=lambda item: (-item[1], item[0]))
     best, confidence = ranked[0]
     options = tuple(Option(text, p) for text, p in ranked[1 : ALTERNATIVES + 1])
