@@ -17,8 +17,8 @@ from divseg import DivsegWarning
 
 NOTE = """\
 Every network is trained on all noisy images of a set for so many minutes of processor time of one thread; the others
-need no training. The best Gaussian is chosen with the target, image by image. Means over the scored images; diversity is
-the root of the samples' mean variance divided by the range of their mean; the rank correlation is Spearman's, of the
+need no training. The best Gaussian is chosen with the target, image by image. Means over the scored images; diversity
+is the root of the samples' mean variance divided by the range of their mean; the rank correlation is Spearman's, of the
 samples' standard deviation with the absolute error of their mean, pixel by pixel.""".replace("\n", " ")
 
 
