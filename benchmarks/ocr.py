@@ -31,7 +31,7 @@ from benchmarks.trained import trained
 from divseg.ocr import Box, Engine, FusedReading, Line, Reading, Word, as_page, fuse_readings, text_engine
 
 SET = "text_pages"
-WIDTHS = (0.8, 1.0, 1.3, 1.6, 2.0)
+WIDTHS = (0.8, 1.2, 1.6)
 """Gaussians among which the best is chosen."""
 COUNTS = (1, 4, 16, 64)
 """Numbers of samples whose readings are fused."""
@@ -59,22 +59,28 @@ class Reader:
         self.engine, self.folder = engine, folder
         self.seconds = self.count = 0.0
 
-    def read(self, name: str, images: Callable[[], Sequence[NDArray[np.float32]]], mean: str = "") -> list[Reading]:
-        """Return the readings of images, made only if they have not been read before.
-
-        All are shown as is best for the mean of them.
-        """
+    def read(self, name: str, images: Callable[[], Sequence[NDArray[np.float32]]], scale: int) -> list[Reading]:
+        """Return the readings of images, made only if they have not been read before."""
         file = self.folder / f"{name}.json"
         if file.is_file():
             return [_from_plain(reading) for reading in json.loads(file.read_text(encoding="utf-8"))]
         shown = images()
-        page = as_page(np.mean(shown, axis=0), self.engine, turn=False)
+        page = as_page(np.mean(shown, axis=0), self.engine, (scale,), turn=False)
         start = time.process_time()
         readings = [page.read(image, self.engine) for image in shown]
         self.seconds, self.count = self.seconds + time.process_time() - start, self.count + len(shown)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps([asdict(reading) for reading in readings]), encoding="utf-8")
         return readings
+
+    def scale(self, name: str, samples: Callable[[], Sequence[NDArray[np.float32]]]) -> int:
+        """Return the enlargement at which the mean of the samples is read with most confidence."""
+        file = self.folder / f"{name}-scale.json"
+        if not file.is_file():
+            page = as_page(np.mean(samples(), axis=0), self.engine, turn=False)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(str(page.scale), encoding="utf-8")
+        return int(file.read_text(encoding="utf-8"))
 
 
 def _from_plain(reading: dict) -> Reading:
@@ -137,39 +143,39 @@ def score_level(level: str, a: argparse.Namespace) -> tuple[list[Errors], list[t
         character, word = np.mean([rates(text, truths[p.name]) for text in texts], axis=0)
         rows.append(Errors(level, p.name, method, float(character), float(word)))
 
-    smoothed: dict[float, list[Errors]] = {}
-    for width in WIDTHS:
-        kept, rows = rows, []
-        for p in pictures:
-            texts = [
-                reader.read(f"{p.name}-gaussian{width:g}", lambda p=p, w=width: [gaussian(p.noisy, w, noise)])[0].text
-            ]
-            add(p, "best Gaussian", texts)
-        smoothed[width], rows = rows, kept
-    best = min(smoothed, key=lambda width: float(np.mean([row.word for row in smoothed[width]])))
-    rows += smoothed[best]
     model = trained(a.out / "models", SET, level, a.variant, steps=a.steps, device="cpu")
+    smoothed: dict[float, list[Errors]] = {width: [] for width in WIDTHS}
     for p in pictures:
-        add(p, "clean", [reader.read(f"{p.name}-clean", lambda p=p: [p.truth])[0].text])
-        add(p, "noisy", [reader.read(f"{p.name}-noisy", lambda p=p: [p.noisy])[0].text])
-        n2v = [image for folder in a.n2v if (image := read_denoised(folder, f"{SET}-{level}", p)) is not None]
-        if n2v:
-            add(p, "N2V", [reader.read(f"{p.name}-n2v", lambda image=n2v[0]: [image])[0].text])
         drawn: list[NDArray[np.float32]] = []
 
         def samples(p: Picture = p, drawn: list[NDArray[np.float32]] = drawn) -> list[NDArray[np.float32]]:
             drawn.extend(model.draw(p.noisy, range(COUNTS[-1])) if not drawn else [])
             return drawn
 
-        readings = reader.read(f"{p.name}-samples", samples)
-        mean = reader.read(f"{p.name}-mmse", lambda: [np.mean(samples(), axis=0, dtype=np.float32)])
+        scale = reader.scale(p.name, samples)
+
+        def read(kind: str, image: NDArray[np.float32], p: Picture = p, scale: int = scale) -> list[str]:
+            return [reader.read(f"{p.name}-{kind}", lambda: [image], scale)[0].text]
+
+        add(p, "clean", read("clean", p.truth))
+        add(p, "noisy", read("noisy", p.noisy))
+        for width in WIDTHS:
+            add(p, "best Gaussian", read(f"gaussian{width:g}", gaussian(p.noisy, width, noise)))
+            smoothed[width].append(rows.pop())
+        n2v = [image for folder in a.n2v if (image := read_denoised(folder, f"{SET}-{level}", p)) is not None]
+        if n2v:
+            add(p, "N2V", read("n2v", n2v[0]))
+        mean = reader.read(f"{p.name}-mmse", lambda f=samples: [np.mean(f(), axis=0, dtype=np.float32)], scale)
         add(p, "MMSE", [mean[0].text])
+        readings = reader.read(f"{p.name}-samples", samples, scale)
         add(p, SINGLE, [reading.text for reading in readings])
         for count in COUNTS:
             fused = fuse_readings(readings[:count])
             add(p, f"fused, {count} sample{'s' * (count > 1)}", [fused.text])
         words += right_words(fused, truths[p.name])
         print(level, p.name, {row.method: round(row.word, 3) for row in rows if row.page == p.name}, flush=True)
+    best = min(WIDTHS, key=lambda width: float(np.mean([row.word for row in smoothed[width]])))
+    rows += smoothed[best]
     facts = f"{level}: {model.training['megapixels']:.0f} Mpx of training, {model.noise.describe()}; "
     facts += f"best Gaussian {best:g} px"
     return rows, words, facts
@@ -243,8 +249,8 @@ def main() -> None:
 
 NOTE = """\
 Error rates by page (edit distance divided by the length of the transcript), mean over the pages; in brackets a 95 %
-bootstrap interval of the mean difference over pages. All images of a method are shown to the engine at the
-enlargement at which it reads their mean with most confidence.""".replace("\n", " ")
+bootstrap interval of the mean difference over pages. All images of a page are shown to the engine at the enlargement
+at which it reads the MMSE with most confidence.""".replace("\n", " ")
 RELIABILITY = "How often words are right, by the confidence of the fused reading of all samples:"
 
 if __name__ == "__main__":

@@ -73,6 +73,8 @@ def as_page(mean: NDArray[np.floating], engine: Engine, scales: Sequence[int] = 
     low, high = np.percentile(mean, PERCENTILES)
     margin = MARGIN * float(high - low)
     pages = [Page(float(low) - margin, float(high) + margin, scale) for scale in scales]
+    if len(pages) == 1 and not turn:
+        return pages[0]
     certainty = [page.read(mean, engine).certainty for page in pages]
     best = int(np.argmax(certainty))
     page = pages[best]

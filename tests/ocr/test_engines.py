@@ -2,7 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
-from typewriter import typed
+from PIL import Image, ImageDraw, ImageFont
 
 from divseg.errors import ConfigError, ExtraRequired, InputError
 from divseg.ocr import text_engine
@@ -13,6 +13,13 @@ TEXT = ["the quick brown fox", "jumps over the lazy dogs."]
 needs_tesseract = pytest.mark.skipif(
     shutil.which("tesseract") is None, reason="needs the program tesseract (apt install tesseract-ocr)"
 )
+
+
+def printed():
+    """Return a page as a printer sets it, with letters of their own widths."""
+    page = Image.new("L", (440, 110), 230)
+    ImageDraw.Draw(page).multiline_text((20, 15), "\n".join(TEXT), fill=20, font=ImageFont.load_default(30))
+    return np.asarray(page)
 
 
 @pytest.fixture
@@ -66,8 +73,7 @@ def test_the_table_of_tesseract_is_read():
 def test_tesseract_reads_and_knows_its_languages():
     engine = text_engine("tesseract,psm=6")
     assert engine.name == "tesseract,psm=6"
-    page = np.kron(typed(TEXT), np.ones((2, 2))).astype(np.uint8)
-    reading = engine(page)
+    reading = engine(printed())
     found, true = reading.text.split(), " ".join(TEXT).split()
     assert sum(word in found for word in true) >= 6
     assert reading.certainty > 10
@@ -90,7 +96,6 @@ def test_a_program_that_fails_is_one_line(monkeypatch, tmp_path):
 def test_rapidocr_reads():
     pytest.importorskip("rapidocr", reason='needs RapidOCR: pip install "divseg[ocr]"')
     engine = text_engine("rapidocr")
-    page = np.kron(typed(TEXT), np.ones((2, 2))).astype(np.uint8)
-    found = engine(page).text.split()
+    found = engine(printed()).text.split()
     assert sum(word in found for word in " ".join(TEXT).split()) >= 6
     assert engine(np.full((60, 80), 200, np.uint8)).text == ""
