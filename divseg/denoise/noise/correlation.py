@@ -110,7 +110,9 @@ def noise_spectrum(image: NDArray[np.generic]) -> NoiseSpectrum:
     cosine transform of the flattest blocks.
     """
     planes = np.asarray(image).reshape(-1, *image.shape[-2:])
-    powers = [block_powers(plane, (*_BANDS.values(), FINEST)) for plane in planes] if min(planes.shape[1:]) >= SIDE else []
+    powers = (
+        [block_powers(plane, (*_BANDS.values(), FINEST)) for plane in planes] if min(planes.shape[1:]) >= SIDE else []
+    )
     power = np.concatenate(powers) if powers else np.empty((0, 4))
     if len(power) < MIN_BLOCKS:
         return NoiseSpectrum(1.0, 1.0, 1.0, 1.0)
