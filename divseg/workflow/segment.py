@@ -104,6 +104,7 @@ def segment_folder(
 
     units = [ImageUnit(ref) for ref in found.images.refs]
     series = series_stage(units, "segment")
+    config = {"segmentation": {"segmenter": name}, "data": chosen.model_dump(mode="json")}
     job = Job(
         command="segment",
         units=units,
@@ -112,7 +113,7 @@ def segment_folder(
         tools=lambda *_: SegmentTools(name),
         failures=failure_rows(found.problems),
         left_out=left_out_rows(found.left_out),
-        facts=lambda *_: {"config": {"segmentation": {"segmenter": name}}, "segmenter": name, "input": str(source)},
+        facts=lambda *_: {"config": config, "segmenter": name, "input": str(source)},
         lines=lines,
         invocation={"source": absolute(source), "spec": name, **data},
         device="auto" if name.startswith("stardist") else "cpu",
