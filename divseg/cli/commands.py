@@ -14,6 +14,7 @@ from divseg.cli.app import app as app
 from divseg.cli.evaluate import evaluate_command
 from divseg.cli.models import models
 from divseg.cli.noise_model import noise_model
+from divseg.cli.ocr import ocr_command
 from divseg.cli.parts import denoise_command, fuse_command, segment_command
 from divseg.cli.show import Show
 from divseg.errors import ConfigError
@@ -143,6 +144,7 @@ command(denoise_command)
 command(segment_command)
 command(fuse_command)
 command(evaluate_command)
+command(ocr_command)
 
 
 @command

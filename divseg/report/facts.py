@@ -175,12 +175,15 @@ def training_facts(run: Run) -> list[tuple[str, str]]:
             words = value if isinstance(value, str) else significant(value)
         rows.append((title, words))
     short = record.get("shortfalls")
-    if isinstance(short, list):
+    if record.get("only_noise") is True:
+        rows.append(("converged", "nothing to learn: the images hold nothing but noise, as far as can be told"))
+    elif isinstance(short, list):
         rows.append(("converged", f"no: {'; '.join(map(str, short))}" if short else "yes, as far as can be told"))
     noise = record.get("noise")
     if isinstance(noise, dict):
         rows.append(("noise model", _noise_words(noise)))
-    others = {key: value for key, value in record.items() if key not in names and key not in ("noise", "shortfalls")}
+    told = {*names, "noise", "shortfalls", "only_noise"}
+    others = {key: value for key, value in record.items() if key not in told}
     if others:
         rows += flatten(others)
     return rows

@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from divseg.errors import InputError, printable, some
+from divseg.errors import FileProblem, InputError, one_line, printable, some
 from divseg.io import write_bytes, write_text
 from divseg.report import facts, findings
 from divseg.report.figures import confidence_figure, count_figure, reliability_figure, size_figure, training_figure
@@ -218,15 +218,21 @@ def _image_section(page: _Page, name: str) -> dict[str, Any]:
     return section
 
 
-def _mistakes(page: _Page, shown: list[str]) -> Picture | None:
-    """Where noisy image, smoothing, MMSE and consensus go wrong, on the first image with truth; None without any."""
+def _mistakes(page: _Page, shown: list[str]) -> tuple[Picture | None, list[str]]:
+    """Where noisy image, smoothing, MMSE and consensus go wrong, on the first image with truth, and what is damaged."""
+    damaged: list[str] = []
     for name in shown:
         data = page.read(name)
         if data.shape is None:
             continue
-        if drawn := mistakes_figure(page.run, name, data, region_to_show(data.shape, data.labels)):
-            return page.picture(drawn[0], f"{name}_mistakes", f"Mistakes on {name}", drawn[1])
-    return None
+        try:
+            drawn = mistakes_figure(page.run, name, data, region_to_show(data.shape, data.labels))
+        except FileProblem as error:
+            damaged.append(f"picture of the mistakes on {name} ({one_line(error)})")
+            continue
+        if drawn:
+            return page.picture(drawn[0], f"{name}_mistakes", f"Mistakes on {name}", drawn[1]), damaged
+    return None, damaged
 
 
 def _charts(page: _Page) -> list[Picture | str]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from divseg.denoise import DivNoising
     from divseg.metrics import Calibration
 
-COMMANDS = ("run", "train", "denoise", "segment", "fuse", "evaluate", "calibrate", "simulate")
+COMMANDS = ("run", "train", "denoise", "segment", "fuse", "evaluate", "calibrate", "simulate", "ocr")
 """Commands whose folders can be opened."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divseg.config import RunConfig
-from divseg.errors import UNFINISHED, ConfigError, InputError, ModelError, some
+from divseg.errors import ONLY_NOISE, UNFINISHED, ConfigError, InputError, ModelError, some
 from divseg.io import Image, ImageList
 from divseg.results import RunStore
 from divseg.workflow.progress import Reporter
@@ -192,7 +192,9 @@ def train(images: ImageList, config: RunConfig, reporter: Reporter, *, checkpoin
 
 
 def _tell_shortfalls(record: Mapping[str, Any], reporter: Reporter) -> None:
-    """Tell what speaks against a training having converged."""
+    """Tell what speaks against a training having converged, or that there was nothing to learn."""
+    if record.get("only_noise"):
+        reporter.say(f"note: {ONLY_NOISE.lead}. {ONLY_NOISE.trust} {ONLY_NOISE.look}")
     if words := record.get("shortfalls"):
         reporter.say(f"note: {UNFINISHED.says('; '.join(words))}. {UNFINISHED.trust} {UNFINISHED.look}")
 

@@ -128,6 +128,8 @@ class TrainingRecord:
     """1st, 50th and 99th percentile of the loss over crops of the training images."""
     shortfalls: list[str] = field(default_factory=list)
     """What speaks against the training having converged, in words."""
+    only_noise: bool = False
+    """Whether the latents carry nothing, and the images hold nothing but noise as far as can be told."""
     active_latents: int = 0
     skipped_steps: int = 0
     resumed: int = 0
