@@ -157,7 +157,7 @@ def denoise_folder(
 
     def facts(store: RunStore, outcomes: Outcomes) -> dict[str, Any]:
         return {
-            "config": asdict(settings),
+            "config": {**asdict(settings), "data": chosen.model_dump(mode="json")},
             "input": str(source),
             "seed": settings.seed,
             "device": str(loaded.device),
