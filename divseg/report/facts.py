@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from divseg.io import PixelSize
 from divseg.results.open_run import Run
 from divseg.results.reader import column, read_table, text
 
@@ -131,7 +133,7 @@ def images_to_show(run: Run, max_images: int) -> list[str]:
     doubtful = np.lexsort((np.where(np.isfinite(certainty), certainty, np.inf), fine))
     chosen = [int(i) for i in doubtful[: max_images // 2]]
     rest = [i for i in range(len(names)) if i not in chosen]
-    with_samples = [i for i in rest if names[i] in run.samples]
+    with_samples = [i for i in rest if names[i] in run.crops]
     for pool in (with_samples, [i for i in rest if i not in with_samples]):
         free = min(max_images - len(chosen), len(pool))
         if free > 0:
@@ -144,6 +146,8 @@ def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict) and value:
         start = f"{prefix}." if prefix else ""
         return [row for key, part in value.items() for row in flatten(part, f"{start}{key}")]
+    if value is None:
+        return [(prefix, "not set")]
     words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return [(prefix, words)]
 
@@ -198,7 +202,18 @@ def segmenter_ranking(run: Run, max_rows: int = 8) -> dict[str, Any] | None:
         (name, [number(v) for v in figures[:-1]] + [number(figures[-1], 1)])
         for name, figures in zip(names[:max_rows], values, strict=False)
     ]
-    return {"chosen": run.record.get("segmenter"), "rows": rows, "total": len(names)}
+    score, rival = column(table, "score"), ""
+    if len(names) > 1 and np.isfinite(score[:2]).all():
+        rival = f"Its score is {number(score[0])}, that of the next, {names[1]}, {number(score[1])}."
+    return {"chosen": run.record.get("segmenter"), "rows": rows, "total": len(names), "rival": rival}
+
+
+def area_of_pixel(sizes: Sequence[PixelSize | None]) -> tuple[np.ndarray, str]:
+    """Return the area of a pixel for each of several pixel sizes, and its unit; 1 and ``px`` unless all share one."""
+    units = {None if size is None else size.unit for size in sizes}
+    if len(units) == 1 and None not in units:
+        return np.array([size.y * size.x for size in sizes if size is not None]), f"{units.pop()}\u00b2"
+    return np.ones(len(sizes)), "px"
 
 
 def duration(seconds: Any) -> str:
@@ -235,9 +250,12 @@ def image_facts(run: Run, name: str) -> list[tuple[str, str]]:
         facts.append(("count in the samples", f"mean {value('count_mean'):.1f}, 5\u201395 %: {interval}"))
     how = calibration_source(run)
     if np.isfinite(value("calibrated_count")):
-        interval = f"{number(value('count_low'), 0)} to {number(value('count_high'), 0)}"
-        facts.append((f"expected count ({how})", f"{value('calibrated_count'):.0f}, 90 %: {interval}"))
-    facts.append(("mean area", f"{number(value('area_mean'), 1)} px"))
+        low, high = value("count_low"), value("count_high")
+        interval = f", 90 %: {low:.0f} to {high:.0f}" if np.isfinite(low) and np.isfinite(high) else ""
+        facts.append((f"expected count ({how})", f"{value('calibrated_count'):.0f}{interval}"))
+    if np.isfinite(value("area_mean")):
+        pixel, unit = area_of_pixel([size])
+        facts.append(("mean area", f"{significant(value('area_mean') * pixel[0])} {unit}"))
     facts.append(("mean existence", number(value("existence_mean"), 2)))
     for score, title in (("map", "mAP"), ("seg", "SEG")):
         if np.isfinite(value(f"calibrated_{score}")):

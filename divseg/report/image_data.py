@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from divseg.errors import one_line
-from divseg.results.files import NotKept, read_samples
+from divseg.results.crops import Crop
+from divseg.results.files import NotKept
 from divseg.results.open_run import Run
-
-MAX_SAMPLES = 2  # shown of an image
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class ImageData:
     noisy, mmse, std : numpy.ndarray or None
         Noisy image, mean and standard deviation of the posterior samples, shape (Y, X), in the intensity unit of the
         input.
-    samples : tuple of numpy.ndarray
-        At most two posterior samples, each (Y, X).
+    crop : Crop or None
+        A part of a few posterior samples.
     missing : tuple of str
         A line for every piece that could not be read.
     """
@@ -39,13 +38,13 @@ class ImageData:
     noisy: np.ndarray | None
     mmse: np.ndarray | None
     std: np.ndarray | None
-    samples: tuple[np.ndarray, ...]
+    crop: Crop | None
     missing: tuple[str, ...]
 
     @property
     def shape(self) -> tuple[int, int] | None:
         """Height and width in pixels, None if nothing could be read."""
-        for image in (self.labels, self.mmse, self.noisy, self.std, *self.samples):
+        for image in (self.labels, self.mmse, self.noisy, self.std):
             if image is not None:
                 return image.shape[0], image.shape[1]
         return None
@@ -91,11 +90,6 @@ def read_image_data(run: Run, name: str) -> ImageData:
         shape.append(image.shape)
         return image
 
-    def first_samples() -> np.ndarray:
-        if name not in run.samples:
-            return run.samples[name]  # which says why there are none
-        return read_samples(run.layout.samples(name), MAX_SAMPLES)
-
     sources = (
         ("labels", lambda: run.labels[name]),
         ("MMSE", lambda: run.denoised[name]),
@@ -103,6 +97,14 @@ def read_image_data(run: Run, name: str) -> ImageData:
         ("noisy image", lambda: run.images[name]),
     )
     labels, mmse, std, noisy = (fitting(piece, attempt(piece, reader)) for piece, reader in sources)
-    stack = attempt("samples", first_samples)
-    fit = [fitting(f"sample {k}", image) for k, image in enumerate([] if stack is None else stack, start=1)]
-    return ImageData(name, labels, noisy, mmse, std, tuple(image for image in fit if image is not None), tuple(missing))
+    crop: Crop | None = attempt("samples", lambda: run.crops[name])
+    if crop is not None and shape and not _inside(crop, shape[0]):
+        missing.append(f"samples (a part of an image of another size than {shape[0]})")
+        crop = None
+    return ImageData(name, labels, noisy, mmse, std, crop, tuple(missing))
+
+
+def _inside(crop: Crop, shape: tuple[int, ...]) -> bool:
+    """Tell whether a part lies in an image of a shape."""
+    height, width = crop.samples.shape[1:]
+    return crop.y >= 0 and crop.x >= 0 and crop.y + height <= shape[0] and crop.x + width <= shape[1]

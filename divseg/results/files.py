@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -85,19 +84,16 @@ class Files(Mapping[str, T], Generic[T]):
         return f"<{self._kind} of {counted(len(names), 'image')}: {shown}>"
 
 
-def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:
-    """Read posterior samples that a run wrote, shape (S, Y, X): all, or the first `limit`.
+def read_samples(path: Path) -> NDArray[np.float32]:
+    """Read posterior samples that a run wrote, shape (S, Y, X).
 
     Raises
     ------
     FileProblem
         If the file is damaged.
     """
-    shape = tiff_headers(path)[0].shape
-    if len(shape) < 3:
-        return np.asarray(load_tiff(path, (None,) * len(shape)), np.float32)[None]
-    first = slice(0, math.prod(shape[:-2]) if limit is None else limit)
-    return np.asarray(load_tiff(path, (first, *(None,) * (len(shape) - 1))), np.float32)
+    samples = read_image(path)
+    return samples[None] if samples.ndim < 3 else samples.reshape(-1, *samples.shape[-2:])
 
 
 def read_fractions(path: Path) -> NDArray[np.float32]:
