@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "segment": BASE | {"device", "io", "labels", "specs"},
     "consensus": BASE | {"io", "labels", "specs"},
     "metrics": BASE | {"io", "labels", "packages"},
+    "ocr": BASE | {"specs"},
     "results": BASE | {"consensus", "denoise", "io", "metrics"},
     "report": BASE | {"io", "metrics", "results"},
     "workflow": BASE
@@ -40,6 +41,7 @@ MAY_IMPORT = {
         "device",
         "io",
         "metrics",
+        "ocr",
         "report",
         "results",
         "segment",

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from divseg.io import PixelSize
 from divseg.results.open_run import Run
 from divseg.results.reader import column, read_table, text
 
@@ -179,12 +178,15 @@ def training_facts(run: Run) -> list[tuple[str, str]]:
             words = value if isinstance(value, str) else significant(value)
         rows.append((title, words))
     short = record.get("shortfalls")
-    if isinstance(short, list):
+    if record.get("only_noise") is True:
+        rows.append(("converged", "nothing to learn: the images hold nothing but noise, as far as can be told"))
+    elif isinstance(short, list):
         rows.append(("converged", f"no: {'; '.join(map(str, short))}" if short else "yes, as far as can be told"))
     noise = record.get("noise")
     if isinstance(noise, dict):
         rows.append(("noise model", _noise_words(noise)))
-    others = {key: value for key, value in record.items() if key not in names and key not in ("noise", "shortfalls")}
+    told = {*names, "noise", "shortfalls", "only_noise"}
+    others = {key: value for key, value in record.items() if key not in told}
     if others:
         rows += flatten(others)
     return rows
@@ -208,12 +210,28 @@ def segmenter_ranking(run: Run, max_rows: int = 8) -> dict[str, Any] | None:
     return {"chosen": run.record.get("segmenter"), "rows": rows, "total": len(names), "rival": rival}
 
 
-def area_of_pixel(sizes: Sequence[PixelSize | None]) -> tuple[np.ndarray, str]:
-    """Return the area of a pixel for each of several pixel sizes, and its unit; 1 and ``px`` unless all share one."""
-    units = {None if size is None else size.unit for size in sizes}
+def area_of_pixel(run: Run, names: Sequence[str]) -> tuple[np.ndarray, str]:
+    """Return the area of a pixel (of a volume the volume of a voxel) of each of several images, and its unit.
+
+    Returns
+    -------
+    float array, shape (len(names),), and str
+        1 and ``px`` unless all images share a unit.
+    """
+    depths = dict(zip(run.names, column(run.images_table, "depth").tolist(), strict=True))
+    found: list[tuple[float, str] | None] = []
+    for name in names:
+        size, volume = run.pixel_sizes.get(name), math.isfinite(depths.get(name, math.nan))
+        if size is None or (volume and size.z is None):
+            found.append(None)
+        elif volume and size.z is not None:
+            found.append((size.z * size.y * size.x, f"{size.unit}\u00b3"))
+        else:
+            found.append((size.y * size.x, f"{size.unit}\u00b2"))
+    units = {None if area is None else area[1] for area in found}
     if len(units) == 1 and None not in units:
-        return np.array([size.y * size.x for size in sizes if size is not None]), f"{units.pop()}\u00b2"
-    return np.ones(len(sizes)), "px"
+        return np.array([area[0] for area in found if area is not None]), str(units.pop())
+    return np.ones(len(names)), "px"
 
 
 def duration(seconds: Any) -> str:
@@ -240,10 +258,12 @@ def image_facts(run: Run, name: str) -> list[tuple[str, str]]:
 
     facts = []
     if np.isfinite(value("height")) and np.isfinite(value("width")):
-        facts.append(("size", f"{value('height'):.0f} \u00d7 {value('width'):.0f} px"))
+        depth = f"{value('depth'):.0f} \u00d7 " if np.isfinite(value("depth")) else ""
+        facts.append(("size", f"{depth}{value('height'):.0f} \u00d7 {value('width'):.0f} px"))
     size = run.pixel_sizes[name]
     if size is not None:
-        facts.append(("pixel size", f"{size.y:.4g} \u00d7 {size.x:.4g} {size.unit}"))
+        depth = "" if size.z is None else f"{size.z:.4g} \u00d7 "
+        facts.append(("pixel size", f"{depth}{size.y:.4g} \u00d7 {size.x:.4g} {size.unit}"))
     facts.append(("objects", "nothing found" if value("n_objects") == 0 else number(value("n_objects"), 0)))
     if np.isfinite(value("count_mean")) and value("n_objects") > 0:  # else these are spots of noise
         interval = f"{number(value('count_q05'), 0)} to {number(value('count_q95'), 0)}"
@@ -254,7 +274,7 @@ def image_facts(run: Run, name: str) -> list[tuple[str, str]]:
         interval = f", 90 %: {low:.0f} to {high:.0f}" if np.isfinite(low) and np.isfinite(high) else ""
         facts.append((f"expected count ({how})", f"{value('calibrated_count'):.0f}{interval}"))
     if np.isfinite(value("area_mean")):
-        pixel, unit = area_of_pixel([size])
+        pixel, unit = area_of_pixel(run, [name])
         facts.append(("mean area", f"{significant(value('area_mean') * pixel[0])} {unit}"))
     facts.append(("mean existence", number(value("existence_mean"), 2)))
     for score, title in (("map", "mAP"), ("seg", "SEG")):

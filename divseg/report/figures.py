@@ -116,7 +116,7 @@ def size_figure(run: Run) -> tuple[Figure, str] | None:
         Tells which objects the second chart shows.
     """
     objects = run.objects
-    scale, unit = area_of_pixel([run.pixel_sizes.get(name) for name in text(objects, "image")])
+    scale, unit = area_of_pixel(run, text(objects, "image"))
     mean, low, high = (column(objects, name) * scale for name in ("area_mean", "area_q05", "area_q95"))
     if not np.isfinite(mean).any():
         mean = column(objects, "area") * scale

@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from divseg.errors import InputError, printable, some
+from divseg.errors import FileProblem, InputError, one_line, printable, some
 from divseg.io import write_bytes, write_text
 from divseg.report import facts, findings
 from divseg.report.figures import confidence_figure, count_figure, reliability_figure, size_figure, training_figure
@@ -23,6 +23,7 @@ from divseg.report.panels import Panel, image_panels, region_to_show, sample_pan
 from divseg.report.review import SIZE, review_tiles
 from divseg.report.scores import TITLES, is_consensus, rivals, score_figure, score_rows_of, verdict, winners
 from divseg.report.style import encode, smaller, to_rgb
+from divseg.report.volumes import projections_figure
 from divseg.results.layout import check_name
 from divseg.results.open_run import Run, open_run
 from divseg.results.queues import least_certain
@@ -211,6 +212,8 @@ def _image_section(page: _Page, name: str) -> dict[str, Any]:
         part = f"The {region.height} \u00d7 {region.width} pixels with most objects"
         part += f" (rows from {region.y}, columns from {region.x})"
     scale = f"from {limits[0]:.4g} to {limits[1]:.4g}".replace("-", "\u2212")
+    if data.volume is not None:
+        part = f"Plane {data.volume.plane} of the volume, in the middle of its objects: {part[0].lower()}{part[1:]}"
     pictures.append({"row": page.panels(panels, name), "caption": f"{part}. Common grey scale {scale}."})
     if data.crop is not None and (drawn := sample_panels(data, size)):
         height, width = data.crop.samples.shape[1:]
@@ -229,18 +232,28 @@ def _image_section(page: _Page, name: str) -> dict[str, Any]:
                     "caption": "Whole image, in the same colours; the dashed frame is the part above.",
                 }
             )
+    if data.volume is not None and (projected := projections_figure(data.volume, objects, size)) is not None:
+        picture = page.picture(projected, f"{name}_projections", f"Projections of {name}")
+        words = "Largest intensity along each axis, and the objects that are met first."
+        pictures.append({"row": [picture], "caption": words})
     return section
 
 
-def _mistakes(page: _Page, shown: list[str]) -> Picture | None:
-    """Where noisy image, smoothing, MMSE and consensus go wrong, on the first image with truth; None without any."""
+def _mistakes(page: _Page, shown: list[str]) -> tuple[Picture | None, list[str]]:
+    """Where noisy image, smoothing, MMSE and consensus go wrong, on the first image with truth, and what is damaged."""
+    damaged: list[str] = []
     for name in shown:
         data = page.read(name)
         if data.shape is None:
             continue
-        if drawn := mistakes_figure(page.run, name, data, region_to_show(data.shape, data.labels)):
-            return page.picture(drawn[0], f"{name}_mistakes", f"Mistakes on {name}", drawn[1])
-    return None
+        try:
+            drawn = mistakes_figure(page.run, name, data, region_to_show(data.shape, data.labels))
+        except FileProblem as error:
+            damaged.append(f"picture of the mistakes on {name} ({one_line(error)})")
+            continue
+        if drawn:
+            return page.picture(drawn[0], f"{name}_mistakes", f"Mistakes on {name}", drawn[1]), damaged
+    return None, damaged
 
 
 def _charts(page: _Page) -> list[Picture | str]:
@@ -315,7 +328,7 @@ def _review(page: _Page) -> dict[str, Any] | None:
     numbers["p_true"] = column(objects, "p_true")
     numbers |= {name: column(objects, name) for name in ("p_split", "p_merge")}
     names = text(objects, "image")
-    pixel, unit = facts.area_of_pixel([run.pixel_sizes.get(name) for name in names])
+    pixel, unit = facts.area_of_pixel(run, names)
     numbers["area"] = column(objects, "area") * pixel
     tiles = [
         None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from divseg.errors import one_line
+from divseg.report.volumes import Volume, plane_to_show
 from divseg.results.crops import Crop
 from divseg.results.files import NotKept
 from divseg.results.open_run import Run
@@ -29,8 +30,12 @@ class ImageData:
         input.
     crop : Crop or None
         A part of a few posterior samples.
+    detail : numpy.ndarray or None
+        The same part of the noisy image, shape (Y, X).
     missing : tuple of str
         A line for every piece that could not be read.
+    volume : Volume, optional
+        The volume that all these are one plane of.
     """
 
     name: str
@@ -39,7 +44,9 @@ class ImageData:
     mmse: np.ndarray | None
     std: np.ndarray | None
     crop: Crop | None
+    detail: np.ndarray | None
     missing: tuple[str, ...]
+    volume: Volume | None = None
 
     @property
     def shape(self) -> tuple[int, int] | None:
@@ -63,8 +70,8 @@ def read_image_data(run: Run, name: str) -> ImageData:
     Returns
     -------
     ImageData
-        Pieces that are absent, unreadable or of another size than the first one read are None, with a line in
-        ``missing``.
+        Of a volume the plane in the middle of its objects. Pieces that are absent, unreadable or of another size than
+        the first one read are None, with a line in ``missing``.
     """
     missing: list[str] = []
     shape: list[tuple[int, ...]] = []
@@ -81,8 +88,8 @@ def read_image_data(run: Run, name: str) -> ImageData:
     def fitting(piece: str, image: np.ndarray | None) -> np.ndarray | None:
         if image is None:
             return None
-        if image.ndim != 2 or not image.size:
-            missing.append(f"{piece} (expected a 2-D image, got shape {image.shape})")
+        if image.ndim not in (2, 3) or not image.size:
+            missing.append(f"{piece} (expected a plane or a volume, got shape {image.shape})")
             return None
         if shape and image.shape != shape[0]:
             missing.append(f"{piece} (shape {image.shape} differs from {shape[0]})")
@@ -98,13 +105,13 @@ def read_image_data(run: Run, name: str) -> ImageData:
     )
     labels, mmse, std, noisy = (fitting(piece, attempt(piece, reader)) for piece, reader in sources)
     crop: Crop | None = attempt("samples", lambda: run.crops[name])
-    if crop is not None and shape and not _inside(crop, shape[0]):
+    if crop is not None and shape and not crop.lies_in(shape[0]):
         missing.append(f"samples (a part of an image of another size than {shape[0]})")
         crop = None
-    return ImageData(name, labels, noisy, mmse, std, crop, tuple(missing))
-
-
-def _inside(crop: Crop, shape: tuple[int, ...]) -> bool:
-    """Tell whether a part lies in an image of a shape."""
-    height, width = crop.samples.shape[1:]
-    return crop.y >= 0 and crop.x >= 0 and crop.y + height <= shape[0] and crop.x + width <= shape[1]
+    detail = None if crop is None or noisy is None else crop.part_of(noisy)
+    if not shape or len(shape[0]) == 2:
+        return ImageData(name, labels, noisy, mmse, std, crop, detail, tuple(missing))
+    z = plane_to_show(labels, shape[0][0])
+    volume = Volume(labels, mmse if mmse is not None else noisy, z)
+    labels, noisy, mmse, std = (None if image is None else image[z] for image in (labels, noisy, mmse, std))
+    return ImageData(name, labels, noisy, mmse, std, crop, detail, tuple(missing), volume)

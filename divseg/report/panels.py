@@ -157,11 +157,11 @@ def sample_panels(data: ImageData, size: PixelSize | None) -> list[Panel]:
     """
     if data.crop is None:
         return []
-    region = Region(data.crop.y, data.crop.x, *data.crop.samples.shape[1:])
+    region = Region(data.crop.y, data.crop.x, *data.crop.samples.shape[1:])  # for its size
     images = [(f"sample{k}", f"Posterior sample {k}", image) for k, image in enumerate(data.crop.samples, 1)]
     limits = grey_limits(data.crop.samples)
-    if data.noisy is not None:
-        images.insert(0, ("detail", "Noisy image, detail", region.of(data.noisy)))
+    if data.detail is not None:
+        images.insert(0, ("detail", "Noisy image, detail", data.detail))
     return [
         Panel(key, title, _figure(_grey_painter(image, limits), region, "", size if number == 0 else None))
         for number, (key, title, image) in enumerate(images)

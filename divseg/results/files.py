@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divseg.errors import InputError, counted, did_you_mean, printable
-from divseg.io.tiff import load_tiff, tiff_headers
+from divseg.io.tiff import tiff_sources
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ class Files(Mapping[str, T], Generic[T]):
 
 
 def read_samples(path: Path) -> NDArray[np.float32]:
-    """Read posterior samples that a run wrote, shape (S, Y, X).
+    """Read posterior samples that a run wrote, shape (S, Y, X) or (S, Z, Y, X).
 
     Raises
     ------
@@ -93,7 +93,7 @@ def read_samples(path: Path) -> NDArray[np.float32]:
         If the file is damaged.
     """
     samples = read_image(path)
-    return samples[None] if samples.ndim < 3 else samples.reshape(-1, *samples.shape[-2:])
+    return samples if "T" in tiff_sources(path)[0].axes else samples[None]
 
 
 def read_fractions(path: Path) -> NDArray[np.float32]:
@@ -103,4 +103,5 @@ def read_fractions(path: Path) -> NDArray[np.float32]:
 
 def read_image(path: Path) -> NDArray[np.float32]:
     """Read an image of intensities that a run wrote."""
-    return np.asarray(load_tiff(path, (None,) * len(tiff_headers(path)[0].shape)), np.float32)
+    source = tiff_sources(path)[0]
+    return np.asarray(source.load((None,) * len(source.shape)), np.float32)

@@ -24,25 +24,27 @@ class CropWatch:
 
     Parameters
     ----------
-    noisy : array, shape (Y, X)
-        Noisy image.
+    noisy : array, shape (Y, X) or (Z, Y, X)
+        Noisy image; of a volume the plane in the middle counts.
     """
 
     def __init__(self, noisy: NDArray[np.generic]) -> None:
-        side_y, side_x = (min(SIDE, side) for side in noisy.shape)
-        self.y, self.x = busiest_corner(noisy, (side_y, side_x))
-        self._part = slice(self.y, self.y + side_y), slice(self.x, self.x + side_x)
+        self.z = 0 if noisy.ndim == 2 else len(noisy) // 2
+        side_y, side_x = (min(SIDE, side) for side in noisy.shape[-2:])
+        self.y, self.x = busiest_corner(noisy if noisy.ndim == 2 else noisy[self.z], (side_y, side_x))
+        part = slice(self.y, self.y + side_y), slice(self.x, self.x + side_x)
+        self._part = part if noisy.ndim == 2 else (self.z, *part)
         self._samples: list[NDArray[np.float32]] = []
 
     def add(self, batch: torch.Tensor) -> None:
-        """Look at a batch of samples (B, Y, X)."""
+        """Look at a batch of samples, (B, Y, X) or (B, Z, Y, X)."""
         room = SAMPLES - len(self._samples)
         self._samples.extend(sample[self._part].cpu().numpy() for sample in batch[: max(0, room)])
 
     @property
     def crop(self) -> Crop:
         """What was kept."""
-        return Crop(self.y, self.x, np.stack(self._samples).astype(np.float32))
+        return Crop(self.y, self.x, self.z, np.stack(self._samples).astype(np.float32))
 
 
 def busiest_corner(image: NDArray[np.generic], sides: tuple[int, int]) -> tuple[int, int]:

@@ -149,3 +149,15 @@ def test_training_facts_show_what_has_no_words_of_its_own(table_run):
         ("noise model", "gaussian, std = 20")
     ]
     assert facts.training_facts(table_run({"training": None})) == []
+
+
+def test_area_of_a_pixel_is_a_volume_in_3d_and_pixels_if_units_differ(table_run):
+    images = {"image": ["a", "b"], "pixel_size_y": [0.5, 2], "pixel_size_x": [0.5, 3], "pixel_unit": "µm"}
+    area, unit = facts.area_of_pixel(table_run(images=images), ["b", "a", "b"])
+    assert (area.tolist(), unit) == ([6, 0.25, 6], "µm²")
+    deep = {**images, "depth": 9, "pixel_size_z": [2, 4]}
+    area, unit = facts.area_of_pixel(table_run(images=deep), ["a", "b"])
+    assert (area.tolist(), unit) == ([0.5, 24], "µm³")
+    for other in ({**deep, "pixel_size_z": [2, None]}, {**images, "pixel_unit": ["µm", "s"]}, {"image": ["a", "b"]}):
+        area, unit = facts.area_of_pixel(table_run(images=other), ["a", "b"])
+        assert (area.tolist(), unit) == ([1, 1], "px")

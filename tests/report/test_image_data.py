@@ -83,7 +83,7 @@ def test_volumes_are_refused_with_a_reason(run_copy):
 
 
 def test_samples_of_another_image_are_not_shown(run_copy):
-    save_crop(run_copy / "crops" / "cell0.npz", Crop(1, 0, np.zeros((2, 72, 80), np.float32)))
+    save_crop(run_copy / "crops" / "cell0.npz", Crop(1, 0, 0, np.zeros((2, 72, 80), np.float32)))
     data = read_image_data(open_run(run_copy), "cell0")
     assert data.crop is None
     assert data.missing == ("samples (a part of an image of another size than (72, 80))",)

@@ -35,7 +35,8 @@ def data(shape, **parts):
         "noisy": np.arange(labels.size, dtype=float).reshape(shape),
         "mmse": np.ones(shape),
         "std": np.zeros(shape),
-        "crop": Crop(1, 2, np.stack([np.ones((8, 9)), np.arange(72.0).reshape(8, 9)]).astype(np.float32)),
+        "crop": Crop(1, 2, 0, np.stack([np.ones((8, 9)), np.arange(72.0).reshape(8, 9)]).astype(np.float32)),
+        "detail": np.arange(labels.size, dtype=float).reshape(shape)[1:9, 2:11],
     } | parts
     return ImageData("a", **pieces, missing=())
 
@@ -128,7 +129,7 @@ def test_samples_are_shown_beside_the_same_part_of_the_noisy_image():
     assert np.ptp(flat) == 0
     assert np.ptp(ramp) == 255
     assert sample_panels(data((20, 30), crop=None), None) == []
-    assert len(sample_panels(data((20, 30), noisy=None), None)) == 2
+    assert len(sample_panels(data((20, 30), detail=None), None)) == 2
 
 
 @pytest.mark.parametrize(("shape", "pixels"), [((500, 400), 820), ((100, 3000), 1020)])

@@ -12,7 +12,7 @@ from divseg.results.queues import least_certain
 def test_every_object_is_pictured_wherever_it_lies(shape):
     labels = np.zeros(shape, np.int32)
     labels[0, 0], labels[-1, -1], labels[2:8, 2:8] = 1, 2, 3
-    data = ImageData("a", labels, None, np.ones(shape), None, None, ())
+    data = ImageData("a", labels, None, np.ones(shape), None, None, None, ())
     objects = pd.DataFrame({"image": ["$a"] * 4, "label": [1, 2, 3, 99], "existence": [0.1, np.nan, 1.0, 0.2]})
     *tiles, absent = review_tiles(objects, lambda name: data)
     assert absent is None
@@ -24,7 +24,7 @@ def test_every_object_is_pictured_wherever_it_lies(shape):
 def test_long_objects_are_wholly_in_their_picture(shape):
     labels = np.zeros((200, 200), np.int32)
     labels[50 : 50 + shape[0], 50 : 50 + shape[1]] = 1
-    data = ImageData("a", labels, None, np.ones((200, 200)), None, None, ())
+    data = ImageData("a", labels, None, np.ones((200, 200)), None, None, None, ())
     (tile,) = review_tiles(pd.DataFrame({"image": ["a"], "label": [1], "existence": [0.1]}), lambda name: data)
     coloured = np.ptp(tile.astype(int), axis=2) > 0
     assert coloured.any()
@@ -33,7 +33,7 @@ def test_long_objects_are_wholly_in_their_picture(shape):
 
 
 def test_no_picture_without_labels_or_image():
-    data = ImageData("a", None, None, np.ones((9, 9)), None, None, ())
+    data = ImageData("a", None, None, np.ones((9, 9)), None, None, None, ())
     assert review_tiles(pd.DataFrame({"image": ["a"], "label": [1]}), lambda name: data) == [None]
 
 

@@ -31,3 +31,11 @@ def test_the_first_samples_are_kept_whatever_the_batches():
         assert crop.samples.shape == (SAMPLES, SIDE, 40)
         part = slice(crop.y, crop.y + SIDE), slice(crop.x, crop.x + 40)
         np.testing.assert_array_equal(crop.samples, samples.numpy()[:SAMPLES, part[0], part[1]])
+
+
+def test_of_a_volume_the_plane_in_the_middle_is_kept():
+    noisy = np.random.default_rng(2).normal(size=(5, 30, 40)).astype(np.float32)
+    watch = CropWatch(noisy)
+    watch.add(torch.from_numpy(noisy[None]) + torch.tensor([0.0, 1.0])[:, None, None, None])
+    assert (watch.crop.z, watch.crop.samples.shape) == (2, (2, 30, 40))
+    np.testing.assert_array_equal(watch.crop.samples[0], noisy[2])
