@@ -88,7 +88,7 @@ def test_every_room_is_known():
 
 
 def test_rooms_are_few():
-    assert len(MAY_IMPORT) <= 18
+    assert len(MAY_IMPORT) <= 19  # the last two are doors that nothing else needs: napari and ocr
 
 
 def test_no_room_knows_one_that_knows_it():

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 NETWORK = ["--network", "flat,filters=8,latents=8"]
-QUICK = ["--train-steps", "30", "--samples", "3", "--device", "cpu", *NETWORK]
+QUICK = ["--train-steps", "30", "--samples", "3", "--simulate", "0", "--device", "cpu", *NETWORK]
 
 
 def divseg(*words, cwd=None):
