@@ -28,7 +28,6 @@ unit: $(VENV)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 docs: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
 	@echo docs/_build/index.html
 
