@@ -204,6 +204,11 @@ UNFINISHED = Concern(
     "more training.",
     "Look at the training curves; train longer (--train-minutes).",
 )
+ONLY_NOISE = Concern(
+    "the training images hold nothing but noise, as far as can be told",
+    "Denoised images and samples are flat, so that no objects are found.",
+    "Look at the noisy images; if there should be objects, train on them together with images that show some clearly.",
+)
 SATURATED = Concern(
     "pixels are saturated",
     "Objects that reach the limit keep their outline, but not their brightness; those that touch there may be merged.",
@@ -230,7 +235,7 @@ DOUBTFUL = Concern(
     "Look at the outlines on the denoised image; try another segmenter, or train longer.",
 )
 
-CONCERNS = (UNLIKE, CORRELATED, MISFIT, UNFINISHED, OUTLIERS, SATURATED, INVALID, NOTHING, DOUBTFUL)
+CONCERNS = (UNLIKE, CORRELATED, MISFIT, UNFINISHED, ONLY_NOISE, OUTLIERS, SATURATED, INVALID, NOTHING, DOUBTFUL)
 """All kinds, the gravest first."""
 
 

@@ -22,13 +22,13 @@ from divseg.errors import ConfigError
 app.add_typer(models, name="models")
 app.add_typer(noise_model, name="noise-model")
 
-_DATA = ("axes", "channel", "invalid")
 _TRAINING = ("noise", "network", "train_steps", "train_minutes", "seed", "device")
 
 
 @command
 @o.with_settings(
-    *_DATA,
+    *o.DATA,
+    "measure",
     *_TRAINING,
     "samples",
     "tile",
@@ -111,7 +111,7 @@ def demo_command(
 
 
 @command
-@o.with_settings(*_DATA, *_TRAINING)
+@o.with_settings(*o.DATA, *_TRAINING)
 def train_command(
     source: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder, file or glob of noisy images.")],
     settings: dict[str, Any],

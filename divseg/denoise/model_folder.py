@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divseg.denoise.training.checkpoint import CHECKPOINT, LOG, SET_ASIDE, remove_checkpoint
-from divseg.errors import DAMAGE, UNFINISHED, DivsegError, ModelError, OutputError, brief, one_line
+from divseg.errors import DAMAGE, ONLY_NOISE, UNFINISHED, DivsegError, ModelError, OutputError, brief, one_line
 from divseg.io import config_hash, write_bytes, write_text
 from divseg.io.atomic import PART
 from divseg.io.json_file import read_json_object
@@ -240,6 +240,9 @@ def _figures(values: float | list[float]) -> str:
 
 def _card(parts: ModelParts, config: dict[str, Any]) -> str:
     t = parts.training
+    converged = UNFINISHED.says("; ".join(t["shortfalls"])) if t.get("shortfalls") else "yes, as far as can be told"
+    if t.get("only_noise"):
+        converged = ONLY_NOISE.lead
     return f"""# DivNoising model
 
 A fully convolutional variational autoencoder trained on noisy images alone (Prakash et al., ICLR 2021).
@@ -257,7 +260,7 @@ Load it with `divseg.DivNoising.load(FOLDER)` or `divseg run ... --model FOLDER`
 | loss on training crops; validated on | {t.get("train_loss", float("nan")):.4f}; {t.get("validation", "?")} |
 | active latent channels | {t.get("active_latents")} |
 | seed, end of training | {t.get("seed")}, {t.get("stopped")} |
-| converged | {UNFINISHED.says("; ".join(t["shortfalls"])) if t.get("shortfalls") else "yes, as far as can be told"} |
+| converged | {converged} |
 | versions | {json.dumps(config["versions"])} |
 
 Use it on images of the same kind, camera and settings only: on others its samples can look sharp and be wrong.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from divseg.errors import CONCERNS, UNFINISHED, Concern, concern_of, counted
+from divseg.errors import CONCERNS, ONLY_NOISE, UNFINISHED, Concern, concern_of, counted
 from divseg.results.open_run import Run
 from divseg.results.reader import column
 
@@ -56,11 +56,17 @@ def grouped_warnings(run: Run) -> dict[str, dict[str, str]]:
     return {lead: images for lead, images in groups.items() if images}
 
 
-def training_shortfalls(run: Run) -> str:
-    """Return what speaks against the training having converged, empty if nothing does."""
+def training_concerns(run: Run) -> dict[Concern, str]:
+    """Return what the training makes one warn of, with the warning."""
     record = run.record.get("training")
-    words = record.get("shortfalls") if isinstance(record, Mapping) else None
-    return "; ".join(map(str, words)) if isinstance(words, list) else ""
+    if not isinstance(record, Mapping):
+        return {}
+    words, found = record.get("shortfalls"), {}
+    if words and isinstance(words, list):
+        found[UNFINISHED] = UNFINISHED.says("; ".join(map(str, words)))
+    if record.get("only_noise") is True:
+        found[ONLY_NOISE] = ONLY_NOISE.lead
+    return found
 
 
 def found(run: Run, groups: Mapping[str, Mapping[str, str]]) -> list[Line]:
@@ -73,8 +79,7 @@ def found(run: Run, groups: Mapping[str, Mapping[str, str]]) -> list[Line]:
         held = "every sample" if half == 1 else f"at least {100 * half:.0f} % of the samples"
         words += f"; half of the objects are in {held}"
     lines = [Line(f"{words}.")]
-    if short := training_shortfalls(run):
-        lines.append(Line(f"{_sentence(UNFINISHED.says(short))}.", alarm=True, section="training"))
+    lines += [Line(f"{_sentence(words)}.", alarm=True, section="training") for words in training_concerns(run).values()]
     lines += [_line(f"{_sentence(lead)}.", list(images)) for lead, images in groups.items()]
     if n := len(run.failures):
         failed = f"{counted(n, 'image')} failed and {'is' if n == 1 else 'are'} in no number or chart of this page"
@@ -104,8 +109,8 @@ def to_look_at(run: Run, groups: Mapping[str, Mapping[str, str]]) -> list[Line]:
 
 
 def _kinds(run: Run, groups: Mapping[str, Mapping[str, str]]) -> list[Concern]:
-    short = bool(training_shortfalls(run))
-    return [concern for concern in CONCERNS if concern.lead in groups or (concern is UNFINISHED and short)]
+    told = training_concerns(run)
+    return [concern for concern in CONCERNS if concern.lead in groups or concern in told]
 
 
 def _line(text: str, images: Sequence[str]) -> Line:

@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from divseg.errors import InputError, printable, some
+from divseg.errors import FileProblem, InputError, one_line, printable, some
 from divseg.io import write_bytes, write_text
 from divseg.report import facts, findings
 from divseg.report.figures import confidence_figure, count_figure, reliability_figure, size_figure, training_figure
@@ -23,6 +23,7 @@ from divseg.report.panels import image_panel, region_to_show, whole_image, write
 from divseg.report.review import review_figure
 from divseg.report.scores import TITLES, is_consensus, rivals, score_figure, score_rows_of, verdict, winners
 from divseg.report.style import encode, smaller, to_rgb
+from divseg.report.volumes import projections_figure
 from divseg.results.layout import check_name
 from divseg.results.open_run import Run, open_run
 from divseg.results.queues import least_certain
@@ -198,6 +199,8 @@ def _image_section(page: _Page, name: str) -> dict[str, Any]:
         part = f"The {region.height} \u00d7 {region.width} pixels with most objects"
         part += f" (rows from {region.y}, columns from {region.x})"
     scale = f"from {limits[0]:.4g} to {limits[1]:.4g}".replace("-", "\u2212")
+    if data.volume is not None:
+        part = f"Plane {data.volume.plane} of the volume, in the middle of its objects: {part[0].lower()}{part[1:]}"
     caption = f"{part}. Common grey scale {scale}."
     pictures.append(page.picture(figure, f"{name}_panel", f"Pictures of {name}", caption))
     if data.labels is not None:
@@ -209,18 +212,27 @@ def _image_section(page: _Page, name: str) -> dict[str, Any]:
                 "Whole image; the dashed frame is the part above.",
             )
             pictures.append(page.picture(figure, f"{name}_whole", f"Consensus on the whole of {name}", caption))
+    if data.volume is not None and (projected := projections_figure(data.volume, objects, size)) is not None:
+        caption = "Largest intensity along each axis, and the objects that are met first."
+        pictures.append(page.picture(projected, f"{name}_projections", f"Projections of {name}", caption))
     return section
 
 
-def _mistakes(page: _Page, shown: list[str]) -> Picture | None:
-    """Where noisy image, smoothing, MMSE and consensus go wrong, on the first image with truth; None without any."""
+def _mistakes(page: _Page, shown: list[str]) -> tuple[Picture | None, list[str]]:
+    """Where noisy image, smoothing, MMSE and consensus go wrong, on the first image with truth, and what is damaged."""
+    damaged: list[str] = []
     for name in shown:
         data = page.read(name)
         if data.shape is None:
             continue
-        if drawn := mistakes_figure(page.run, name, data, region_to_show(data.shape, data.labels)):
-            return page.picture(drawn[0], f"{name}_mistakes", f"Mistakes on {name}", drawn[1])
-    return None
+        try:
+            drawn = mistakes_figure(page.run, name, data, region_to_show(data.shape, data.labels))
+        except FileProblem as error:
+            damaged.append(f"picture of the mistakes on {name} ({one_line(error)})")
+            continue
+        if drawn:
+            return page.picture(drawn[0], f"{name}_mistakes", f"Mistakes on {name}", drawn[1]), damaged
+    return None, damaged
 
 
 def _charts(page: _Page) -> list[Picture | str]:

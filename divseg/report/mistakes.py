@@ -85,17 +85,19 @@ def mistakes_figure(run: Run, name: str, data: ImageData, region: Region) -> tup
     -------
     figure, caption : Figure, str
         None for an image without truth, or of which a piece is missing.
+
+    Raises
+    ------
+    FileProblem
+        If the file of its truth and of the label images beside the consensus is damaged, or of another size.
     """
     path = run.layout.rivals(name)
     if data.labels is None or data.noisy is None or data.mmse is None or not path.is_file():
         return None
-    try:
-        rivals = load_rivals(path)
-    except FileProblem:
-        return None
+    rivals = load_rivals(path)
     truth = rivals.pop(TRUTH)
     if truth.shape != data.labels.shape:
-        return None
+        raise FileProblem(path, f"it has shape {truth.shape}, the consensus {data.labels.shape}", "run again")
     pictures = []
     for kind, labels in [*rivals.items(), ("consensus", data.labels)]:
         mistakes = Mistakes.of(labels, truth)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from divseg.errors import DAMAGE, FileProblem, one_line
-from divseg.io.arrays import read_arrays
 from divseg.io.atomic import replacing
 from divseg.metrics.posterior import Moments
+from divseg.results.archive import reading
 
 
 def save_moments(path: str | os.PathLike[str], samples: Sequence[Moments]) -> None:
@@ -40,14 +39,9 @@ def load_moments(path: Path) -> list[Moments]:
     FileProblem
         If the file is missing or damaged.
     """
-    try:
-        arrays = read_arrays(path)
-        if not isinstance(arrays, dict):
-            raise ValueError("it is not an archive")
+    with reading(path) as arrays:
         ends = np.cumsum(arrays["objects"])
         mean, std = (arrays[name].astype(np.float32) for name in ("mean", "std"))
         if not mean.shape == std.shape == (int(ends[-1]) if len(ends) else 0,):
             raise ValueError("its arrays do not fit together")
         return [Moments(*parts) for parts in zip(np.split(mean, ends[:-1]), np.split(std, ends[:-1]), strict=True)]
-    except DAMAGE as error:
-        raise FileProblem(path, f"it cannot be read ({one_line(error)})", "run again") from error

@@ -72,6 +72,10 @@ class RunLayout:
         """Return the file of the consensus labels of an image."""
         return self.folder / "labels" / f"{check_name(name)}.tif"
 
+    def series(self, name: str) -> Path:
+        """Return the file of the consensus labels of all frames of a series."""
+        return self.folder / "series" / f"{check_name(name)}.tif"
+
     def denoised(self, name: str) -> Path:
         """Return the file of a denoised image."""
         return self.folder / "denoised" / f"{check_name(name)}.tif"

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divseg.errors import DAMAGE, FileProblem, one_line
-from divseg.io.arrays import read_arrays
 from divseg.io.atomic import replacing
+from divseg.results.archive import reading
 
 TRUTH = "truth"
 
@@ -40,12 +39,9 @@ def load_rivals(path: Path) -> dict[str, NDArray[np.uint32]]:
     FileProblem
         If the file is missing or damaged.
     """
-    try:
-        arrays = read_arrays(path)
-        if not isinstance(arrays, dict) or TRUTH not in arrays:
-            raise ValueError("it is not an archive of label images")
+    with reading(path) as arrays:
+        if TRUTH not in arrays:
+            raise ValueError("it has no truth")
         if any(image.shape != arrays[TRUTH].shape or image.dtype != np.uint32 for image in arrays.values()):
             raise ValueError("its label images do not fit together")
-    except DAMAGE as error:
-        raise FileProblem(path, f"it cannot be read ({one_line(error)})", "run again") from error
-    return arrays
+        return arrays

@@ -67,8 +67,9 @@ class StageWriter:
         self._write(self.layout.map(self.name, kind), lambda path: write_fractions(path, image, pixel_size, axes))
 
     def samples(self, samples: ArrayLike, pixel_size: PixelSize | None = None) -> None:
-        """Write a few samples, (S, Y, X)."""
-        self._write(self.layout.samples(self.name), lambda path: write_image(path, samples, pixel_size, "SYX"))
+        """Write a few samples, (S, Y, X) or (S, Z, Y, X)."""
+        axes = "S" + "ZYX"[-np.ndim(samples) + 1 :]
+        self._write(self.layout.samples(self.name), lambda path: write_image(path, samples, pixel_size, axes))
 
     def stack(self, save: Callable[[Path], Any]) -> None:
         """Write the label images of all samples; `save` writes them to the path that it is given."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from divseg.errors import ConfigError, InputError
 from divseg.segment.options import ThresholdOptions, threshold_options
-from divseg.segment.prepare import context, prepare
+from divseg.segment.outlying import without_outlying
+from divseg.segment.prepare import TRUNCATE, context, prepare
 from divseg.segment.split import drop_objects, fill_holes, split
 from divseg.segment.stream import ImageForm, check_pixels, check_valid, label_images, read_reference
 from divseg.segment.thresholds import Level, find_level, foreground
@@ -90,11 +91,22 @@ class ThresholdSegmenter:
         if self.options.threshold != "image":
             return self
         image = check_pixels(read_reference(reference, self._form), "the reference")
-        return replace(self, level=self._level(image, prepare(image, self.options)))
+        return replace(self, level=self._level(image, *self._prepared(image)))
 
     def within(self, valid: NDArray[np.bool_] | None) -> Self:
         """Return a segmenter for images of which only a part is data; see :class:`divseg.segment.Segmenter`."""
         return self if valid is None and self.valid is None else replace(self, valid=valid)
+
+    @property
+    def ndim(self) -> int:
+        """Spatial dimensions of its images."""
+        return self.options.ndim
+
+    def spaced(self, distance: float | None) -> Self:
+        """Return a segmenter for volumes with this distance of planes; see :class:`divseg.segment.Segmenter`."""
+        if self.ndim == 2 or distance is None or self.options.anisotropy != "auto":
+            return self
+        return replace(self, options=replace(self.options, anisotropy=float(distance)))
 
     def __call__(self, images: Any) -> Any:
         """Segment one image, or many lazily; see :class:`divseg.segment.Segmenter`.
@@ -120,19 +132,28 @@ class ThresholdSegmenter:
     def _form(self) -> ImageForm:
         return ImageForm(self.options.ndim, f"this segmenter (ndim={self.options.ndim})")
 
-    def _level(self, image: NDArray[np.floating], prepared: NDArray[np.floating]) -> Level:
+    def _prepared(self, image: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.bool_] | None]:
+        """Return the smoothed image without its background, and the pixels that a level is taken from."""
         if self.valid is not None:
             check_valid(self.valid, image, self.name)
-            image = image[self.valid]
+        counted = self.valid
+        if not self.options.fixed:
+            image, counted = without_outlying(image, counted, TRUNCATE * self.options.smooth)
+        return prepare(image, self.options), counted
+
+    def _level(
+        self, image: NDArray[np.floating], prepared: NDArray[np.floating], counted: NDArray[np.bool_] | None
+    ) -> Level:
+        values = image if self.valid is None else image[self.valid]
         # rounding errors of the filters would give a constant image a histogram
-        if not self.options.fixed and image.min() == image.max():
+        if not self.options.fixed and values.min() == values.max():
             return Level(np.inf)
-        return find_level(prepared, self.method, self.options, self.valid)
+        return find_level(prepared, self.method, self.options, counted)
 
     def _segment(self, image: NDArray[np.floating]) -> NDArray[np.int32]:
         o = self.options
-        prepared = prepare(image, o)
-        level = self.level or self._level(image, prepared)
+        prepared, counted = self._prepared(image)
+        level = self.level or self._level(image, prepared, counted)
         if isinstance(level.low, np.ndarray) and level.low.shape != image.shape:
             raise InputError(
                 f"image has shape {image.shape} but the threshold of {self.name!r} was taken from a reference of shape "

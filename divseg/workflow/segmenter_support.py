@@ -13,6 +13,7 @@ from scipy import ndimage as ndi
 from divseg.io.defects import within
 from divseg.metrics import evaluate
 from divseg.segment import Segmenter
+from divseg.segment.outlying import without_outlying
 from divseg.segment.thresholding import ThresholdSegmenter
 
 AGAIN = 0.8
@@ -48,27 +49,32 @@ class Judged:
 
     Parameters
     ----------
-    samples : float array, shape (K, Y, X)
+    samples : float array, shape (K, Y, X) or (K, Z, Y, X)
         Posterior samples.
     valid : bool array, shape (Y, X), optional
         False where a pixel is no data.
+    distance : float, optional
+        Distance of the planes of a volume in units of the pixel size.
     """
 
-    def __init__(self, samples: NDArray[np.float32], valid: NDArray[np.bool_] | None = None) -> None:
-        self.samples, self.valid = samples, valid
+    def __init__(
+        self, samples: NDArray[np.float32], valid: NDArray[np.bool_] | None = None, distance: float | None = None
+    ) -> None:
+        self.samples, self.valid, self.distance = samples, valid, distance
         self.mean = samples.mean(axis=0)
-        self._gradient = ndi.gaussian_gradient_magnitude(root_of(self.mean, valid), 1.0)
+        self._even = without_outlying(self.mean, valid, 0.0)[0]
+        self._gradient = ndi.gaussian_gradient_magnitude(root_of(self._even, valid), 1.0)
         self._usual = float(within(self._gradient, valid).mean())
 
     def support(self, segment: Segmenter) -> Support:
         """Return how well the samples support a segmenter."""
-        fitted = segment.within(self.valid).fit(self.mean)
+        fitted = segment.within(self.valid).spaced(self.distance).fit(self.mean)
         masks = [np.asarray(labels) for labels in fitted(self.samples)]
         labels = np.asarray(fitted(self.mean))
         again = float(np.mean([evaluate(a, b, thresholds=AGAIN).tp[0] for a, b in pairwise(masks)]))
         return Support(
             again,
-            explained_variance(within(self.mean, self.valid), within(labels, self.valid)),
+            explained_variance(within(self._even, self.valid), within(labels, self.valid)),
             self._edges(labels),
             float(np.mean([m.max() for m in masks])),
             sharpness(segment),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from divseg.errors import CORRELATED, NOTHING, OUTLIERS, UNFINISHED
+from divseg.errors import CORRELATED, NOTHING, ONLY_NOISE, OUTLIERS, UNFINISHED
 from divseg.report import findings
 
 
@@ -47,6 +47,16 @@ def test_each_kind_is_found_and_says_what_to_trust_and_to_look_at(table_run):
         (NOTHING.look, ("b",)),
     ]
     assert all(line.alarm for line in [*found[1:], *trust[:-1], *look])
+
+
+def test_training_images_without_anything_are_told(table_run):
+    run = table_run(
+        {"training": {"shortfalls": [], "only_noise": True}}, images={"image": ["a"], "warnings": [NOTHING.lead]}
+    )
+    found, trust, look = lines_of(run)
+    assert [line.text for line in found[1:]] == [f"T{ONLY_NOISE.lead[1:]}.", "Nothing found."]
+    assert [line.text for line in trust] == [ONLY_NOISE.trust, NOTHING.trust]
+    assert [line.text for line in look] == [ONLY_NOISE.look, NOTHING.look]
 
 
 def test_a_short_training_is_told(table_run):

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from divseg.errors import FileProblem
+from divseg.report.html import write_report
 from divseg.report.image_data import read_image_data
 from divseg.report.mistakes import FALSE, MISSED, RIGHT, Mistakes, mistakes_figure
 from divseg.report.panels import Region
@@ -45,16 +47,23 @@ def test_right_false_and_missed_objects_have_colours_of_their_own(run_copy):
     assert {tuple(FALSE.tolist()), tuple(MISSED.tolist())} <= seen
 
 
-@pytest.mark.parametrize("damage", ["absent", "cut off", "of another size"])
-def test_without_truth_there_is_no_picture(run_copy, damage):
+def test_without_truth_there_is_no_picture(run_copy):
+    run = open_run(run_copy)
+    name = run.names[0]
+    data = read_image_data(run, name)
+    run.layout.rivals(name).unlink(missing_ok=True)
+    assert mistakes_figure(run, name, data, Region(0, 0, *data.shape)) is None
+
+
+@pytest.mark.parametrize("damage", ["cut off", "of another size"])
+def test_a_damaged_file_is_named_on_the_page(run_copy, damage):
     run = open_run(run_copy)
     name = run.names[0]
     data, path = read_image_data(run, name), run.layout.rivals(name)
-    if damage == "of another size":
-        save_rivals(path, np.zeros((5, 5), int), {})
-    elif damage == "cut off":
-        save_rivals(path, data.labels, {})
+    save_rivals(path, data.labels if damage == "cut off" else np.zeros((5, 5), int), {})
+    if damage == "cut off":
         path.write_bytes(path.read_bytes()[:40])
-    else:
-        path.unlink(missing_ok=True)
-    assert mistakes_figure(run, name, data, Region(0, 0, *data.shape)) is None
+    with pytest.raises(FileProblem, match=rf"{name}\.npz.*run again"):
+        mistakes_figure(run, name, data, Region(0, 0, *data.shape))
+    page = write_report(run_copy).read_text()
+    assert f"picture of the mistakes on {name} (" in page

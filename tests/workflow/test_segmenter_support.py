@@ -71,6 +71,16 @@ def test_what_is_no_data_counts_for_nothing():
     assert root_of(wrong, valid)[:, :80].max() == pytest.approx(np.sqrt(clean.max() * 1.001), rel=1e-3)
 
 
+def test_a_grain_of_dust_does_not_decide():
+    """The variance of the grain and its edges are not what a segmenter is judged by."""
+    clean, (y, x) = discs([60, 100, 60, 100], side=60), np.indices((60, 240))
+    grain = np.hypot(y - 5, x - 60) < 2.5
+    plain, dusty = judged(clean), judged(np.where(grain, 5e4, clean))
+    for spec in ("fixed,threshold=50", "fixed,threshold=50,smooth=4"):
+        for name in ("explained", "edges"):
+            assert getattr(support(dusty, spec), name) == pytest.approx(getattr(support(plain, spec), name), rel=0.3)
+
+
 def test_a_constant_image_supports_nothing():
     image = Judged(np.zeros((3, 20, 20), np.float32))
     assert support(image, "otsu") == (0, 0, 0, 0, 1)

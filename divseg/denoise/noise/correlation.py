@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +25,16 @@ SHARPENED = 0.6
 
 _QUANTILES = (0.05, 0.2, 0.5)  # of the blocks: structure can only add power, and few images have it everywhere
 _Y, _X = np.indices((SIDE, SIDE))
-_RADIUS = np.hypot(_Y, _X)
-_FINEST = (_Y >= 9) & (_X >= 9)
+RADIUS = np.hypot(_Y, _X)
+"""Of each coefficient of the cosine transform of a block, in half periods a block; shape (SIDE, SIDE)."""
+
+FINEST = (_Y >= 9) & (_X >= 9)
+"""Coefficients that hold noise alone, as optics blur what is so fine; shape (SIDE, SIDE)."""
+
 _BANDS = {
     "rows": (_X <= 2) & (_Y >= 6),
     "columns": (_Y <= 2) & (_X >= 6),
-    "smooth": (_RADIUS >= 2) & (_RADIUS <= 5),
+    "smooth": (RADIUS >= 2) & (RADIUS <= 5),
 }
 
 
@@ -105,11 +110,13 @@ def noise_spectrum(image: NDArray[np.generic]) -> NoiseSpectrum:
     cosine transform of the flattest blocks.
     """
     planes = np.asarray(image).reshape(-1, *image.shape[-2:])
-    powers = [_powers(plane) for plane in planes] if min(planes.shape[1:]) >= SIDE else []
+    powers = (
+        [block_powers(plane, (*_BANDS.values(), FINEST)) for plane in planes] if min(planes.shape[1:]) >= SIDE else []
+    )
     power = np.concatenate(powers) if powers else np.empty((0, 4))
     if len(power) < MIN_BLOCKS:
         return NoiseSpectrum(1.0, 1.0, 1.0, 1.0)
-    freedom = int(_FINEST.sum())
+    freedom = int(FINEST.sum())
     found, typical = {}, 1.0
     for k, (name, band) in enumerate(_BANDS.items()):
         ratio = power[:, k] / power[:, -1]
@@ -120,8 +127,20 @@ def noise_spectrum(image: NDArray[np.generic]) -> NoiseSpectrum:
     return NoiseSpectrum(**found, typical=typical)
 
 
-def _powers(plane: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Return the mean power of the blocks of a plane in the bands and, last, in the finest, shape (blocks, 4)."""
+def block_powers(plane: NDArray[np.generic], bands: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
+    """Return the mean power of the blocks of a plane in bands of their cosine transform.
+
+    Parameters
+    ----------
+    plane : array, shape (Y, X)
+        Blocks with pixels that are not numbers, or without any power in the last band, are left out.
+    bands : sequence of bool array, shape (SIDE, SIDE)
+        Coefficients of each band.
+
+    Returns
+    -------
+    float64 array, shape (blocks, bands)
+    """
     steps = SIDE // 2
     rows = []
     for start in range(0, plane.shape[0] - SIDE + 1, steps):  # a row of blocks at a time, to save memory
@@ -129,6 +148,6 @@ def _powers(plane: NDArray[np.generic]) -> NDArray[np.float64]:
         blocks = np.lib.stride_tricks.sliding_window_view(strip, (SIDE, SIDE))[0, ::steps]
         blocks = blocks[np.isfinite(blocks).all(axis=(1, 2))]
         spectrum = np.square(dctn(blocks, axes=(1, 2), norm="ortho"))
-        rows.append(np.stack([spectrum[:, band].mean(axis=1) for band in (*_BANDS.values(), _FINEST)], axis=1))
+        rows.append(np.stack([spectrum[:, band].mean(axis=1) for band in bands], axis=1))
     power = np.concatenate(rows)
     return power[power[:, -1] > 1e-9 * power[:, -1].max(initial=0.0)]

@@ -116,6 +116,8 @@ class TrainingRecord:
     megapixels: float = 0.0
     stopped: str = ""
     kl_per_pixel: float = math.nan
+    grid_kl: list[float] = field(default_factory=list)
+    """KL of each latent grid in nats per pixel on crops that were trained on, finest first."""
     loss: float = math.nan
     """Negative evidence lower bound in nats per pixel on the validation crops."""
     train_loss: float = math.nan
@@ -126,6 +128,8 @@ class TrainingRecord:
     """1st, 50th and 99th percentile of the loss over crops of the training images."""
     shortfalls: list[str] = field(default_factory=list)
     """What speaks against the training having converged, in words."""
+    only_noise: bool = False
+    """Whether the latents carry nothing, and the images hold nothing but noise as far as can be told."""
     active_latents: int = 0
     skipped_steps: int = 0
     resumed: int = 0

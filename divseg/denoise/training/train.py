@@ -12,11 +12,12 @@ from divseg.denoise.networks.base import VAEConfig
 from divseg.denoise.networks.registry import build_network, parse_network
 from divseg.denoise.noise import photon_transfer
 from divseg.denoise.training.checkpoint import Resume
+from divseg.denoise.training.content import holds_only_noise
 from divseg.denoise.training.data import TrainingData
 from divseg.denoise.training.likelihood import NoiseChoice, choose_likelihood
 from divseg.denoise.training.schedule import Budget
 from divseg.denoise.training.settings import TrainSettings
-from divseg.denoise.training.trainer import Progress, Trainer, check_not_collapsed
+from divseg.denoise.training.trainer import COLLAPSED_KL, Progress, Trainer, check_not_collapsed
 from divseg.denoise.training.unlike import unlike_others
 from divseg.denoise.validation import ImagesLike, TrainingImages
 from divseg.device import out_of_memory
@@ -73,5 +74,13 @@ def train_parts(
             f"memory of {device} ran out in training, with steps of {settings.step_size(device.type).batch} crops: end "
             "what else uses it, train on fewer images, or choose another device (--device cpu)"
         ) from error
-    check_not_collapsed(record)
+    if record.kl_per_pixel < COLLAPSED_KL and _nothing_to_learn(data):
+        record.only_noise, record.shortfalls = True, []  # the prior is the right posterior, however long the training
+    else:
+        check_not_collapsed(record)
     return ModelParts(net, model, data.normalization, record.to_dict() | {"noise": model.to_dict()}, record.history)
+
+
+def _nothing_to_learn(data: TrainingData) -> bool:
+    """Tell whether no channel shows anything but noise."""
+    return all(holds_only_noise(data.planes(c), data.valid_planes()) for c in range(data.channels))
