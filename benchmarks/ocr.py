@@ -42,11 +42,9 @@ from divseg.ocr import (
 )
 
 SET = "text_pages"
-WIDTHS = (0.8, 1.2, 1.6)
+WIDTHS = (0.8, 1.2)
 """Gaussians among which the best is chosen."""
-COUNTS = (1, 4, 16, 64)
-"""Numbers of samples whose readings are fused."""
-FUSED, SINGLE = f"fused, {COUNTS[-1]} samples", "mean single sample"
+FUSED, SINGLE = "fused", "mean single sample"
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 """Edges of the bins of confidence."""
 BOOTSTRAP = 10_000
@@ -176,7 +174,7 @@ def score_level(level: str, a: argparse.Namespace) -> tuple[list[Errors], list[t
         drawn: list[NDArray[np.float32]] = []
 
         def samples(p: Picture = p, drawn: list[NDArray[np.float32]] = drawn) -> list[NDArray[np.float32]]:
-            drawn.extend(model.draw(p.noisy, range(COUNTS[-1])) if not drawn else [])
+            drawn.extend(model.draw(p.noisy, range(max(a.counts))) if not drawn else [])
             return drawn
 
         scale = reader.scale(p.name, samples)
@@ -193,12 +191,12 @@ def score_level(level: str, a: argparse.Namespace) -> tuple[list[Errors], list[t
         if n2v:
             add(p, "N2V", read("n2v", n2v[0]))
         add(p, "MMSE", [reader.read(f"{p.name}-mmse", lambda f=samples: np.mean(f(), axis=0, dtype=np.float32), scale)])
-        for count in COUNTS:
+        for count in a.counts:
             readings = reader.views(f"{p.name}-views{count}", samples, count, scale)
             if len(subsets(count)[0]) == 1 and count > 1:
                 add(p, SINGLE, [reading.text for reading in readings])
             fused = fuse_readings(readings)
-            add(p, f"fused, {count} sample{'s' * (count > 1)}", [fused.text])
+            add(p, f"{FUSED}, {count} sample{'s' * (count > 1)}", [fused.text])
         words += right_words(fused, truths[p.name])
         print(level, p.name, {row.method: round(row.word, 3) for row in rows if row.page == p.name}, flush=True)
     best = min(WIDTHS, key=lambda width: float(np.mean([row.word for row in smoothed[width]])))
@@ -221,13 +219,14 @@ def error_table(rows: list[Errors]) -> str:
     lines.append("| --- | --- | --- | --- | --- |")
     for level in dict.fromkeys(row.level for row in rows):
         mine = [row for row in rows if row.level == level]
-        ours = {row.page: row.word for row in mine if row.method == FUSED}
+        fused = [row.method for row in mine if row.method.startswith(FUSED)][-1]
+        ours = {row.page: row.word for row in mine if row.method == fused}
         for method in dict.fromkeys(row.method for row in mine):
             these = [row for row in mine if row.method == method]
             character, word = (np.mean([getattr(row, kind) for row in these]) for kind in ("character", "word"))
             difference = [ours[row.page] - row.word for row in these]
             low, high = interval(difference)
-            told = "" if method == FUSED else f"{np.mean(difference):+.3f} ({low:+.3f} to {high:+.3f})"
+            told = "" if method == fused else f"{np.mean(difference):+.3f} ({low:+.3f} to {high:+.3f})"
             lines.append(f"| {level} | {method} | {character:.3f} | {word:.3f} | {told} |")
     return "\n".join(lines)
 
@@ -252,6 +251,7 @@ def main() -> None:
     parser.add_argument("--variant", default="learned", help="as for benchmarks.trained")
     parser.add_argument("--engine", default="tesseract,psm=6")
     parser.add_argument("--n2v", type=Path, action="append", default=[], metavar="FOLDER")
+    parser.add_argument("--counts", type=int, nargs="+", default=[1, 4, 16, 64], help="samples of each fused reading")
     parser.add_argument("--pages", type=int, help="at most so many pages, for trials")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--record", action="store_true", help="write the tables to results/ocr.md")
@@ -268,7 +268,11 @@ def main() -> None:
     body = "\n\n".join(parts)
     if a.record:
         command = f"python -m benchmarks.ocr --out OUT --levels {' '.join(a.levels)} --steps {a.steps}"
-        command += f" --variant {a.variant} --engine {a.engine}" + " --n2v FOLDER" * len(a.n2v)
+        command += (
+            f" --variant {a.variant} --engine {a.engine} --counts {' '.join(map(str, a.counts))}"
+            + " --n2v FOLDER" * len(a.n2v)
+        )
+        command += f" --pages {a.pages}" * (a.pages is not None)
         write_result("ocr", "Text read from diverse samples", command, body)
     else:
         print(body)
