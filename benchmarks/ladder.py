@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from torch import nn
 from benchmarks.images import Images
 from benchmarks.record import write_result
 from benchmarks.sets import Picture, evenly, known_noise, load_set, psnr, split_name
+from benchmarks.trained import CpuBudget
 from divseg import DivNoising, DivsegError
 from divseg.denoise.model_folder import ModelParts
 from divseg.denoise.networks.base import LAYOUT, LatentNet
@@ -47,20 +47,6 @@ SETS = {
 """Images that are scored, of each set."""
 
 TIMED_SIDE, TIMED_BATCH = 256, 4
-
-
-@dataclass
-class CpuBudget(Budget):
-    """Minutes of processor time instead of the clock on the wall."""
-
-    def start(self, used: float = 0.0) -> None:
-        """Start the clock, with `used` seconds on it already."""
-        self._start = time.process_time() - used
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of processor time since the start."""
-        return time.process_time() - self._start
 
 
 def build(kind: str) -> LatentNet:

@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.denoising import registry
 from benchmarks.sets import denoised_file, load_clean, load_set, scored, split_name
 from divseg.denoise.noise2void import PATCH, import_careamics, predict_n2v, train_n2v
 
@@ -53,7 +54,9 @@ def stand_in_for_torchvision() -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", required=True, metavar="SET-LEVEL", help="e.g. dsb2018_fluo-n20")
+    parser.add_argument(
+        "--set", required=True, metavar="SET-LEVEL", help="e.g. dsb2018_fluo-n20, or a set of benchmarks.denoising"
+    )
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--batch", type=int, default=16, help="patches a step")
@@ -62,9 +65,14 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="predict at most so many images, for trials")
     parser.add_argument("--out", type=Path, required=True)
     a = parser.parse_args()
-    name, level = split_name(a.set)
-    pictures = load_set(name, level) if a.all else load_clean(a.set)
-    chosen = pictures if a.all else scored(pictures, name, a.limit)
+    if a.set in registry.REGISTRY:
+        pictures = registry.load(a.set)
+        chosen = registry.scored(a.set, pictures, a.limit)
+    else:
+        name, level = split_name(a.set)
+        pictures = load_set(name, level) if a.all else load_clean(a.set)
+        chosen = scored(pictures, name, a.limit)
+    chosen = pictures if a.all else chosen
     importlib.import_module("lightning.pytorch")  # it looks for the true torchvision
     with stand_in_for_torchvision():
         import_careamics()

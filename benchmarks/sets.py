@@ -33,7 +33,7 @@ SPLIT = Path(__file__).parent / "nuclei_model" / "split.csv"
 
 AFFINE = {"dsb2018_fluo": (0.0, 1.0), "text_pages": (0.0, 1.0), "bbbc039": (110.0, 255.0 / 1500.0)}
 """Offset and factor that put the images of a set on the common grey scale."""
-GAUSSIAN = {"n10": 10.0, "n20": 20.0, "n70": 70.0}
+GAUSSIAN = {"n10": 10.0, "n20": 20.0, "n40": 40.0, "n55": 55.0, "n70": 70.0}
 """Standard deviation of the noise, by level."""
 POISSON = {"pg_mid": (0.20, 0.5, 2.0, 4.0), "pg_low": (0.04, 0.3, 5.0, 5.0)}
 """Photons a grey level, photons of background, gain, standard deviation of reading; by level."""

@@ -11,6 +11,8 @@ noise), ``vanilla`` (a plain variational autoencoder without a noise model), or 
 from __future__ import annotations
 
 import argparse
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,14 +21,33 @@ from benchmarks.sets import Picture, known_noise, load_set
 from divseg import DivNoising, DivsegError
 from divseg.denoise.networks.base import VAEConfig
 from divseg.denoise.networks.registry import CONFIGS, default_network, parse_network
+from divseg.denoise.training.schedule import Budget
+
+
+@dataclass
+class CpuBudget(Budget):
+    """Minutes of processor time instead of the clock on the wall: other work on the machine disturbs it less."""
+
+    def start(self, used: float = 0.0) -> None:
+        """Start the clock, with `used` seconds on it already."""
+        self._start = time.process_time() - used
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of processor time since the start."""
+        return time.process_time() - self._start
+
 
 NOISES = ("learned", "estimated", "known", "vanilla")
 
 
-def model_folder(models: Path, name: str, level: str, variant: str, minutes: float, seed: int) -> Path:
+def model_folder(
+    models: Path, name: str, level: str, variant: str, minutes: float, seed: int, steps: int | None = None
+) -> Path:
     """Return where the model of these settings lies; every setting is part of its name."""
     safe = variant.replace(";", "_").replace("=", "")
-    return models / f"{name}-{level}-{safe}-{minutes:g}min-seed{seed}"
+    budget = f"{minutes:g}min" if steps is None else f"{steps}steps"
+    return models / f"{name}-{level}-{safe}-{budget}-seed{seed}"
 
 
 def trained(
@@ -36,23 +57,27 @@ def trained(
     variant: str = "learned",
     *,
     minutes: float = 10.0,
+    steps: int | None = None,
     seed: int = 0,
     device: str = "auto",
     pictures: list[Picture] | None = None,
 ) -> DivNoising:
     """Load the model of a set, level and variant from the cache, or train it on all noisy images and keep it.
 
+    A budget in `steps` takes the place of that in `minutes`, which other work on the machine would change.
+
     Raises
     ------
     SystemExit
         If the variant is unknown, or needs a noise that is not known.
     """
-    folder = model_folder(models, name, level, variant, minutes, seed)
+    folder = model_folder(models, name, level, variant, minutes, seed, steps)
     if (folder / "config.json").is_file():
         return DivNoising.load(folder, device=device)
     noise, network = _settings(variant, level)
     images = [p.noisy for p in pictures or load_set(name, level)]
-    model = DivNoising.fit(images, noise=noise, network=network, train_minutes=minutes, seed=seed, device=device)
+    budget = {"train_minutes": minutes} if steps is None else {"train_steps": steps}
+    model = DivNoising.fit(images, noise=noise, network=network, seed=seed, device=device, **budget)
     model.save(folder)
     return model
 

@@ -25,6 +25,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Settings that go together; whatever is set beside a preset wins over it."""
 
 
+_DEPTH = ("volume", "planes", "project")
+"""Settings of which one at most is given."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -43,16 +47,51 @@ class Data(_Section):
 
     axes: str | None = None
     """Axes of the files if their metadata does not tell, for example TYX."""
-    channel: int | None = Field(default=None, ge=0)
-    """Channel to work on, counted from 0, if files have several."""
+    channel: str | None = None
+    """Channel that is segmented, by its name in the files or its number from 0, if they have several."""
+    measure: tuple[str, ...] = ()
+    """Further channels in which the objects are measured, names or numbers separated by commas, or all."""
+    volume: bool = False
+    """Work on planes along Z together, in 3-D."""
+    planes: bool = False
+    """Work on each plane along Z as an image of its own."""
+    project: Literal["max", "mean", "sum"] | None = None
+    """Work on the projection of the planes along Z: max, mean or sum."""
     invalid: str = "auto"
     """Pixels that are no data: auto (NaN, and padding at the border; hot pixels and dust are mended), none (every pixel
     is data as it is), or the value that they have."""
 
-    @field_validator("invalid", mode="before")
+    @field_validator("invalid", "channel", mode="before")
     @classmethod
     def _written(cls, value: Any) -> Any:
         return f"{value:.17g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    @field_validator("channel")
+    @classmethod
+    def _counted(cls, value: str | None) -> str | None:
+        if value is not None and value.startswith("-"):
+            raise ValueError("must be the name of a channel, or its number from 0")
+        return value
+
+    @field_validator("measure", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return tuple(map(str, _parts(value, ","))) if isinstance(value, str | list | tuple) else value
+
+    @property
+    def depth(self) -> str | None:
+        """What is done with planes along Z, as :func:`divseg.io.read` calls it."""
+        return "volume" if self.volume else "planes" if self.planes else self.project
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Keywords of :func:`divseg.io.check_inputs`."""
+        return {"axes": self.axes, "channel": self.channel, "depth": self.depth, "invalid": self.invalid}
+
+    @property
+    def pixels(self) -> dict[str, Any]:
+        """What the pixels that are worked on depend on."""
+        return self.model_dump(exclude={"measure"})
 
 
 class Noise(_Section):
@@ -243,6 +282,8 @@ class RunConfig(_Section):
             own, given = cls._by_section(settings), cls._by_section(changes)
             if given["training"].keys() & {"train_steps", "train_minutes"}:
                 own["training"] = _without_budget(own["training"])
+            if given["data"].keys() & set(_DEPTH):
+                own["data"] = {name: value for name, value in own["data"].items() if name not in _DEPTH}
             if not allow_code and "segmenter" not in given["segmentation"]:
                 refuse_code(own["segmentation"].get("segmenter"))
             return cls._of({section: {**own[section], **given[section]} for section in SECTIONS})
@@ -258,6 +299,8 @@ class RunConfig(_Section):
             As for :meth:`make`.
         """
         changes, now = self._by_section(settings), self.model_dump()
+        if changes["data"].keys() & set(_DEPTH):
+            now["data"] |= {"volume": False, "planes": False, "project": None}
         return self._of({section: {**now[section], **changes[section]} for section in SECTIONS})
 
     def to_toml(self) -> str:
@@ -271,6 +314,8 @@ class RunConfig(_Section):
 
     @classmethod
     def _of(cls, sections: Mapping[str, Any]) -> Self:
+        if len(given := [name for name in _DEPTH if sections["data"].get(name)]) > 1:
+            raise ConfigError(f"{' and '.join(given)} exclude each other: give one of {', '.join(_DEPTH)}")
         try:
             return cls(**sections)
         except ValidationError as error:

@@ -14,6 +14,7 @@ from divseg.cli.app import app as app
 from divseg.cli.evaluate import evaluate_command
 from divseg.cli.models import models
 from divseg.cli.noise_model import noise_model
+from divseg.cli.ocr import ocr_command
 from divseg.cli.parts import denoise_command, fuse_command, segment_command
 from divseg.cli.show import Show
 from divseg.errors import ConfigError
@@ -21,13 +22,13 @@ from divseg.errors import ConfigError
 app.add_typer(models, name="models")
 app.add_typer(noise_model, name="noise-model")
 
-_DATA = ("axes", "channel", "invalid")
 _TRAINING = ("noise", "network", "train_steps", "train_minutes", "seed", "device")
 
 
 @command
 @o.with_settings(
-    *_DATA,
+    *o.DATA,
+    "measure",
     *_TRAINING,
     "samples",
     "tile",
@@ -110,7 +111,7 @@ def demo_command(
 
 
 @command
-@o.with_settings(*_DATA, *_TRAINING)
+@o.with_settings(*o.DATA, *_TRAINING)
 def train_command(
     source: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder, file or glob of noisy images.")],
     settings: dict[str, Any],
@@ -143,6 +144,7 @@ command(denoise_command)
 command(segment_command)
 command(fuse_command)
 command(evaluate_command)
+command(ocr_command)
 
 
 @command

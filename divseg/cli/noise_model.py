@@ -41,6 +41,7 @@ def measure_command(
     coefficients: Coefficients = 2,
     axes: o.Axes = None,
     channel: o.Channel = None,
+    planes: o.Planes = None,
 ) -> int:
     """Measure noise from calibration frames.
 
@@ -55,6 +56,7 @@ def measure_command(
             out,
             axes=axes,
             channel=channel,
+            depth="planes" if planes else None,
             kind=kind,
             scene=scene,
             bins=bins,
@@ -82,6 +84,7 @@ def bootstrap_command(
     coefficients: Coefficients = 2,
     axes: o.Axes = None,
     channel: o.Channel = None,
+    planes: o.Planes = None,
     device: o.Device = None,
 ) -> int:
     """Measure noise from noisy images and their denoised versions.
@@ -98,6 +101,7 @@ def bootstrap_command(
             out,
             axes=axes,
             channel=channel,
+            depth="planes" if planes else None,
             device=device or "auto",
             kind=kind,
             bins=bins,

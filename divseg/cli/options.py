@@ -75,6 +75,10 @@ Redo = Annotated[
 ]
 
 
+DATA = ("axes", "channel", "volume", "planes", "project", "invalid")
+"""Settings that say which pixels of the files are worked on."""
+
+
 def setting(name: str) -> Any:
     """Return the type of the option that fills a setting."""
     kind, default, meaning = describe_setting(name)
@@ -85,7 +89,7 @@ def setting(name: str) -> Any:
     shown = (
         "" if default is None or isinstance(default, bool) or default == "" else f" [default: {_text(name, default)}]"
     )
-    flags = (f"--{name.replace('_', '-')}/--no-{name.replace('_', '-')}",) if base is bool else ()
+    flags = (f"--{name.replace('_', '-')}",) if base is bool else ()
     return Annotated[base | None, typer.Option(*flags, help=meaning + shown, show_default=False)]
 
 
@@ -97,7 +101,7 @@ def _text(name: str, value: Any) -> str:
     return str(value)
 
 
-Axes, Channel, Device = setting("axes"), setting("channel"), setting("device")
+Axes, Channel, Planes, Device = setting("axes"), setting("channel"), setting("planes"), setting("device")
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:

@@ -11,7 +11,7 @@ from divseg.cli import options as o
 from divseg.cli.show import Show
 
 
-@o.with_settings("axes", "channel", "invalid", "samples", "seed", "device", "tile", "precision")
+@o.with_settings(*o.DATA, "samples", "seed", "device", "tile", "precision")
 def denoise_command(
     source: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder, file or glob of noisy images.")],
     settings: dict[str, Any],
@@ -57,7 +57,7 @@ def denoise_command(
     return o.end(result)
 
 
-@o.with_settings("axes", "channel", "invalid")
+@o.with_settings(*o.DATA)
 def segment_command(
     source: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder, file or glob of images.")],
     settings: dict[str, Any],

@@ -20,6 +20,7 @@ class Show:
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
         self._next = 0.0
+        self._done = -1
 
     def __enter__(self) -> Self:
         self._warn = warnings.showwarning
@@ -81,5 +82,6 @@ class Show:
         now = printable(now)
         if self._bars is not None:
             self._bar("images", done, total, now)
-        else:
+        elif done != self._done:  # a line for each image, not for each of its steps
             self.say(f"{done} of {total} images done; {now}")
+        self._done = done

@@ -39,7 +39,9 @@ class NoiseLine:
         return self.slope <= 0 or self.variance(self.high) < 1.2 * self.variance(self.low)
 
 
-def smoothed(image: NDArray[np.float32], noise: NoiseModel) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def smoothed(
+    image: NDArray[np.float32], noise: NoiseModel, distance: float = 1.0
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Yield smoothed versions of an image under their names.
 
     Gaussian, median, total variation (Chambolle 2004), non-local means (Buades et al. 2005), and non-local means after
@@ -48,31 +50,44 @@ def smoothed(image: NDArray[np.float32], noise: NoiseModel) -> Iterator[tuple[st
 
     Parameters
     ----------
-    image : array, shape (Y, X), float32
-        Noisy image in intensity units.
+    image : array, shape (Y, X) or (Z, Y, X), float32
+        Noisy image in intensity units. Non-local means look for alike pixels in each plane on its own.
     noise : NoiseModel
         Gives the variance of the noise at a signal.
+    distance : float
+        Distance of the planes of a volume in units of the pixel size.
 
     Yields
     ------
     name : str
         Kind of smoothing.
-    smooth : array, shape (Y, X), float32
+    smooth : array, shape of the image, float32
         Smoothed image in intensity units.
     """
-    from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
+    from skimage.restoration import denoise_tv_chambolle
 
     line = _line(image, noise)
-    yield "gaussian", ndi.gaussian_filter(image, GAUSSIAN_SIGMA)
+    yield (
+        "gaussian",
+        ndi.gaussian_filter(image, [GAUSSIAN_SIGMA / step for step in (distance, 1.0, 1.0)[-image.ndim :]]),
+    )
     yield "median", ndi.median_filter(image, MEDIAN_SIZE)
     stable = stabilise(image, line)
     total = denoise_tv_chambolle(stable, weight=TV_WEIGHT, max_num_iter=100)
     yield "total variation", restore(total, image, line)
     std = line.variance(float(image.mean())) ** 0.5
-    means = denoise_nl_means(image, h=NL_MEANS_H * std, sigma=std, patch_size=5, patch_distance=6, fast_mode=True)
+    means = _non_local_means(image, h=NL_MEANS_H * std, sigma=std, patch_size=5, patch_distance=6)
     yield "non-local means", means.astype(np.float32)
-    means = denoise_nl_means(stable, h=STABILISED_NL_MEANS_H, sigma=1.0, patch_size=7, patch_distance=9, fast_mode=True)
+    means = _non_local_means(stable, h=STABILISED_NL_MEANS_H, sigma=1.0, patch_size=7, patch_distance=9)
     yield "stabilised non-local means", restore(means, image, line)
+
+
+def _non_local_means(image: NDArray[np.floating], **options: float) -> NDArray[np.float64]:
+    from skimage.restoration import denoise_nl_means
+
+    planes = image.reshape(-1, *image.shape[-2:])
+    done = [denoise_nl_means(plane, fast_mode=True, **options) for plane in planes]
+    return np.stack(done).astype(np.float64, copy=False).reshape(image.shape)
 
 
 def _line(image: NDArray[np.float32], noise: NoiseModel) -> NoiseLine:

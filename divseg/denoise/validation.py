@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from divseg.denoise.networks.base import VAEConfig
 from divseg.denoise.networks.registry import default_network
 from divseg.errors import InputError
-from divseg.io import Image, as_images, check_pixels, check_plane
+from divseg.io import Image, as_images, check_pixels
 
 ImageLike: TypeAlias = Image | NDArray[np.generic]
 """A noisy image; an array has axes (Y, X) or (Z, Y, X), after (C) if the model has several channels."""
@@ -19,23 +19,26 @@ ImagesLike: TypeAlias = ImageLike | Iterable[ImageLike]
 """Images to train on: anything that :func:`divseg.io.as_images` takes."""
 
 
-def plane(image: ImageLike, smallest: int = 1) -> NDArray[np.generic]:
-    """Return an image's checked 2-D array.
+def pixels(image: ImageLike, smallest: int = 1) -> NDArray[np.generic]:
+    """Return the checked array of an image with one channel, (Y, X) or (Z, Y, X).
 
     Raises
     ------
     InputError
-        If the image is not 2-D with one channel, has pixels that are not numbers, or a side of fewer than
-        `smallest` pixels.
+        If the image has several channels, pixels that are not numbers, or a side along Y or X of fewer than `smallest`
+        pixels.
     """
-    pixels = check_plane(image, "this version works on")
-    if min(pixels.shape) < smallest:
-        name = image.name if isinstance(image, Image) else "image"
+    if not isinstance(image, Image):
+        image = Image.from_array(np.asarray(image))
+    if image.axes[0] == "C":
+        raise InputError(f"{image.name}: {image.shape[0]} channels where one is worked on; choose it with --channel")
+    check_pixels(image)
+    if min(image.shape[-2:]) < smallest:
         raise InputError(
-            f"{name}: {pixels.shape[0]}x{pixels.shape[1]} pixels are smaller than the network's tile of "
+            f"{image.name}: {image.shape[-2]}x{image.shape[-1]} pixels are smaller than the network's tile of "
             f"{smallest}x{smallest}; leave it out or crop less"
         )
-    return pixels
+    return image.data
 
 
 def checked_image(config: VAEConfig, image: ImageLike) -> Image:

@@ -1,12 +1,10 @@
-"""From the axes of a file to the planes in it."""
+"""From the axes of a file to the images in it."""
 
 from __future__ import annotations
 
 import itertools
-import operator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from divseg.errors import FileProblem, InputError, brief
 
@@ -14,6 +12,12 @@ LETTERS = "STCZYX"
 _FEW = 8  # an image is never this narrow while it is much longer
 UNKNOWN = "?"
 """Stands for an axis that the file does not name."""
+
+PROJECTIONS = ("max", "mean", "sum")
+"""Ways to make one plane of the planes along Z."""
+
+DEPTHS = ("volume", "planes", *PROJECTIONS)
+"""What is done with the axis Z: a 3-D image, an image for each plane, or the projection of all planes."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,9 @@ class Plane:
     Attributes
     ----------
     index : tuple of (int or None)
-        For each dimension of the file the position taken, None for an axis of the image.
+        For each dimension of the file the position taken, None for an axis of the image and for one that is projected.
     axes : str
-        Axes of the image, in the order of the file.
+        The axes whose position is None, in the order of the file.
     position : tuple of (str, int)
         The iterated axes and the position along each.
     suffix : str
@@ -55,23 +59,17 @@ def check_axes(axes: str) -> str:
     return upper
 
 
-def check_channel(channel: Any) -> int | None:
-    """Return the channel as an int.
+def check_depth(depth: str | None) -> str | None:
+    """Return what is done with the axis Z.
 
     Raises
     ------
     InputError
-        If it is not a whole number >= 0.
+        If it is not one of :data:`DEPTHS`.
     """
-    if channel is None:
-        return None
-    try:
-        number = operator.index(channel)
-    except TypeError:
-        number = -1
-    if number < 0:
-        raise InputError(f"channel {brief(channel)} is not a channel number; they count from 0")
-    return number
+    if depth is not None and depth not in DEPTHS:
+        raise InputError(f"depth {brief(depth)}: give one of {', '.join(DEPTHS)}")
+    return depth
 
 
 def override_axes(file: str | Path, axes: str, shape: tuple[int, ...]) -> str:
@@ -83,16 +81,23 @@ def override_axes(file: str | Path, axes: str, shape: tuple[int, ...]) -> str:
         If their number is not the number of the file's dimensions.
     """
     if len(axes) != len(shape):
+        example = LETTERS[-len(shape) :] if 2 <= len(shape) <= len(LETTERS) else "TYX"
         raise FileProblem(
             file,
             f"axes {axes} ({len(axes)} letters) do not fit its shape {shape} ({len(shape)} dimensions)",
-            "give --axes one letter for each dimension",
+            f"give --axes one letter for each dimension, such as --axes {example}",
         )
     return axes
 
 
-def plan_planes(file: str | Path, axes: str, shape: tuple[int, ...], channel: int | None) -> list[Plane]:
-    """Return the images in a file: S, T and unknown axes iterated, one channel picked, Z kept.
+def plan_planes(
+    file: str | Path,
+    axes: str,
+    shape: tuple[int, ...],
+    channel: int = 0,
+    depth: str | None = None,
+) -> list[Plane]:
+    """Return the images in a file: S, T and unknown axes iterated, Z kept, iterated or projected.
 
     Parameters
     ----------
@@ -102,8 +107,10 @@ def plan_planes(file: str | Path, axes: str, shape: tuple[int, ...], channel: in
         A letter for each dimension, ``"?"`` if it is unknown.
     shape : tuple of int
         Shape of the file.
-    channel : int, optional
-        The channel to take.
+    channel : int
+        The channel to take, if there is an axis C.
+    depth : str, optional
+        One of :data:`DEPTHS`; by default Z is kept.
 
     Returns
     -------
@@ -113,37 +120,27 @@ def plan_planes(file: str | Path, axes: str, shape: tuple[int, ...], channel: in
     Raises
     ------
     FileProblem
-        If a channel must be chosen or does not exist, or if too many axes are unknown.
+        If too many axes are unknown, or there is no depth where it is asked for.
     """
     _check_known(file, axes, shape)
-    channels = shape[axes.index("C")] if "C" in axes else 1
-    if channels > 1 and channel is None:
-        raise FileProblem(
-            file,
-            f"axes {axes} of shape {shape} hold {channels} channels",
-            f"choose one with --channel N (0 to {channels - 1}), or say with --axes what the axes are",
-        )
-    if channel is not None and channel >= channels:
-        raise FileProblem(
-            file,
-            f"there is no channel {channel} in axes {axes} of shape {shape}",
-            f"choose --channel 0 to {channels - 1}" if channels > 1 else "leave --channel out",
-        )
-    iterated = [i for i, letter in enumerate(axes) if letter in "ST?" and shape[i] > 1]
-    spatial = [i for i, letter in enumerate(axes) if letter in "YX" or (letter == "Z" and shape[i] > 1)]
+    _check_depth(file, axes, shape, depth)
+    over = "STZ?" if depth == "planes" else "ST?"
+    iterated = [i for i, letter in enumerate(axes) if letter in over and shape[i] > 1]
+    free = [i for i, letter in enumerate(axes) if letter in "YX" or (letter == "Z" and shape[i] > 1)]
+    free = [i for i in free if i not in iterated]
     planes = []
     for steps in itertools.product(*(range(shape[i]) for i in iterated)):
         index: list[int | None] = [0] * len(shape)
-        for i in spatial:
+        for i in free:
             index[i] = None
-        if channel is not None and "C" in axes:
+        if "C" in axes:
             index[axes.index("C")] = channel
         suffix = ""
         for i, k in zip(iterated, steps, strict=True):
             index[i] = k
             suffix += f"_{_letter(axes[i]).lower()}{k:0{len(str(shape[i] - 1))}d}"
         position = tuple((_letter(axes[i]), k) for i, k in zip(iterated, steps, strict=True))
-        planes.append(Plane(tuple(index), "".join(axes[i] for i in spatial), position, suffix))
+        planes.append(Plane(tuple(index), "".join(axes[i] for i in free), position, suffix))
     return planes
 
 
@@ -166,3 +163,19 @@ def _check_known(file: str | Path, axes: str, shape: tuple[int, ...]) -> None:
             f"it does not say what the {len(shape)} axes of its shape {shape} are",
             "give them with --axes, for example --axes " + "STCZYX"[-len(shape) :],
         )
+
+
+def _check_depth(file: str | Path, axes: str, shape: tuple[int, ...], depth: str | None) -> None:
+    if depth in (None, "planes") or ("Z" in axes and shape[axes.index("Z")] > 1):
+        return
+    flag = "--volume" if depth == "volume" else f"--project {depth}"
+    unknown = [i for i, letter in enumerate(axes) if letter == UNKNOWN and shape[i] > 1]
+    if unknown:
+        raise FileProblem(
+            file,
+            f"it does not say that the {shape[unknown[0]]} planes of its shape {shape} are depth",
+            f"give --axes {axes.replace(UNKNOWN, 'Z')} too if they are",
+        )
+    turned = axes.replace("T", "Z")
+    as_depth = f", or give --axes {turned} if its frames are depth" if "T" in axes and "Z" not in axes else ""
+    raise FileProblem(file, "it has one plane, no depth", f"leave {flag} out{as_depth}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from divseg.errors import FileProblem, InputError, Problem, some
+from divseg.io.axes import UNKNOWN
+from divseg.io.channels import Channel, listed
 from divseg.io.invalid import Invalid, check_invalid
 from divseg.io.reading import merge_notes, same_names, scan
 from divseg.io.refs import ImageList, ImageRef
@@ -61,6 +63,7 @@ class InputReport:
         ]
         if self.truth_given:
             lines.append(f"ground truth: {len(self.truth)} of {len(refs)} images have a mask")
+        lines += understood(refs)
         lines += [f"note: {line}" for line in self.warnings]
         reasons: dict[str, list[str]] = {}
         for left in self.left_out:
@@ -73,7 +76,9 @@ def check_inputs(
     source: Source,
     *,
     axes: str | None = None,
-    channel: int | None = None,
+    channel: Channel | None = None,
+    depth: str | None = None,
+    ask: bool = True,
     invalid: Invalid = "auto",
     truth: Source | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -82,8 +87,10 @@ def check_inputs(
 
     Parameters
     ----------
-    source, axes, channel, invalid
+    source, axes, channel, depth, invalid
         As in :func:`divseg.io.read`.
+    ask : bool
+        Take a depth axis only if `depth` says how: a file that has one is a problem otherwise.
     truth : path, str or iterable of those, optional
         Masks, see :func:`divseg.io.pair_truth`. Those that lie among the images are not taken as images.
     out : path, optional
@@ -106,7 +113,7 @@ def check_inputs(
     if out is not None:
         check_out(out, inputs)
     files = inputs.files if truth is None else without_masks(inputs.files, truth_files(truth))
-    refs, bad, notes = scan(files, axes=axes, channel=channel)
+    refs, bad, notes = scan(files, axes=axes, channel=channel, depth=depth, ask=ask)
     refs, long = _with_short_names(refs)
     bad += long
     problems = [error.problem for error in bad]
@@ -123,7 +130,7 @@ def check_inputs(
         ImageList(replace(ref, invalid=invalid) for ref in refs),
         problems,
         len(bad),
-        merge_notes(notes),
+        [*merge_notes(notes), *_differing_channels(refs)],
         truth_given=truth is not None,
     )
     taken = set(files)
@@ -155,6 +162,8 @@ def check_out(out: str | os.PathLike[str], inputs: InputFiles) -> None:
                 f"{folder}; choose another with --out, for example {advice}"
             )
     for file in inputs.files:
+        if file.is_dir() and (real == file.resolve() or file.resolve() in real.parents):
+            raise InputError(f"{target}: the output folder lies inside the image {file}; choose another with --out")
         if real in file.resolve().parents:
             raise InputError(f"{file}: this image lies inside the output folder {target}; choose another --out")
 
@@ -183,6 +192,57 @@ def _add_truth(report: InputReport, truth: Source) -> None:
         report.warnings.append(f"images without a mask, which get no scores: {some(pairing.missing)}")
     if pairing.unused:
         report.warnings.append(f"masks without an image: {some([path.name for path in pairing.unused])}")
+
+
+def _differing_channels(refs: Sequence[ImageRef]) -> list[str]:
+    """Return a warning if the channel that is taken has other names in some files than in others."""
+    files: dict[str, str] = {}
+    for ref in refs:
+        if ref.channel_name:
+            files.setdefault(ref.channel_name, f"{ref.channel_name} in {ref.path.name}")
+    if len(files) < 2:
+        return []
+    number = refs[0].channel
+    return [f"channel {number} is named {some(list(files.values()))}; give --channel by name to take one of them"]
+
+
+def understood(refs: Sequence[ImageRef]) -> list[str]:
+    """Return a line for each kind of file that is more than one plane: its axes, the channel, frames, depth.
+
+    Parameters
+    ----------
+    refs : sequence of ImageRef
+        Images.
+    """
+    kinds: dict[str, list[str]] = {}
+    by_source: dict[tuple[Path, int], list[ImageRef]] = {}
+    for ref in refs:
+        by_source.setdefault((ref.path, ref.source.series), []).append(ref)
+    for (path, _), group in by_source.items():
+        if len(group[0].source.shape) > 2:
+            kinds.setdefault(_described(group), []).append(str(path))
+    return [f"{some(list(dict.fromkeys(files)), 1)}: {kind}" for kind, files in kinds.items()]
+
+
+def _described(group: Sequence[ImageRef]) -> str:
+    """Return what was understood of the images in a source."""
+    ref = group[0]
+    source = ref.source
+    sides = " x ".join(map(str, source.shape))
+    parts = [f"axes {ref.letters} of {sides}" if UNKNOWN not in ref.letters else f"{sides}, axes not all known"]
+    if ref.n_channels > 1:
+        name = f" ({ref.channel_name})" if ref.channel_name else ""
+        parts.append(f"channel {ref.channel}{name} of {listed(ref.n_channels, source.channels)}")
+    frames = len({place for image in group for axis, place in image.plane if axis == "T"})
+    if frames:
+        parts.append(f"{frames} frames" + (f" every {source.interval:g} s" if source.interval else ""))
+    if ref.project is not None:
+        parts.append(f"{ref.project} of the planes along Z")
+    elif "Z" in ref.axes:
+        parts.append("volumes" if len(group) > 1 else "a volume")
+    elif any(axis == "Z" for axis, _ in ref.plane):
+        parts.append("each plane along Z on its own")
+    return ", ".join(parts)
 
 
 def _tally(values: Iterable[str]) -> str:

@@ -191,38 +191,6 @@ class Image:
         return out
 
 
-@dataclass(frozen=True)
-class Header:
-    """A file's contents, known without reading pixels.
-
-    Attributes
-    ----------
-    axes : str
-        A letter of ``"TCZYX"`` for each dimension, ``"?"`` if the file does not say; colour samples
-        are channels.
-    shape : tuple of int
-        Shape of the whole file.
-    dtype : numpy.dtype
-        Data type of the pixels.
-    pixel_size : PixelSize or None
-        As stated by ImageJ or OME metadata.
-    notes : list of str
-        Oddities the user should know.
-    colours : bool
-        Whether the channels are the colours of one picture (RGB and the like).
-    equal : int
-        Number of samples of a pixel that are all the same, and therefore left out of `axes` and `shape`; else 0.
-    """
-
-    axes: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    pixel_size: PixelSize | None = None
-    notes: list[str] = field(default_factory=list)
-    colours: bool = False
-    equal: int = 0
-
-
 def native(array: NDArray[np.generic]) -> NDArray[np.generic]:
     """Return the array in the machine's byte order, which torch and numba insist on."""
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

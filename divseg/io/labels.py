@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from divseg.errors import FileProblem, InputError, one_line
 from divseg.io.arrays import read_arrays
-from divseg.io.image import Header, PixelSize
-from divseg.io.refs import load_index, read_header
+from divseg.io.formats import open_mask
+from divseg.io.image import PixelSize
+from divseg.io.image_source import ImageSource
 from divseg.io.sources import is_mask_array
 from divseg.io.write import write_tiff
 from divseg.labels import check_labels
@@ -55,9 +57,7 @@ def label_shape(path: Path) -> tuple[int, ...]:
     """
     if is_mask_array(path):
         return _mask_array(path).shape
-    header = read_header(path)
-    _check_header(path, header)
-    return header.shape
+    return _open(path).shape
 
 
 def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -94,7 +94,7 @@ def load_labels(path: Path, shape: tuple[int, ...], lead: tuple[int, ...] = ()) 
     if is_mask_array(path):
         array = _mask_array(path)
         return _as_labels(path, array[tuple(slice(None) if i is None else i for i in (*index, None, None))])
-    return _as_labels(path, load_index(path, (*index, None, None), labels=True))
+    return _as_labels(path, _open(path).load((*index, None, None), labels=True))
 
 
 def _mask_array(path: Path) -> NDArray[Any]:
@@ -131,23 +131,64 @@ def write_labels(path: str | os.PathLike[str], labels: ArrayLike, pixel_size: Pi
         If the file cannot be written.
     """
     data = check_labels(labels, os.fspath(path))
-    high = int(data.max())
+    _write(path, data, "ZYX"[-data.ndim :], pixel_size, {})
+
+
+def write_label_stack(
+    path: str | os.PathLike[str],
+    labels: ArrayLike,
+    pixel_size: PixelSize | None = None,
+    interval: float | None = None,
+) -> None:
+    """Write label images of frames as one stack in time, as :func:`write_labels` writes one.
+
+    Parameters
+    ----------
+    path, pixel_size
+        As for :func:`write_labels`.
+    labels : array_like of int, shape (T, Y, X) or (T, Z, Y, X)
+        0 is background.
+    interval : float, optional
+        Seconds between frames.
+    """
+    data = check_labels(labels, os.fspath(path), ndim=(3, 4))
+    timing = {} if interval is None else {"finterval": float(interval)}
+    _write(path, data, "TYX" if data.ndim == 3 else "TZYX", pixel_size, timing)
+
+
+def _write(
+    path: str | os.PathLike[str],
+    labels: NDArray[Any],
+    axes: str,
+    pixel_size: PixelSize | None,
+    description: dict[str, Any],
+) -> None:
+    high = int(labels.max())
     if high > np.iinfo(np.uint32).max:
         raise InputError(f"{os.fspath(path)}: label {high} is larger than 4294967295; renumber the labels")
-    data = np.ascontiguousarray(data, dtype=np.uint16 if high <= np.iinfo(np.uint16).max else np.uint32)
-    axes, shown = "YX" if data.ndim == 2 else "ZYX", {"min": 0.0, "max": float(max(high, 255))}
+    data = np.ascontiguousarray(labels, dtype=np.uint16 if high <= np.iinfo(np.uint16).max else np.uint32)
+    shown = {"min": 0.0, "max": float(max(high, 255)), **description}
     write_tiff(path, data, axes, pixel_size, compression="zlib", shown=shown, label_lut=True)
 
 
-def _check_header(path: Path, header: Header) -> None:
-    if header.colours:
+def _open(path: Path) -> ImageSource:
+    """Return a file of label images; FileProblem for one that cannot be."""
+    stat = path.stat() if path.exists() else None
+    source = open_mask(path) if stat is None else _opened(path, stat.st_mtime_ns, stat.st_size)
+    if source.colours:
         raise FileProblem(
             path,
-            f"a mask with colours (shape {header.shape})",
+            f"a mask with colours (shape {source.shape})",
             "save the label of each pixel as one whole number, not as a colour",
         )
-    if header.dtype.kind not in "biuf":
-        raise FileProblem(path, f"a mask of dtype {header.dtype}", "save the mask as integers")
+    if source.dtype.kind not in "biuf":
+        raise FileProblem(path, f"a mask of dtype {source.dtype}", "save the mask as integers")
+    return source
+
+
+@functools.lru_cache(maxsize=4)  # the label images of a stack are read one after the other
+def _opened(path: Path, modified: int, size: int) -> ImageSource:
+    return open_mask(path)
 
 
 def _as_labels(path: Path, data: NDArray[Any]) -> NDArray[np.signedinteger[Any]]:

@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from divseg.errors import FileProblem, InputError, Problem
+from divseg.io.formats import open_mask
 from divseg.io.image import PixelSize
 from divseg.io.labels import label_shape, squeezed
-from divseg.io.refs import ImageRef, read_header
 from divseg.io.sources import images_in, natural, stem
 from divseg.io.truth import LabelRef, Pairing, pair_truth
 
@@ -53,6 +54,12 @@ class MaskSet:
         return list(dict.fromkeys(mask.path for mask in self.masks))
 
 
+class _Place(NamedTuple):
+    name: str
+    path: Path
+    spatial_shape: tuple[int, ...]
+
+
 @dataclass
 class MaskSets:
     """All label images of a folder.
@@ -79,12 +86,7 @@ class MaskSets:
 
     def pair(self, truth: str | os.PathLike[str]) -> Pairing:
         """Find the ground truth of each image by its name, see :func:`divseg.io.pair_truth`."""
-        refs = []
-        for s in self.sets:
-            path, axes = Path(s.name + ".tif"), "ZYX"[-len(s.shape) :]
-            dtype = read_header(s.files[0]).dtype
-            refs.append(ImageRef(path, (None,) * len(axes), axes, axes, s.shape, dtype, s.name))
-        return pair_truth(refs, truth)
+        return pair_truth([_Place(s.name, Path(s.name + ".tif"), s.shape) for s in self.sets], truth)
 
 
 def find_mask_sets(
@@ -169,7 +171,7 @@ def _detect(root: Path, files: list[Path], inside: dict[Path, list[Path]]) -> st
 
 def _dimensions(file: Path) -> int:
     try:
-        return len(squeezed(read_header(file).shape))
+        return len(squeezed(open_mask(file).shape))
     except InputError:  # reported when the file is read
         return 0
 
@@ -201,7 +203,7 @@ def _add(result: MaskSets, name: str, files: list[tuple[str, Path]], ndim: int |
                     "label images of one image must show the same pixels",
                 )
         missing = tuple(rater for rater in result.raters if rater not in sources)
-        size = read_header(masks[0].path).pixel_size
+        size = open_mask(masks[0].path).pixel_size
         result.sets.append(MaskSet(name, masks, sources, missing, size))
     except FileProblem as problem:
         result.problems.append((name, problem.problem))

@@ -20,9 +20,9 @@ def parse_ome(xml: str) -> ElementTree.Element | None:
         return None
 
 
-def ome_pixels(root: ElementTree.Element) -> ElementTree.Element | None:
-    """Return the first Pixels element of OME-XML, None if there is none."""
-    return next((node for node in root.iter() if _tag(node) == "Pixels"), None)
+def ome_pixels(root: ElementTree.Element) -> list[ElementTree.Element]:
+    """Return the Pixels elements of OME-XML, one for each image."""
+    return [node for node in root.iter() if _tag(node) == "Pixels"]
 
 
 def check_ome(path: str | Path, root: ElementTree.Element) -> bool:

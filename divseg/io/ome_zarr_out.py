@@ -33,13 +33,14 @@ def ome_zarr_files(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the files of an OME-Zarr of an image and its labels.
 
-    Both have levels of half the size, every second pixel of the one before, as long as a side is longer than a chunk.
+    Both have levels of half the size along Y and X, every second pixel of the one before, as long as a side is longer
+    than a chunk.
 
     Parameters
     ----------
-    image : float32 array, shape (Y, X)
+    image : float32 array, shape (Y, X) or (Z, Y, X)
         Intensities.
-    labels : integer array, shape (Y, X)
+    labels : integer array, shape of the image
         0 = background.
     objects : DataFrame
         With the column `label`; its numbers of :data:`divseg.io.objects_out.MEASURED` and ``class`` become properties
@@ -74,20 +75,21 @@ def ome_zarr_files(
 
 
 def _levels(shape: tuple[int, ...]) -> int:
-    return 1 + max(0, math.ceil(math.log2(max(*shape, 1) / _CHUNK)))
+    return 1 + max(0, math.ceil(math.log2(max(*shape[-2:], 1) / _CHUNK)))
 
 
 def _multiscales(shape: tuple[int, ...], size: PixelSize | None, name: str) -> list[dict[str, Any]]:
     scale = (1.0, 1.0) if size is None else (size.y, size.x)
+    depth = [1.0 if size is None or size.z is None else size.z] if len(shape) == 3 else []
     unit = {"unit": "micrometer"} if size is not None and size.unit == MICRO else {}
     datasets = [
         {
             "path": str(level),
-            "coordinateTransformations": [{"type": "scale", "scale": [step * 2**level for step in scale]}],
+            "coordinateTransformations": [{"type": "scale", "scale": [*depth, *(step * 2**level for step in scale)]}],
         }
         for level in range(_levels(shape))
     ]
-    axes = [{"name": axis, "type": "space", **unit} for axis in "yx"]
+    axes = [{"name": axis, "type": "space", **unit} for axis in "zyx"[-len(shape) :]]
     return [{"version": _VERSION, "name": name, "axes": axes, "datasets": datasets}]
 
 
@@ -107,14 +109,14 @@ def _group(attributes: dict[str, Any], place: str = "") -> Iterator[tuple[str, b
     yield f"{place}.zattrs", _json(attributes)
 
 
-def _arrays(place: str, image: NDArray[Any]) -> Iterator[tuple[str, bytes]]:
+def _arrays(folder: str, image: NDArray[Any]) -> Iterator[tuple[str, bytes]]:
     """Yield all levels of an image as arrays of Zarr 2."""
     for level in range(_levels(image.shape)):
-        data = image[:: 2**level, :: 2**level]
-        chunk = tuple(min(_CHUNK, side) for side in data.shape)
+        data = image[..., :: 2**level, :: 2**level]
+        chunk = (1,) * (data.ndim - 2) + tuple(min(_CHUNK, side) for side in data.shape[-2:])
         kind = data.dtype.newbyteorder("<")
         yield (
-            f"{place}{level}/.zarray",
+            f"{folder}{level}/.zarray",
             _json(
                 {
                     "zarr_format": 2,
@@ -129,12 +131,11 @@ def _arrays(place: str, image: NDArray[Any]) -> Iterator[tuple[str, bytes]]:
                 }
             ),
         )
-        for i in range(math.ceil(data.shape[0] / chunk[0])):
-            for j in range(math.ceil(data.shape[1] / chunk[1])):
-                part = data[i * chunk[0] : (i + 1) * chunk[0], j * chunk[1] : (j + 1) * chunk[1]]
-                whole = np.zeros(chunk, kind)
-                whole[: part.shape[0], : part.shape[1]] = part
-                yield f"{place}{level}/{i}/{j}", zlib.compress(whole.tobytes(), 6)
+        for place in np.ndindex(*(math.ceil(n / side) for n, side in zip(data.shape, chunk, strict=True))):
+            part = data[tuple(slice(k * side, (k + 1) * side) for k, side in zip(place, chunk, strict=True))]
+            whole = np.zeros(chunk, kind)
+            whole[tuple(slice(n) for n in part.shape)] = part
+            yield f"{folder}{level}/{'/'.join(map(str, place))}", zlib.compress(whole.tobytes(), 6)
 
 
 def _json(value: Any) -> bytes:

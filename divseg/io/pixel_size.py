@@ -101,6 +101,11 @@ def ome_pixel_size(pixels: ElementTree.Element) -> tuple[PixelSize | None, str |
     return make_pixel_size(y, x, z, (units[0], units[1], units[2]))
 
 
+def plane_distance(size: PixelSize | None) -> float | None:
+    """Return the distance of planes in units of the pixel size in Y and X, None if it is not known."""
+    return None if size is None or size.z is None else size.z / (size.y * size.x) ** 0.5
+
+
 def _inverse(ratio: tuple[int, int]) -> float:
     return ratio[1] / ratio[0] if ratio[0] else math.inf
 

@@ -88,7 +88,7 @@ def check_plane(image: Image | ArrayLike, use: str) -> NDArray[Any]:
     if image.axes != "YX":
         raise InputError(
             f"{image.name}: axes {image.axes} of shape {image.shape}; {use} 2-D images with one channel "
-            "(choose --channel, or --axes TYX to take the planes of a stack one by one)"
+            f"({'choose --channel' if 'C' in image.axes else 'give --planes to take the planes one by one'})"
         )
     check_pixels(image)
     return image.data

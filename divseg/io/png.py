@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from PIL import Image as Pillow
 from divseg.errors import FileProblem, one_line
 from divseg.io.grey import all_equal
 from divseg.io.ifd import COPY_AGAIN
-from divseg.io.image import Header, Index, native
+from divseg.io.image import Index, native
+from divseg.io.image_source import COLOURS, ImageSource
 from divseg.io.limits import check_claim
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -21,7 +23,22 @@ _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 _SAMPLES = {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGBA: 4}
 
 
-def png_header(path: str | Path, *, labels: bool = False) -> Header:
+@dataclass(frozen=True, kw_only=True)
+class PngSource(ImageSource):
+    """The picture in a PNG."""
+
+    def load(self, index: Index, *, labels: bool = False) -> NDArray[np.generic]:
+        """Read a part of it."""
+        _check(self.path)
+        data = _pixels(self.path, labels)
+        if data.ndim == 3 and len(index) == 2:
+            data = data[..., 0]  # colours that are all the same
+        if data.ndim != len(index):
+            raise FileProblem(self.path, f"its shape changed to {data.shape}", "start again")
+        return native(np.array(data[tuple(slice(None) if i is None else i for i in index)]))
+
+
+def png_source(path: Path, *, labels: bool = False) -> PngSource:
     """Read the header of a PNG.
 
     Parameters
@@ -33,7 +50,7 @@ def png_header(path: str | Path, *, labels: bool = False) -> Header:
 
     Returns
     -------
-    Header
+    PngSource
 
     Raises
     ------
@@ -43,25 +60,16 @@ def png_header(path: str | Path, *, labels: bool = False) -> Header:
     height, width, bits, colour = _check(path)
     if colour == _GREY or (labels and colour == _PALETTE):
         dtype = np.uint16 if bits == 16 else np.bool_ if bits == 1 and colour == _GREY else np.uint8
-        return Header("YX", (height, width), np.dtype(dtype))
+        return PngSource(path=path, axes="YX", shape=(height, width), dtype=np.dtype(dtype))
     picture = _pixels(path, labels)
     n = picture.shape[2]
     if all_equal(picture, n in (2, 4), 255):
-        return Header("YX", (height, width), picture.dtype, equal=n)
+        return PngSource(path=path, axes="YX", shape=(height, width), dtype=picture.dtype, equal=n)
     if n == 2:
         raise FileProblem(path, "it is transparent in places (grey with an alpha channel)", "save it without alpha")
-    return Header("YXC", picture.shape, picture.dtype, colours=True)
-
-
-def load_png(path: str | Path, index: Index, *, labels: bool = False) -> NDArray[np.generic]:
-    """Read a part of a PNG, see :func:`divseg.io.refs.load_index`."""
-    _check(path)
-    data = _pixels(path, labels)
-    if data.ndim == 3 and len(index) == 2:
-        data = data[..., 0]  # colours that are all the same
-    if data.ndim != len(index):
-        raise FileProblem(path, f"its shape changed to {data.shape}", "start again")
-    return native(np.array(data[tuple(slice(None) if i is None else i for i in index)]))
+    return PngSource(
+        path=path, axes="YXC", shape=picture.shape, dtype=picture.dtype, channels=COLOURS[:n], colours=True
+    )
 
 
 def _check(path: str | Path) -> tuple[int, int, int, int]:

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from divseg.errors import DivsegError, DivsegWarning, FileProblem, InputError, one_line, some
-from divseg.io.axes import UNKNOWN, check_axes, check_channel, override_axes, plan_planes
-from divseg.io.image import Header, Image
+from divseg.io.axes import PROJECTIONS, UNKNOWN, check_axes, check_depth, override_axes, plan_planes
+from divseg.io.channels import Channel, check_channel, find_channel
+from divseg.io.formats import open_images
+from divseg.io.image import Image
+from divseg.io.image_source import ImageSource
 from divseg.io.invalid import Invalid, check_invalid
-from divseg.io.refs import ImageList, ImageRef, read_headers
+from divseg.io.refs import ImageList, ImageRef
 from divseg.io.sources import Source, find_files, stem
 
 
@@ -36,15 +39,20 @@ def merge_notes(notes: list[Note]) -> list[str]:
 
 
 def read(
-    source: Source, *, axes: str | None = None, channel: int | None = None, invalid: Invalid = "none"
+    source: Source,
+    *,
+    axes: str | None = None,
+    channel: Channel | None = None,
+    depth: str | None = None,
+    invalid: Invalid = "none",
 ) -> ImageList:
     """Read images; only headers are read now, the pixels of an image when it is indexed.
 
     Positions (S), also if they are series of a TIFF, and time points (T) become images of their own, named
-    ``<stem>_t0003``; a depth axis (Z) is kept. A stack that does not say what its axes are is taken as separate
-    planes (``<stem>_p03``), with a warning. Previews and reduced copies are left out. Min-is-white pixels are
-    inverted, as viewers show them; grey that was saved in colour is grey. If files of several folders share a name,
-    the folders come before it: ``A01/field_0``.
+    ``<stem>_t0003``; a depth axis (Z) is kept unless `depth` says otherwise. A stack that does not say what its axes
+    are is taken as separate planes (``<stem>_p03``), with a warning. Previews and reduced copies are left out.
+    Min-is-white pixels are inverted, as viewers show them; grey that was saved in colour is grey. If files of several
+    folders share a name, the folders come before it: ``A01/field_0``.
 
     Parameters
     ----------
@@ -53,8 +61,11 @@ def read(
         of a glob come in natural order, ``t2`` before ``t10``.
     axes : str, optional
         What the dimensions of the files are, a letter of ``"STCZYX"`` each; overrides what they say.
-    channel : int, optional
-        The channel to take, from 0; needed if files have several, colours included.
+    channel : int or str, optional
+        The channel to take, its number from 0 or its name in the file; needed if files have several, colours included.
+    depth : str, optional
+        ``"volume"``: files must have a depth axis; ``"planes"``: an image for each plane, named ``<stem>_z03``;
+        ``"max"``, ``"mean"`` or ``"sum"``: the projection of all planes. By default a depth axis is kept.
     invalid : "auto", "none" or a number
         ``"auto"``: padding and NaN are no data (``image.valid``), hot pixels and dust are mended
         (:func:`divseg.io.defects.without_defects`). A number: pixels of this value and NaN are no data. ``"none"``: the
@@ -92,7 +103,7 @@ def read(
     """
     invalid = check_invalid(invalid)
     files = find_files(source).files
-    refs, problems, notes = scan(files, axes=axes, channel=channel)
+    refs, problems, notes = scan(files, axes=axes, channel=channel, depth=depth)
     if problems:
         raise problems[0]
     for line in merge_notes(notes):
@@ -106,7 +117,12 @@ def read(
 
 
 def scan(
-    files: Iterable[Path], *, axes: str | None = None, channel: int | None = None
+    files: Iterable[Path],
+    *,
+    axes: str | None = None,
+    channel: Channel | None = None,
+    depth: str | None = None,
+    ask: bool = False,
 ) -> tuple[list[ImageRef], list[FileProblem], list[Note]]:
     """Read the headers of files.
 
@@ -114,8 +130,10 @@ def scan(
     ----------
     files : iterable of Path
         Image files.
-    axes, channel
+    axes, channel, depth
         As in :func:`read`.
+    ask : bool
+        Take a depth axis only if `depth` says how: a file that has one is a problem otherwise.
 
     Returns
     -------
@@ -129,16 +147,15 @@ def scan(
     Raises
     ------
     InputError
-        If `axes` or `channel` are wrong for any file.
+        If `axes`, `channel` or `depth` are wrong for any file.
     """
-    wanted = None if axes is None else check_axes(axes)
-    number = check_channel(channel)
+    wanted = _Wanted(None if axes is None else check_axes(axes), check_channel(channel), check_depth(depth), ask)
     refs: list[ImageRef] = []
     problems: list[FileProblem] = []
     notes: list[Note] = []
     for file in files:
         try:
-            new, texts = _refs_of(file, wanted, number)
+            new, texts = _refs_of(file, wanted)
         except FileProblem as problem:
             problems.append(problem)
         else:
@@ -238,9 +255,19 @@ def _planes(array: Any) -> list[Image]:
     ]
 
 
-def _refs_of(file: Path, axes: str | None, channel: int | None) -> tuple[list[ImageRef], list[str]]:
+@dataclass(frozen=True)
+class _Wanted:
+    """What a user wants to see of a file."""
+
+    axes: str | None
+    channel: Channel | None
+    depth: str | None
+    ask: bool
+
+
+def _refs_of(file: Path, wanted: _Wanted) -> tuple[list[ImageRef], list[str]]:
     try:
-        headers = read_headers(file)
+        sources = open_images(file)
     except FileProblem:
         raise
     except DivsegError as error:
@@ -249,25 +276,35 @@ def _refs_of(file: Path, axes: str | None, channel: int | None) -> tuple[list[Im
         raise FileProblem(file, f"it cannot be read ({type(error).__name__}: {one_line(error)})", "check it") from error
     refs: list[ImageRef] = []
     notes: list[str] = []
-    for k, header in enumerate(headers):
-        place = (("S", k),) if len(headers) > 1 else ()
-        suffix = f"_s{k:0{len(str(len(headers) - 1))}d}" if place else ""
-        new, texts = _refs_of_series(file, header, k, axes, channel)
+    for k, source in enumerate(sources):
+        several = len(sources) > 1
+        place = (("S", k),) if several else ()
+        suffix = f"_{source.place or f's{k:0{len(str(len(sources) - 1))}d}'}" if several else ""
+        new, texts = _refs_of_source(source, wanted)
         refs += [replace(r, name=stem(file) + suffix + r.name, plane=(*place, *r.plane)) for r in new]
         notes += texts
     return refs, list(dict.fromkeys(notes))
 
 
-def _refs_of_series(
-    file: Path, header: Header, series: int, axes: str | None, channel: int | None
-) -> tuple[list[ImageRef], list[str]]:
-    """Return the images in a series, named by the end of their names alone."""
-    notes = list(header.notes)
-    letters = override_axes(file, axes, header.shape) if axes else header.axes
-    if channel is not None and channel < header.equal:
+def _refs_of_source(source: ImageSource, wanted: _Wanted) -> tuple[list[ImageRef], list[str]]:
+    """Return the images in a source, named by the end of their names alone."""
+    file, notes, depth = source.path, list(source.notes), wanted.depth
+    letters = override_axes(file, wanted.axes, source.shape) if wanted.axes else source.axes
+    axis = letters.find("C")
+    channel = wanted.channel
+    if source.equal and channel is not None and str(channel).isdigit() and int(channel) < source.equal:
         channel = None  # they are all the same
-    planes = plan_planes(file, letters, header.shape, channel)
-    if UNKNOWN in letters and len(planes) > 1:
+    count = 1 if axis < 0 else source.shape[axis]
+    names = source.channels if letters == source.axes or count == len(source.channels) else ()
+    number = find_channel(file, channel, count, names)
+    planes = plan_planes(file, letters, source.shape, number, depth)
+    if wanted.ask and depth is None and "Z" in planes[0].axes:
+        raise FileProblem(
+            file,
+            f"it has {source.shape[letters.index('Z')]} planes along Z",
+            "give --volume to work in 3-D, --planes to work on each plane, or --project max to work on their maximum",
+        )
+    if UNKNOWN in letters and len(planes) > 1 and depth != "planes":
         notes.append(
             "a stack that does not say what its axes are, treated as separate planes; "
             "give --axes (TYX for time, ZYX for depth) to say so"
@@ -275,22 +312,23 @@ def _refs_of_series(
     refs = []
     for plane in planes:
         ordered = "".join(letter for letter in "ZYX" if letter in plane.axes)
-        shape = tuple(header.shape[letters.index(letter)] for letter in ordered)
-        size = header.pixel_size
+        project = depth if depth in PROJECTIONS and "Z" in ordered else None
+        ordered = ordered if project is None else "YX"
+        size = source.pixel_size
         if size is not None and "Z" not in ordered:
             size = replace(size, z=None)
         refs.append(
             ImageRef(
-                path=file,
+                source=replace(source, channels=names),
                 index=plane.index,
                 file_axes=plane.axes,
                 axes=ordered,
-                shape=shape,
-                dtype=header.dtype.newbyteorder("="),
+                shape=tuple(source.shape[letters.index(letter)] for letter in ordered),
                 name=plane.suffix,
                 plane=plane.position,
                 pixel_size=size,
-                series=series,
+                project=project,
+                letters=letters,
             )
         )
     return refs, notes

@@ -13,61 +13,100 @@ from numpy.typing import NDArray
 from divseg.errors import FileProblem, InputError
 from divseg.io.cache import CACHE
 from divseg.io.defects import without_defects
-from divseg.io.image import Header, Image, Index, PixelSize
+from divseg.io.image import Image, PixelSize
+from divseg.io.image_source import ImageSource
 from divseg.io.invalid import Invalid
 from divseg.io.pixels import check_pixels
-from divseg.io.png import load_png, png_header
-from divseg.io.sources import SUFFIXES
-from divseg.io.tiff import load_tiff, tiff_headers
 
 
 @dataclass(frozen=True)
 class ImageRef:
-    """An image that is not read yet: its file, and what the header says. Can be sent to other processes.
+    """An image that is not read yet: where it is in its file, and what the header says. Can be sent to other processes.
 
     Attributes
     ----------
-    path : Path
-        The file.
+    source : ImageSource
+        What the file says of itself.
     index : tuple of (int or None)
-        For each dimension of the file the position taken, None for an axis of the image.
+        For each dimension of the source the position taken, None for an axis of the image or of the projection.
     file_axes : str
-        Axes of the image in the order of the file.
+        The axes whose position is None, in the order of the file.
     axes : str
         Axes of the image: ``"YX"`` or ``"ZYX"``.
     shape : tuple of int
         Shape in the order of `axes`.
-    dtype : numpy.dtype
-        Data type in the file.
     name : str
         Name that results are filed under.
     plane : tuple of (str, int)
         Axes that were iterated and the position along each.
     pixel_size : PixelSize, optional
         None if it is not known.
-    series : int
-        Number of the image in a TIFF that holds several.
     invalid : "auto", "none" or a number
         How pixels that are no data are found (:func:`divseg.io.defects.without_defects`); ``"none"``: the pixels are
         those of the file.
+    project : str, optional
+        Projection of all planes along Z: ``"max"``, ``"mean"`` or ``"sum"``.
+    letters : str
+        What the dimensions of the source are taken for, by itself or by the user.
     """
 
-    path: Path
+    source: ImageSource
     index: tuple[int | None, ...]
     file_axes: str
     axes: str
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
     name: str
     plane: tuple[tuple[str, int], ...] = ()
     pixel_size: PixelSize | None = None
-    series: int = 0
     invalid: Invalid = "none"
+    project: str | None = None
+    letters: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.source.path
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the pixels: that of the file, float32 for means and sums."""
+        return np.dtype(np.float32) if self.project in ("mean", "sum") else self.source.dtype
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
         """(Y, X) or (Z, Y, X)."""
         return self.shape
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of the source."""
+        axis = self.letters.find("C")
+        return 1 if axis < 0 else self.source.shape[axis]
+
+    @property
+    def channel(self) -> int:
+        """Number of the channel that is taken."""
+        axis = self.letters.find("C")
+        return 0 if axis < 0 else self.index[axis] or 0
+
+    @property
+    def channel_name(self) -> str:
+        """Name of the channel that is taken, empty if the file does not name it."""
+        return self.source.channels[self.channel] if self.source.channels else ""
+
+    @property
+    def frame(self) -> str:
+        """Name of the series of frames that the image belongs to, empty if it is not one of several."""
+        frames = [k for axis, k in self.plane if axis == "T"]
+        if not frames:
+            return ""
+        head, _, tail = self.name.rpartition("_t")
+        return head + tail.lstrip("0123456789")
+
+    def of_channel(self, number: int) -> ImageRef:
+        """Return the same image of another channel."""
+        axis = self.letters.find("C")
+        return self if axis < 0 else replace(self, index=(*self.index[:axis], number, *self.index[axis + 1 :]))
 
     def stat(self) -> tuple[int, int, int]:
         """Return size in bytes, time of modification and time of change in nanoseconds of the file.
@@ -77,11 +116,7 @@ class ImageRef:
         FileProblem
             If the file is not there.
         """
-        try:
-            stat = self.path.stat()
-        except OSError as error:
-            raise FileProblem(self.path, f"its pixels cannot be read ({error.strerror})", "check it") from error
-        return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+        return self.source.stat()
 
     def load(self, region: tuple[slice, ...] | None = None, *, check: bool = True) -> Image:
         """Read the pixels; of small images from memory, if the file was read a moment ago.
@@ -122,12 +157,20 @@ class ImageRef:
 
     def _read(self, region: tuple[slice, ...] | None) -> Image:
         index: list[int | slice | None] = list(self.index)
+        free = [k for k, position in enumerate(index) if position is None]
         if region is not None:
-            free = [k for k, position in enumerate(index) if position is None]
             for k, letter in zip(free, self.file_axes, strict=True):
-                index[k] = region[self.axes.index(letter)]
-        data = load_index(self.path, tuple(index), self.series)
-        data = data.transpose([self.file_axes.index(letter) for letter in self.axes])
+                index[k] = region[self.axes.index(letter)] if letter in self.axes else None
+        if self.project is None:
+            data = self.source.load(tuple(index))
+        else:
+            depth = free[self.file_axes.index("Z")]
+            planes = (
+                self.source.load((*index[:depth], z, *index[depth + 1 :])) for z in range(self.source.shape[depth])
+            )
+            data = projection(planes, self.project)
+        in_file = "".join(letter for letter in self.file_axes if letter in self.axes)
+        data = data.transpose([in_file.index(letter) for letter in self.axes])
         if region is None and data.shape != self.shape:
             raise FileProblem(self.path, f"its shape changed from {self.shape} to {data.shape}", "start again")
         pixels = np.ascontiguousarray(data)
@@ -189,64 +232,22 @@ class ImageList(Sequence[Image]):
         return f"ImageList({len(self)} images: {', '.join(self.names[:3])}{', ...' if len(self) > 3 else ''})"
 
 
-def read_headers(path: Path) -> list[Header]:
-    """Read the headers of the images in a file: one for each series of a TIFF.
-
-    Raises
-    ------
-    FileProblem
-        If it cannot be read.
-    """
-    _check_suffix(path)
-    return [png_header(path)] if path.suffix.lower() == ".png" else tiff_headers(path)
-
-
-def read_header(path: Path) -> Header:
-    """Read the header of a file of label images.
-
-    Raises
-    ------
-    FileProblem
-        If it cannot be read, or holds several series.
-    """
-    _check_suffix(path)
-    if path.suffix.lower() == ".png":
-        return png_header(path, labels=True)
-    headers = tiff_headers(path)
-    if len(headers) > 1:
-        raise FileProblem(path, f"it holds {len(headers)} series of label images", "save each as a file of its own")
-    return headers[0]
-
-
-def _check_suffix(path: Path) -> None:
-    if (suffix := path.suffix.lower()) not in SUFFIXES:
-        raise FileProblem(path, f"files of type {suffix or 'unknown'} are not read", "convert it to TIFF")
-
-
-def load_index(path: Path, index: Index, series: int = 0, *, labels: bool = False) -> NDArray[np.generic]:
-    """Read a part of an image file.
+def projection(planes: Iterable[NDArray[np.generic]], how: str) -> NDArray[Any]:
+    """Return the maximum, the mean or the sum of planes, which are taken one at a time.
 
     Parameters
     ----------
-    path : Path
-        A file whose header was read before.
-    index : tuple of (int, slice or None)
-        For each dimension in the header the position or positions taken, None for the whole dimension.
-    series : int
-        Number of the image in a TIFF.
-    labels : bool
-        The file is a mask: of an indexed picture the index counts, not its colour.
-
-    Returns
-    -------
-    array
-        The dimensions without a fixed position in the file's order, in the machine's byte order.
-
-    Raises
-    ------
-    FileProblem
-        If the pixels cannot be read.
+    planes : iterable of arrays, all of one shape
+        At least one.
+    how : str
+        ``"max"`` keeps the dtype, ``"mean"`` and ``"sum"`` are float32.
     """
-    if path.suffix.lower() == ".png":
-        return load_png(path, index, labels=labels)
-    return load_tiff(path, index, series, labels=labels)
+    total: NDArray[Any] | None = None
+    count = 0
+    for plane in planes:
+        values: NDArray[Any] = plane if how == "max" else plane.astype(np.float64)
+        total = values if total is None else np.maximum(total, values) if how == "max" else total + values
+        count += 1
+    if total is None:
+        raise ValueError("a projection needs planes")
+    return total if how == "max" else (total / (count if how == "mean" else 1)).astype(np.float32)

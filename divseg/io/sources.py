@@ -15,26 +15,14 @@ from divseg.errors import InputError
 
 Source: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
 
-SUFFIXES = (".tif", ".tiff", ".png")
-"""Suffixes of image files, in any case; .ome.tif and .ome.tiff with them."""
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".nd2", ".czi", ".lif")
+"""Suffixes of image files, in any case; .ome.tif and .ome.tiff with them. Folders of OME-Zarr are images too."""
+LOSSY = (".jpg", ".jpeg")
+"""Suffixes of files that are not taken where another of the same name is."""
 MASK_ENDINGS = ("_cp_masks", "_mask", "_masks", "_label", "_labels", "_gt", "_seg")
 """What the name of a mask may have after the name of its image."""
-_LOOKED_FOR = ".tif, .tiff, .ome.tif and .png"
-_OTHER = (
-    ".czi",
-    ".nd2",
-    ".lif",
-    ".lsm",
-    ".oib",
-    ".oif",
-    ".vsi",
-    ".ims",
-    ".dv",
-    ".zarr",
-    ".h5",
-    ".jpg",
-    ".jpeg",
-)
+_LOOKED_FOR = ".tif, .tiff, .ome.tif, .png, .jpg, .zarr, .nd2, .czi and .lif"
+_OTHER = (".lsm", ".oib", ".oif", ".vsi", ".ims", ".dv", ".h5")
 _CODES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _BY_PRODUCTS = ("_flows", "_cp_flows", "_cp_outlines", "_outlines")
 """Ends of the names of other images that Cellpose leaves beside the images."""
@@ -140,8 +128,16 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a path is a visible file with the suffix of an image."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    """Whether a path is a visible file with the suffix of an image, or an OME-Zarr."""
+    if path.name.startswith("."):
+        return False
+    return path.is_file() if path.suffix.lower() in SUFFIXES else is_zarr(path)
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is an OME-Zarr, or looks as if it should be."""
+    names = (".zattrs", ".zgroup", ".zarray", "zarr.json")
+    return path.is_dir() and (path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in names))
 
 
 def is_mask_array(path: Path) -> bool:
@@ -158,7 +154,7 @@ def _listed(folder: Path) -> list[Path]:
 
 def _add(part: str, result: InputFiles, masks: bool) -> None:
     path = Path(part)
-    if path.is_dir():
+    if path.is_dir() and not is_zarr(path):
         there = _listed(path)
         _sort(there, result, masks)
         if not any(is_image(p) or (masks and is_mask_array(p)) for p in there):
@@ -168,7 +164,9 @@ def _add(part: str, result: InputFiles, masks: bool) -> None:
         result.files.append(path)
     elif any(c in part for c in "*?["):
         matches = [Path(match) for match in glob.glob(part, recursive=True)]
-        _sort([p for p in matches if not p.is_dir()], result, masks)
+        zarrs = {p for p in matches if is_zarr(p)}
+        matches = [p for p in matches if not zarrs & set(p.parents)]  # what lies inside of one is part of it
+        _sort([p for p in matches if not p.is_dir() or p in zarrs], result, masks)
         if not any(is_image(p) or (masks and is_mask_array(p)) for p in matches):
             seen = f"matches {len(matches)} files but no image" if matches else "matches nothing"
             raise InputError(f"{part}: this glob {seen} (looked for {_LOOKED_FOR}); correct it")
@@ -184,11 +182,16 @@ _DANGLING = "a link to a file that is not there; fetch the file (git annex get, 
 def _sort(paths: list[Path], result: InputFiles, masks: bool) -> None:
     """Add the images among paths to the files, in natural order, and all others to what is left out."""
     stems: dict[Path, set[str]] = {}
+    exact: set[Path] = set()
     for path in paths:
         if is_image(path):
             stems.setdefault(path.parent, set()).add(stem(path))
+            if path.suffix.lower() not in LOSSY:
+                exact.add(path.parent / stem(path))
     for path in sorted(paths, key=natural):
         reason = _reason(path, masks, stems.get(path.parent, set()))
+        if reason is None and path.suffix.lower() in LOSSY and path.parent / stem(path) in exact:
+            reason = "a JPEG beside a file of the same name that has lost nothing"
         if reason is None:
             result.files.append(path)
         else:
@@ -202,7 +205,7 @@ def _reason(path: Path, masks: bool, stems: set[str]) -> str | None:
         return _DANGLING
     if path.name.startswith("."):
         return "hidden"
-    if path.is_dir() and suffix not in _OTHER:
+    if path.is_dir() and not is_zarr(path):
         return "a subfolder, which is not searched; give 'FOLDER/**/*.tif' to take its images too"
     if masks and is_mask_array(path):
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ import tifffile
 from numpy.typing import NDArray
 
 from divseg.errors import CodecRequired, DivsegError, FileProblem, one_line
-from divseg.io import pixel_size as pixel_sizes
 from divseg.io.grey import all_equal
 from divseg.io.ifd import COPY_AGAIN, check_chain
-from divseg.io.image import Header, Index, PixelSize, native
+from divseg.io.image import Index, native
+from divseg.io.image_source import COLOURS, ImageSource
 from divseg.io.limits import check_claim
+from divseg.io.metadata import Facts, imagej_facts, ome_facts
 from divseg.io.ome import ome_pixels, parse_ome
 from divseg.io.packed import PACKED, read_packed
 from divseg.io.tiff_series import Stack, check_stack, image_stacks, open_tiff
@@ -26,17 +29,30 @@ _CODECS = 'install the codecs: pip install "divseg[codecs]"'
 _lock = threading.Lock()  # parsed files are shared by threads, and their position is not
 
 
-def tiff_headers(path: str | Path) -> list[Header]:
+@dataclass(frozen=True, kw_only=True)
+class TiffSource(ImageSource):
+    """A series of a TIFF."""
+
+    def load(self, index: Index, *, labels: bool = False) -> NDArray[np.generic]:
+        """Read a part of it; only this part if it is not compressed.
+
+        Masks of 1 bit are taken as they are stored, 1 for the objects: programs write them so whichever they call
+        white.
+        """
+        return _load(self.path, index, self.series, labels)
+
+
+def tiff_sources(path: str | Path) -> list[TiffSource]:
     """Read the headers of the images in a TIFF: one for each series, previews and reduced copies left out.
 
     Parameters
     ----------
     path : path
-        ImageJ, OME or plain TIFF.
+        ImageJ, OME or plain TIFF, or BigTIFF.
 
     Returns
     -------
-    list of Header
+    list of TiffSource
         What is left out stands in the notes of the first.
 
     Raises
@@ -49,7 +65,7 @@ def tiff_headers(path: str | Path) -> list[Header]:
     try:
         with open_tiff(path) as tif:
             stacks, notes = image_stacks(tif)
-            size, note = _pixel_size(tif)
+            facts = _facts(tif, stacks)
         for stack in stacks:
             if not stack.shape or 0 in stack.shape:
                 raise FileProblem(path, "it holds no image", COPY_AGAIN)
@@ -57,22 +73,20 @@ def tiff_headers(path: str | Path) -> list[Header]:
             check_stack(path, stack)
             claimed = max(stack.n_pixels(), stack.n_pixels("YXC"), math.prod(stack.key.chunks))
             check_claim(path, claimed * stack.dtype.itemsize, compressed=stack.dense)
-        headers = [_header(path, stack, size) for stack in stacks]
+        sources = [
+            _source(Path(path), k, stack, of, notes if k == 0 else [])
+            for k, (stack, of) in enumerate(zip(stacks, facts, strict=True))
+        ]
     except DivsegError:
         raise
     except Exception as error:  # a damaged file can make tifffile raise almost anything
         raise FileProblem(path, f"it cannot be read as TIFF ({one_line(error)})", COPY_AGAIN) from error
-    if not headers:
+    if not sources:
         raise FileProblem(path, "it holds no image", COPY_AGAIN)
-    headers[0].notes[:0] = [*notes, *([note] if note else [])]
-    return headers
+    return sources
 
 
-def load_tiff(path: str | Path, index: Index, series: int = 0, *, labels: bool = False) -> NDArray[np.generic]:
-    """Read a part of a TIFF, see :func:`divseg.io.refs.load_index`; only this part if it is not compressed.
-
-    Masks of 1 bit are taken as they are stored, 1 for the objects: programs write them so whichever they call white.
-    """
+def _load(path: Path, index: Index, series: int, labels: bool) -> NDArray[np.generic]:
     try:
         stat = Path(path).stat()
         stack = _parsed(str(path), stat.st_mtime_ns, stat.st_size)[series]
@@ -103,20 +117,34 @@ def _parsed(path: str, modified: int, size: int) -> list[Stack]:
         return image_stacks(tif)[0]
 
 
-def _header(path: str | Path, stack: Stack, size: PixelSize | None) -> Header:
-    axes, shape, colours, notes = stack.axes, stack.shape, stack.colours, []
-    equal = 0
+def _source(path: Path, number: int, stack: Stack, facts: Facts, left_out: Sequence[str]) -> TiffSource:
+    axes, shape, colours = stack.axes, stack.shape, stack.colours
+    notes, channels, equal = [*left_out, *facts.notes], facts.channels, 0
     axis = stack.sample_axis
     if axis is not None and _is_grey(stack):
         equal = shape[axis]
         axes, shape, colours = axes[:axis] + axes[axis + 1 :], shape[:axis] + shape[axis + 1 :], False
     elif axis is not None and stack.alpha and shape[axis] == 2:
         raise FileProblem(path, "it is transparent in places (grey with an alpha channel)", "save it without alpha")
+    elif axis is not None:
+        channels = COLOURS[: shape[axis]]
     if stack.inverted:
         notes.append("its smallest value means white: it is inverted, as viewers show it")
     if stack.palette:
         notes.append("it has a table of colours: the index of each pixel is taken as its intensity")
-    return Header(axes, shape, stack.dtype, size, notes, colours, equal)
+    return TiffSource(
+        path=path,
+        axes=axes,
+        shape=shape,
+        dtype=stack.dtype.newbyteorder("="),
+        pixel_size=facts.pixel_size,
+        interval=facts.interval,
+        channels=channels if "C" in axes and len(channels) == shape[axes.index("C")] else (),
+        series=number,
+        notes=tuple(notes),
+        colours=colours,
+        equal=equal,
+    )
 
 
 def _is_grey(stack: Stack) -> bool:
@@ -193,14 +221,15 @@ def _check_decodable(path: str | Path, stack: Stack) -> None:
             raise FileProblem(path, f"its compression ({name}) is not known", "save it uncompressed") from error
 
 
-def _pixel_size(tif: Any) -> tuple[PixelSize | None, str | None]:
+def _facts(tif: Any, stacks: Sequence[Stack]) -> list[Facts]:
+    """Return what the file says of each of its series."""
     xml = tif.pages[0].description if "<OME" in (tif.pages[0].description or "")[:2000] else ""
     if xml:  # before the TIFF tags, which OME files fill with nonsense
         root = parse_ome(xml)
-        pixels = None if root is None else ome_pixels(root)
-        if pixels is None:
-            return None, "its OME-XML cannot be read: the pixel size is not known"
-        return pixel_sizes.ome_pixel_size(pixels)
+        found = [] if root is None else [ome_facts(pixels) for pixels in ome_pixels(root)]
+        found = found or [Facts(notes=("its OME-XML cannot be read: the pixel size is not known",))]
+        return [found[min(stack.number, len(found) - 1)] for stack in stacks]
     if tif.is_imagej:
-        return pixel_sizes.imagej_pixel_size(tif.imagej_metadata or {}, tif.pages[0].tags)
-    return None, None
+        channels = [stack.shape[stack.axes.index("C")] if "C" in stack.axes else 1 for stack in stacks]
+        return [imagej_facts(tif.imagej_metadata or {}, tif.pages[0].tags, n) for n in channels]
+    return [Facts()] * len(stacks)

@@ -49,6 +49,8 @@ class Stack:
         Kind of the series as tifffile calls it, and its name in the file.
     colours : bool
         Whether the axis C holds the samples of a pixel, such as colours.
+    number : int
+        Number of the series in the file, those that are left out counted.
     """
 
     axes: str
@@ -60,6 +62,7 @@ class Stack:
     kind: str
     name: str
     colours: bool
+    number: int = 0
 
     @property
     def bits(self) -> int:
@@ -129,7 +132,7 @@ def image_stacks(tif: Any) -> tuple[list[Stack], list[str]]:
         pages = [page for part in series for page in part.pages]
         whole = replace(first, axes=UNKNOWN + first.axes, shape=(len(series), *first.shape), offset=None, pages=pages)
         return [whole], []
-    stacks = [_stack(tif, part) for part in series]
+    stacks = [replace(_stack(tif, part), number=k) for k, part in enumerate(series)]
     largest = max(stacks, key=lambda stack: stack.n_pixels("YX"))
     reasons = [None if stack is largest else _reason(stack, largest) for stack in stacks]
     notes = [

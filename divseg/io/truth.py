@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from divseg.errors import FileProblem, InputError, Problem
 from divseg.io.labels import label_shape, load_labels, squeezed
 from divseg.io.masks import join_planes, separate_objects
-from divseg.io.refs import ImageRef
 from divseg.io.sources import MASK_ENDINGS, Source, find_files, images_in, is_mask_array, stem
 
 SUFFIXES = ("", *MASK_ENDINGS)
@@ -25,6 +24,22 @@ SUFFIXES = ("", *MASK_ENDINGS)
 _FRAME = re.compile(r"t(\d+)", re.IGNORECASE)
 _CHALLENGE = tuple(re.compile(rf"{name}_?(\d+)", re.IGNORECASE) for name in ("man_seg", "mask", "man_track"))
 """Masks of frame t003 in the Cell Tracking Challenge, the best first."""
+
+
+class Paired(Protocol):
+    """What has a mask: an image, or a set of label images of one."""
+
+    @property
+    def name(self) -> str:
+        """Name that results are filed under."""
+
+    @property
+    def path(self) -> Path:
+        """The file, after whose stem the planes in it are named."""
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """(Y, X) or (Z, Y, X)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +115,7 @@ class Pairing:
     problems: list[Problem] = field(default_factory=list)
 
 
-def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
+def pair_truth(refs: Sequence[Paired], truth: Source) -> Pairing:
     """Find the mask of each image by its name.
 
     The mask of image ``a`` is the file ``a``, ``a_mask``, ``a_masks``, ``a_label``, ``a_labels``, ``a_gt``, ``a_seg``
@@ -111,7 +126,7 @@ def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
 
     Parameters
     ----------
-    refs : sequence of ImageRef
+    refs : sequence of ImageRef or the like
         The images.
     truth : path, str or iterable of those
         A folder, files or a glob.
@@ -129,7 +144,7 @@ def pair_truth(refs: Sequence[ImageRef], truth: Source) -> Pairing:
     files = truth_files(truth)
     for file in files:
         masks.setdefault(stem(file), []).append(file)
-    siblings: dict[Path, list[ImageRef]] = {}
+    siblings: dict[Path, list[Paired]] = {}
     for ref in refs:
         siblings.setdefault(ref.path, []).append(ref)
     pairing = Pairing()
@@ -208,7 +223,7 @@ def _shape(mask: Path, modified: int) -> tuple[int, ...]:
     return label_shape(mask)
 
 
-def _fit(ref: ImageRef, mask: Path, ordinal: int, count: int) -> LabelRef:
+def _fit(ref: Paired, mask: Path, ordinal: int, count: int) -> LabelRef:
     file_shape = _shape(mask, mask.stat().st_mtime_ns)
     shape = squeezed(file_shape)
     want = ref.spatial_shape

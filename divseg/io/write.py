@@ -16,7 +16,7 @@ from divseg.io.label_colours import label_colours
 
 _MAX_IMAGEJ = 2**32 - 2**25
 """ImageJ TIFFs have 32-bit offsets."""
-_AXES = {"YX": "YX", "ZYX": "ZYX", "TYX": "TYX", "CYX": "CYX", "SYX": "TYX"}
+_AXES = {"YX": "YX", "ZYX": "ZYX", "TYX": "TYX", "CYX": "CYX", "SYX": "TYX", "SZYX": "TZYX"}
 _COLOR_MAP, _CENTIMETER = 320, 3
 
 
@@ -38,7 +38,7 @@ def write_image(
     pixel_size : PixelSize, optional
         Written so that Fiji shows it.
     axes : str
-        ``"YX"``, ``"ZYX"``, ``"TYX"``, ``"CYX"`` or ``"SYX"``; samples (S) are written as time, for which
+        ``"YX"``, ``"ZYX"``, ``"TYX"``, ``"CYX"``, ``"SYX"`` or ``"SZYX"``; samples (S) are written as time, for which
         viewers show a slider.
     compress : bool
         Deflate the pixels, without loss. It makes a file much smaller only if its numbers are rounded

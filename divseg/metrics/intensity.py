@@ -24,15 +24,24 @@ class Regions:
         Largest label.
     valid : bool array, same shape, optional
         Pixels that are data; the others are neither measured nor background.
+    distance : float, optional
+        Distance of the planes of a volume in units of the pixel size, 1 by default.
     """
 
-    def __init__(self, labels: NDArray[np.integer], n: int, valid: NDArray[np.bool_] | None = None) -> None:
+    def __init__(
+        self,
+        labels: NDArray[np.integer],
+        n: int,
+        valid: NDArray[np.bool_] | None = None,
+        distance: float | None = None,
+    ) -> None:
         self.n, self.shape = n, labels.shape
         known = np.ones(labels.shape, bool) if valid is None else valid
         inside = np.flatnonzero((labels > 0) & known)
         self.objects = _Groups(inside, labels.ravel()[inside] - 1, n)
-        distance, nearest = ndi.distance_transform_edt(labels == 0, return_indices=True)
-        around = np.flatnonzero((distance > RING[0]) & (distance <= RING[1]) & known)
+        spacing = (distance or 1.0, 1.0, 1.0)[-labels.ndim :]
+        away, nearest = ndi.distance_transform_edt(labels == 0, sampling=spacing, return_indices=True)
+        around = np.flatnonzero((away > RING[0]) & (away <= RING[1]) & known)
         at = tuple(axis.ravel()[around] for axis in nearest)
         self.rings = _Groups(around, labels[at] - 1 if n else around[:0], n)
 

@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from divseg.errors import InputError
 from divseg.io import PixelSize
-from divseg.io.pixel_size import MICRO
+from divseg.io.pixel_size import MICRO, plane_distance
 from divseg.metrics.intensity import Regions, channel_columns
 from divseg.metrics.posterior import Moments, posterior_columns
 from divseg.metrics.shape import axes, measure_shape
+from divseg.metrics.shape_3d import measure_volume
 
 
 def measure_objects(
@@ -30,18 +31,18 @@ def measure_objects(
 
     Parameters
     ----------
-    labels : integer array, shape (Y, X)
+    labels : integer array, shape (Y, X) or (Z, Y, X)
         0 = background.
-    raw : array_like, shape (C, Y, X)
+    raw : array_like, shape (C, *labels.shape)
         The channels as they were recorded.
     channels : sequence of str
         Their names; ``""`` for a channel whose columns need none.
-    denoised : array_like, shape (Y, X), optional
+    denoised : array_like, shape of the labels, optional
         Posterior mean of the channel that was denoised.
     samples : iterable of (integer array, Moments), optional
         Label image of each posterior sample, and the intensity of its objects in that sample; seen one by one. It
         needs the posterior mean.
-    valid : bool array, shape (Y, X), optional
+    valid : bool array, shape of the labels, optional
         Pixels that are data.
     pixel_size : PixelSize, optional
         Adds the columns in micrometres, if its unit is µm.
@@ -51,7 +52,8 @@ def measure_objects(
     DataFrame
         A row for each label that has pixels, in ascending order: ``label``; the shape of
         :func:`divseg.metrics.shape.measure_shape`, with lengths in micrometres beside those in pixels (``..._um``,
-        ``area_um2``, ``centroid_y_um``, ``centroid_x_um``; the perimeter only if pixels are square); ``raw_...`` of
+        ``area_um2``, ``centroid_y_um``, ``centroid_x_um``; the perimeter only if pixels are square), in volumes that of
+        :func:`divseg.metrics.shape_3d.measure_volume`; ``raw_...`` of
         each channel and ``denoised_...`` of the posterior mean, as :class:`divseg.metrics.intensity.Regions` measures
         them; and with samples ``posterior_...`` (:func:`divseg.metrics.posterior.posterior_columns`).
 
@@ -64,24 +66,30 @@ def measure_objects(
     if image.shape != (len(channels), *labels.shape):
         raise InputError(f"measure: image {image.shape} for {len(channels)} channels and labels {labels.shape}")
     n = int(labels.max(initial=0))
-    shape = measure_shape(labels, n)
-    columns: dict[str, NDArray[np.float64]] = {}
-    moments = [shape.pop(name) for name in ("_yy", "_xx", "_xy")]
-    centroid = [shape.pop(name) for name in ("_y", "_x")]
-    micrometres = _micrometres(shape, moments, centroid, pixel_size)
-    for name, values in shape.items():
-        columns[name] = values
-        columns |= {other: micrometres.pop(other) for other in (f"{name}_um", f"{name}_um2") if other in micrometres}
-    columns |= micrometres
-    regions = Regions(labels, n, valid)
+    columns = _shape(labels, n, pixel_size) if labels.ndim == 2 else measure_volume(labels, n, pixel_size)
+    regions = Regions(labels, n, valid, plane_distance(pixel_size))
     columns |= channel_columns(regions, image, channels)
     if denoised is not None:
         columns |= channel_columns(regions, np.asarray(denoised)[None], [""], "denoised")
         if samples is not None:
             columns |= posterior_columns(labels, n, samples, columns["denoised_background"])
-    present = np.flatnonzero(~np.isnan(shape["area"]))
+    whole = [name for name in ("area", "volume", "euler_number") if name in columns]
+    present = np.flatnonzero(~np.isnan(columns[whole[0]]))
     table = pd.DataFrame({"label": present + 1, **{name: values[present] for name, values in columns.items()}})
-    return table.astype({"area": np.int64, "euler_number": np.int64})
+    return table.astype(dict.fromkeys(whole, np.int64))
+
+
+def _shape(labels: NDArray[np.integer], n: int, size: PixelSize | None) -> dict[str, NDArray[np.float64]]:
+    """Return the shape columns of a plane, those in micrometres beside those in pixels."""
+    shape = measure_shape(labels, n)
+    moments = [shape.pop(name) for name in ("_yy", "_xx", "_xy")]
+    centroid = [shape.pop(name) for name in ("_y", "_x")]
+    micrometres = _micrometres(shape, moments, centroid, size)
+    columns: dict[str, NDArray[np.float64]] = {}
+    for name, values in shape.items():
+        columns[name] = values
+        columns |= {other: micrometres.pop(other) for other in (f"{name}_um", f"{name}_um2") if other in micrometres}
+    return columns | micrometres
 
 
 def _micrometres(

@@ -228,10 +228,12 @@ def image_facts(run: Run, name: str) -> list[tuple[str, str]]:
 
     facts = []
     if np.isfinite(value("height")) and np.isfinite(value("width")):
-        facts.append(("size", f"{value('height'):.0f} \u00d7 {value('width'):.0f} px"))
+        depth = f"{value('depth'):.0f} \u00d7 " if np.isfinite(value("depth")) else ""
+        facts.append(("size", f"{depth}{value('height'):.0f} \u00d7 {value('width'):.0f} px"))
     size = run.pixel_sizes[name]
     if size is not None:
-        facts.append(("pixel size", f"{size.y:.4g} \u00d7 {size.x:.4g} {size.unit}"))
+        depth = "" if size.z is None else f"{size.z:.4g} \u00d7 "
+        facts.append(("pixel size", f"{depth}{size.y:.4g} \u00d7 {size.x:.4g} {size.unit}"))
     facts.append(("objects", "nothing found" if value("n_objects") == 0 else number(value("n_objects"), 0)))
     if np.isfinite(value("count_mean")) and value("n_objects") > 0:  # else these are spots of noise
         interval = f"{number(value('count_q05'), 0)} to {number(value('count_q95'), 0)}"

@@ -23,6 +23,7 @@ from divseg.report.panels import image_panel, region_to_show, whole_image, write
 from divseg.report.review import review_figure
 from divseg.report.scores import TITLES, is_consensus, rivals, score_figure, score_rows_of, verdict, winners
 from divseg.report.style import encode, smaller, to_rgb
+from divseg.report.volumes import projections_figure
 from divseg.results.layout import check_name
 from divseg.results.open_run import Run, open_run
 from divseg.results.queues import least_certain
@@ -198,6 +199,8 @@ def _image_section(page: _Page, name: str) -> dict[str, Any]:
         part = f"The {region.height} \u00d7 {region.width} pixels with most objects"
         part += f" (rows from {region.y}, columns from {region.x})"
     scale = f"from {limits[0]:.4g} to {limits[1]:.4g}".replace("-", "\u2212")
+    if data.volume is not None:
+        part = f"Plane {data.volume.plane} of the volume, in the middle of its objects: {part[0].lower()}{part[1:]}"
     caption = f"{part}. Common grey scale {scale}."
     pictures.append(page.picture(figure, f"{name}_panel", f"Pictures of {name}", caption))
     if data.labels is not None:
@@ -209,6 +212,9 @@ def _image_section(page: _Page, name: str) -> dict[str, Any]:
                 "Whole image; the dashed frame is the part above.",
             )
             pictures.append(page.picture(figure, f"{name}_whole", f"Consensus on the whole of {name}", caption))
+    if data.volume is not None and (projected := projections_figure(data.volume, objects, size)) is not None:
+        caption = "Largest intensity along each axis, and the objects that are met first."
+        pictures.append(page.picture(projected, f"{name}_projections", f"Projections of {name}", caption))
     return section
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from divseg.errors import one_line
+from divseg.report.volumes import Volume, plane_to_show
 from divseg.results.files import NotKept, read_samples
 from divseg.results.open_run import Run
 
@@ -32,6 +33,8 @@ class ImageData:
         At most two posterior samples, each (Y, X).
     missing : tuple of str
         A line for every piece that could not be read.
+    volume : Volume, optional
+        The volume that all these are one plane of.
     """
 
     name: str
@@ -41,6 +44,7 @@ class ImageData:
     std: np.ndarray | None
     samples: tuple[np.ndarray, ...]
     missing: tuple[str, ...]
+    volume: Volume | None = None
 
     @property
     def shape(self) -> tuple[int, int] | None:
@@ -64,8 +68,8 @@ def read_image_data(run: Run, name: str) -> ImageData:
     Returns
     -------
     ImageData
-        Pieces that are absent, unreadable or of another size than the first one read are None, with a line in
-        ``missing``.
+        Of a volume the plane in the middle of its objects. Pieces that are absent, unreadable or of another size than
+        the first one read are None, with a line in ``missing``.
     """
     missing: list[str] = []
     shape: list[tuple[int, ...]] = []
@@ -82,8 +86,8 @@ def read_image_data(run: Run, name: str) -> ImageData:
     def fitting(piece: str, image: np.ndarray | None) -> np.ndarray | None:
         if image is None:
             return None
-        if image.ndim != 2 or not image.size:
-            missing.append(f"{piece} (expected a 2-D image, got shape {image.shape})")
+        if image.ndim not in (2, 3) or not image.size:
+            missing.append(f"{piece} (expected a plane or a volume, got shape {image.shape})")
             return None
         if shape and image.shape != shape[0]:
             missing.append(f"{piece} (shape {image.shape} differs from {shape[0]})")
@@ -105,4 +109,10 @@ def read_image_data(run: Run, name: str) -> ImageData:
     labels, mmse, std, noisy = (fitting(piece, attempt(piece, reader)) for piece, reader in sources)
     stack = attempt("samples", first_samples)
     fit = [fitting(f"sample {k}", image) for k, image in enumerate([] if stack is None else stack, start=1)]
-    return ImageData(name, labels, noisy, mmse, std, tuple(image for image in fit if image is not None), tuple(missing))
+    samples = tuple(image for image in fit if image is not None)
+    if not shape or len(shape[0]) == 2:
+        return ImageData(name, labels, noisy, mmse, std, samples, tuple(missing))
+    z = plane_to_show(labels, shape[0][0])
+    volume = Volume(labels, mmse if mmse is not None else noisy, z)
+    labels, noisy, mmse, std = (None if image is None else image[z] for image in (labels, noisy, mmse, std))
+    return ImageData(name, labels, noisy, mmse, std, tuple(image[z] for image in samples), tuple(missing), volume)

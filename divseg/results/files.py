@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divseg.errors import InputError, counted, did_you_mean, printable
-from divseg.io.tiff import load_tiff, tiff_headers
+from divseg.io.tiff import tiff_sources
 
 T = TypeVar("T")
 
@@ -86,18 +85,19 @@ class Files(Mapping[str, T], Generic[T]):
 
 
 def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:
-    """Read posterior samples that a run wrote, shape (S, Y, X): all, or the first `limit`.
+    """Read posterior samples that a run wrote, shape (S, Y, X) or (S, Z, Y, X): all, or the first `limit`.
 
     Raises
     ------
     FileProblem
         If the file is damaged.
     """
-    shape = tiff_headers(path)[0].shape
-    if len(shape) < 3:
-        return np.asarray(load_tiff(path, (None,) * len(shape)), np.float32)[None]
-    first = slice(0, math.prod(shape[:-2]) if limit is None else limit)
-    return np.asarray(load_tiff(path, (first, *(None,) * (len(shape) - 1))), np.float32)
+    source = tiff_sources(path)[0]
+    shape = source.shape
+    if "T" not in source.axes:  # one sample
+        return np.asarray(source.load((None,) * len(shape)), np.float32)[None]
+    first = slice(0, shape[0] if limit is None else limit)
+    return np.asarray(source.load((first, *(None,) * (len(shape) - 1))), np.float32)
 
 
 def read_fractions(path: Path) -> NDArray[np.float32]:
@@ -107,4 +107,5 @@ def read_fractions(path: Path) -> NDArray[np.float32]:
 
 def read_image(path: Path) -> NDArray[np.float32]:
     """Read an image of intensities that a run wrote."""
-    return np.asarray(load_tiff(path, (None,) * len(tiff_headers(path)[0].shape)), np.float32)
+    source = tiff_sources(path)[0]
+    return np.asarray(source.load((None,) * len(source.shape)), np.float32)

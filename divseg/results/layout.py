@@ -11,7 +11,20 @@ MAPS = ("std", "foreground", "boundary", "low", "high", "mode")
 OUTLINES = {"rois": "zip", "geojson": "geojson"}
 """Endings of the files of outlines."""
 
-TABLES = (*("objects", "measurements", "alternatives", "review", "tracks", "images", "scores", "summary", "failures"),)
+TABLES = (
+    *(
+        "objects",
+        "measurements",
+        "alternatives",
+        "review",
+        "tracks",
+        "words",
+        "images",
+        "scores",
+        "summary",
+        "failures",
+    ),
+)
 """Tables of the whole run."""
 
 
@@ -31,6 +44,7 @@ class RunLayout:
         alternatives/<name>.csv  hypotheses that were not taken    alternatives.csv
         rois/<name>.zip, geojson/<name>.geojson  outlines    review.csv    tracks.csv
         zarr/<name>.zarr/      denoised image and labels as OME-Zarr
+        text/<name>.txt, words/<name>.csv  of divseg ocr    words.csv
         calibration.json       of divseg calibrate
         simulated/             simulated images, and the calibration made with them: a run folder of its own
 
@@ -57,6 +71,10 @@ class RunLayout:
     def labels(self, name: str) -> Path:
         """Return the file of the consensus labels of an image."""
         return self.folder / "labels" / f"{check_name(name)}.tif"
+
+    def series(self, name: str) -> Path:
+        """Return the file of the consensus labels of all frames of a series."""
+        return self.folder / "series" / f"{check_name(name)}.tif"
 
     def denoised(self, name: str) -> Path:
         """Return the file of a denoised image."""
@@ -103,6 +121,14 @@ class RunLayout:
     def alternatives(self, name: str) -> Path:
         """Return the file of the table of hypotheses of one image that were not taken."""
         return self.folder / "alternatives" / f"{check_name(name)}.csv"
+
+    def text(self, name: str) -> Path:
+        """Return the file of the text of one image."""
+        return self.folder / "text" / f"{check_name(name)}.txt"
+
+    def words(self, name: str) -> Path:
+        """Return the file of the table of words of one image."""
+        return self.folder / "words" / f"{check_name(name)}.csv"
 
     def marker(self, name: str) -> Path:
         """Return the file that says which stages of an image are done."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from divseg.denoise import DivNoising
     from divseg.metrics import Calibration
 
-COMMANDS = ("run", "train", "denoise", "segment", "fuse", "evaluate", "calibrate", "simulate")
+COMMANDS = ("run", "train", "denoise", "segment", "fuse", "evaluate", "calibrate", "simulate", "ocr")
 """Commands whose folders can be opened."""
 
 
@@ -176,9 +176,12 @@ class Run:
     def pixel_sizes(self) -> dict[str, PixelSize | None]:
         """Pixel size of every finished image, None if it is not known."""
         table = self.images_table
-        y, x = (column(table, f"pixel_size_{axis}") for axis in "yx")
-        rows = zip(self.names, y.tolist(), x.tolist(), text(table, "pixel_unit"), strict=True)
-        return {name: make_pixel_size(dy, dx, None, (unit, unit, unit))[0] for name, dy, dx, unit in rows}
+        y, x, z = (column(table, f"pixel_size_{axis}").tolist() for axis in "yxz")
+        rows = zip(self.names, y, x, z, text(table, "pixel_unit"), strict=True)
+        return {
+            name: make_pixel_size(dy, dx, None if dz != dz else dz, (unit, unit, unit))[0]
+            for name, dy, dx, dz, unit in rows
+        }
 
     # --- images
 
@@ -258,7 +261,13 @@ class Run:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DivsegWarning)  # the run has shown it
             settings = {name: self.setting("data", name) for name in ("axes", "channel")}
-            images = read(row["path"], **settings, invalid=self.setting("data", "invalid") or "none")
+            depth = next((name for name in ("volume", "planes") if self.setting("data", name)), None)
+            images = read(
+                row["path"],
+                **settings,
+                depth=depth or self.setting("data", "project"),
+                invalid=self.setting("data", "invalid") or "none",
+            )
         for ref in images.refs:
             if [list(place) for place in ref.plane] == row.get("plane", []):
                 image = ref.load(check=False)

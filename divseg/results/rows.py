@@ -41,7 +41,7 @@ def left_out_rows(files: Iterable[LeftOut]) -> list[dict[str, str]]:
 def pixel_columns(shape: tuple[int, ...], size: PixelSize | None) -> dict[str, Any]:
     """Return the columns of images.csv that tell the shape, (Y, X) or (Z, Y, X), and the pixel size."""
     return {
-        **({"depth": shape[0]} if len(shape) == 3 else {}),
+        **({"depth": shape[0], "pixel_size_z": None if size is None else size.z} if len(shape) == 3 else {}),
         "height": shape[-2],
         "width": shape[-1],
         "pixel_size_y": None if size is None else size.y,

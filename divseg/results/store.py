@@ -175,7 +175,7 @@ class RunStore(RunLayout):
         -------
         dict of DataFrame
             ``"images"`` (a row per image), ``"objects"`` and ``"measurements"`` (a row per object), ``"alternatives"``
-            (a row per hypothesis that was not taken) and ``"scores"``, all with the column `image` first.
+            (a row per hypothesis that was not taken), ``"words"`` and ``"scores"``, all with the column `image` first.
 
         Raises
         ------
@@ -186,6 +186,7 @@ class RunStore(RunLayout):
         """
         images, scores = [], []
         kinds = {"objects": self.objects, "measurements": self.measurements, "alternatives": self.alternatives}
+        kinds["words"] = self.words
         parts: dict[str, list[pd.DataFrame]] = {kind: [] for kind in kinds}
         for name in names:
             done = self.read_marker(name).stages

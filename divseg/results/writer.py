@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from divseg.io import PixelSize, write_bytes, write_csv, write_image, write_labels
+from divseg.io import PixelSize, write_bytes, write_csv, write_image, write_labels, write_text
 from divseg.io.atomic import output_error
 from divseg.io.write import write_fractions
 from divseg.results.layout import RunLayout
@@ -67,8 +67,9 @@ class StageWriter:
         self._write(self.layout.map(self.name, kind), lambda path: write_fractions(path, image, pixel_size, axes))
 
     def samples(self, samples: ArrayLike, pixel_size: PixelSize | None = None) -> None:
-        """Write a few samples, (S, Y, X)."""
-        self._write(self.layout.samples(self.name), lambda path: write_image(path, samples, pixel_size, "SYX"))
+        """Write a few samples, (S, Y, X) or (S, Z, Y, X)."""
+        axes = "S" + "ZYX"[-np.ndim(samples) + 1 :]
+        self._write(self.layout.samples(self.name), lambda path: write_image(path, samples, pixel_size, axes))
 
     def stack(self, save: Callable[[Path], Any]) -> None:
         """Write the label images of all samples; `save` writes them to the path that it is given."""
@@ -101,6 +102,11 @@ class StageWriter:
     def measurements(self, table: pd.DataFrame) -> None:
         """Write the measurements, a row per object."""
         self._write(self.layout.measurements(self.name), lambda path: write_csv(path, table))
+
+    def words(self, text: str, table: pd.DataFrame) -> None:
+        """Write the text that stands in the image, and the table of its words."""
+        self._write(self.layout.text(self.name), lambda path: write_text(path, text))
+        self._write(self.layout.words(self.name), lambda path: write_csv(path, table))
 
     def commit(self, key: str, warnings: Sequence[str] = (), seconds: float = 0.0, kept: Sequence[str] = ()) -> None:
         """Put the results in their place; from now on the stage is done.

@@ -56,7 +56,11 @@ _ALL = {
     "min_distance": Option(Number(0), 0.0, "objects with centres nearer than this many pixels are not divided"),
     "connectivity": Option(Number(1, 3, whole=True), 1, "1: pixels of an object share a side; 2, 3: or a corner"),
     "ndim": Option(Number(2, 3, whole=True), 2, "2: planes (Y, X); 3: volumes (Z, Y, X)"),
-    "anisotropy": Option(Number(0.01, 100), 1.0, "distance between planes in units of the pixel size (ndim=3)"),
+    "anisotropy": Option(
+        Number(0.01, 100, words=("auto",)),
+        "auto",
+        "distance between planes in units of the pixel size (ndim=3); auto: that of the image in a run, otherwise 1",
+    ),
 }
 
 _SPECIAL = {
@@ -100,7 +104,7 @@ class ThresholdOptions:
     min_distance: float
     connectivity: int
     ndim: int
-    anisotropy: float
+    anisotropy: str | float
 
     @property
     def fixed(self) -> bool:
@@ -110,7 +114,9 @@ class ThresholdOptions:
     @property
     def spacing(self) -> tuple[float, ...]:
         """Distance between neighbouring pixels along each axis, in units of the pixel size in Y and X."""
-        return (self.anisotropy, 1.0, 1.0) if self.ndim == 3 else (1.0, 1.0)
+        if self.ndim == 2:
+            return (1.0, 1.0)
+        return (self.anisotropy if isinstance(self.anisotropy, float) else 1.0, 1.0, 1.0)
 
 
 def threshold_options(method: str, pairs: Iterable[tuple[str, str]]) -> tuple[str, ThresholdOptions, str]:

@@ -36,6 +36,10 @@ class Segmenter(Protocol):
         ``threshold=image`` (after :meth:`fit`) or a fixed one.
         """
 
+    @property
+    def ndim(self) -> int:
+        """Spatial dimensions of its images: 2 for planes, 3 for volumes."""
+
     def fit(self, reference: Pixels | Image) -> Self:
         """Return a segmenter whose image-level parameters are taken from a reference image, such as the MMSE.
 
@@ -53,6 +57,18 @@ class Segmenter(Protocol):
         ----------
         valid : bool array, shape of an image without channels, or None
             None: all pixels are data, and the segmenter itself is returned.
+        """
+
+    def spaced(self, distance: float | None) -> Self:
+        """Return a segmenter for volumes whose planes have this distance, in units of the pixel size in Y and X.
+
+        Smoothing and distances then are as long along Z as along Y and X. One of planes, and one whose options name
+        the distance (``anisotropy=4``), is the segmenter itself.
+
+        Parameters
+        ----------
+        distance : float or None
+            None: it is not known, and taken as 1.
         """
 
     @overload

@@ -97,6 +97,17 @@ class ThresholdSegmenter:
         """Return a segmenter for images of which only a part is data; see :class:`divseg.segment.Segmenter`."""
         return self if valid is None and self.valid is None else replace(self, valid=valid)
 
+    @property
+    def ndim(self) -> int:
+        """Spatial dimensions of its images."""
+        return self.options.ndim
+
+    def spaced(self, distance: float | None) -> Self:
+        """Return a segmenter for volumes with this distance of planes; see :class:`divseg.segment.Segmenter`."""
+        if self.ndim == 2 or distance is None or self.options.anisotropy != "auto":
+            return self
+        return replace(self, options=replace(self.options, anisotropy=float(distance)))
+
     def __call__(self, images: Any) -> Any:
         """Segment one image, or many lazily; see :class:`divseg.segment.Segmenter`.
 

@@ -113,6 +113,10 @@ class UserSegmenter:
         """Return a segmenter whose label images are cut to what is data; the function is given whole images."""
         return self if valid is None and self.valid is None else type(self)(self.function, self.where, self.ndim, valid)
 
+    def spaced(self, distance: float | None) -> Self:
+        """Return the segmenter itself: a function knows its images."""
+        return self
+
     def __call__(self, images: Any) -> Any:
         """Segment one image, or many lazily; see :class:`divseg.segment.Segmenter`.
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from divseg.errors import ConfigError, InputError, counted
 from divseg.io import LabelRef, check_inputs, read_labels
+from divseg.io.image_source import file_stat
 from divseg.metrics import Calibration
 from divseg.metrics.calibration import LABELS
 from divseg.metrics.calibrator import MIN_IMAGES, NEEDED_OF_IMAGE, Outcome, outcome
@@ -28,7 +29,7 @@ from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute, default_out
 from divseg.workflow.sharing import Options
 from divseg.workflow.stage import Stage, UnitContext
-from divseg.workflow.units import ImageUnit, file_stat
+from divseg.workflow.units import ImageUnit
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class ConsensusUnit(ImageUnit):
 
     def stat(self, source: str) -> list[Any]:
         """Return size and times of the file."""
-        return file_stat(self.objects) if source == "objects" else super().stat(source)
+        return list(file_stat(self.objects)) if source == "objects" else super().stat(source)
 
     def fingerprint(self, source: str) -> str:
         """Return the SHA-256 of the file, or of the pixels of the truth."""

@@ -14,6 +14,7 @@ from divseg.results.kept import Kept
 from divseg.segment import Segmenter, segmenter
 from divseg.workflow.choose_segmenter import asked_candidates
 from divseg.workflow.fuse_views import split_markers
+from divseg.workflow.volumes import check_dimensions, in_3d
 
 
 def check_settings(config: RunConfig) -> Segmenter | None:
@@ -23,6 +24,8 @@ def check_settings(config: RunConfig) -> Segmenter | None:
     """
     check_training(config)
     check_kept(Kept.of(config.output.keep))
+    if config.data.volume and (outlines := {"rois", "geojson"} & set(config.output.keep)):
+        raise ConfigError(f"keep={outlines.pop()}: outlines are of planes, not of volumes; keep zarr, or give --planes")
     known = load_calibration(config.fusion.calibration, config.fusion.method)
     if config.fusion.max_false is not None:
         if known is None:
@@ -39,10 +42,14 @@ def check_settings(config: RunConfig) -> Segmenter | None:
                 check_markers(plain)
         except InputError as error:
             raise ConfigError(str(error)) from None
-    name = config.segmentation.segmenter
-    if asked_candidates(name) is not None:
+    name, volume = config.segmentation.segmenter, config.data.volume
+    name = in_3d(name) if volume else name
+    if (specs := asked_candidates(name)) is not None:
+        for spec in specs if name != "auto" else []:
+            check_dimensions(segmenter(spec), volume)
         return None
     named = segmenter(name)
+    check_dimensions(named, volume)
     made_with = None if known is None else known.settings.get("segmenter")
     if made_with not in (None, named.name):
         warnings.warn(

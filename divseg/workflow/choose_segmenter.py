@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from divseg.config import RunConfig
 from divseg.errors import ConfigError, DivsegError, InputError
 from divseg.io import write_csv
+from divseg.io.pixel_size import plane_distance
 from divseg.segment import segmenter
 from divseg.workflow.segmenter_support import Judged, Support, measure_support
 from divseg.workflow.stage import RunContext, RunStage
+from divseg.workflow.units import ImageUnit
 
 METHODS = ("otsu", "li", "isodata", "triangle", "yen", "local")
 SMOOTHS = (0.5, 1.0, 2.0, 4.0)
@@ -28,28 +31,36 @@ IMAGES, SAMPLES = 8, 3
 WINDOW = 512
 """Longest side in pixels of what is looked at of an image: its middle."""
 
+WINDOW_3D = (32, 192, 192)
+"""The same of a volume, along each axis."""
+
 POWERS = {"objects": 1.0, "explained": 1.1, "edges": 1.4, "sharpness": 1.8}
 """Power of each figure in the score of a segmenter; found by leaving sets of images out (lab book)."""
 
 
-def candidates() -> list[str]:
-    """Return the strings of the segmenters that ``auto`` compares: thresholdings, and StarDist at several scales."""
+def candidates(ndim: int = 2) -> list[str]:
+    """Return the strings of the segmenters that ``auto`` compares: thresholdings, and StarDist at several scales.
+
+    For volumes (`ndim` 3) thresholdings alone: the network that ships with divseg is one of planes.
+    """
     thresholdings = [
-        f"{method},smooth={smooth:g},split={split},min_size=auto"
+        f"{method},smooth={smooth:g},split={split},min_size=auto" + (",ndim=3" if ndim == 3 else "")
         for method in METHODS
         for smooth in SMOOTHS
         for split in SPLITS
     ]
-    return thresholdings + [f"stardist:nuclei,scale={scale}" for scale in SCALES]
+    return thresholdings if ndim == 3 else thresholdings + [f"stardist:nuclei,scale={scale}" for scale in SCALES]
 
 
-def asked_candidates(text: str) -> list[str] | None:
+def asked_candidates(text: str, ndim: int = 2) -> list[str] | None:
     """Return what the setting ``segmenter`` leaves to the samples to choose among, None where it names one segmenter.
 
     Parameters
     ----------
     text : str
         ``"auto"`` for all candidates, ``"auto:A|B|C"`` for those.
+    ndim : int
+        Spatial dimensions of the images.
 
     Raises
     ------
@@ -60,7 +71,7 @@ def asked_candidates(text: str) -> list[str] | None:
     if word.strip() != "auto":
         return None
     if not colon:
-        return candidates()
+        return candidates(ndim)
     named = [part.strip() for part in rest.split("|") if part.strip()]
     if len(named) < 2:
         raise ConfigError(
@@ -75,6 +86,7 @@ def rank_segmenters(
     specs: Sequence[str] | None = None,
     *,
     valid: Sequence[NDArray[np.bool_] | None] | None = None,
+    distances: Sequence[float | None] | None = None,
     step: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Rank segmenters by how well the posterior samples of some images support them; truth is never looked at.
@@ -95,12 +107,14 @@ def rank_segmenters(
 
     Parameters
     ----------
-    samples : sequence of float arrays, shape (K, Y, X)
+    samples : sequence of float arrays, shape (K, Y, X) or (K, Z, Y, X)
         Posterior samples of each image, K of 2 or more.
     specs : sequence of str, optional
         Segmenters to compare, by default :func:`candidates`.
     valid : sequence of (bool array, shape (Y, X), or None), optional
         For each image False where a pixel is no data.
+    distances : sequence of (float or None), optional
+        For each volume the distance of its planes in units of the pixel size.
     step : callable, optional
         Told which candidate begins.
 
@@ -118,11 +132,12 @@ def rank_segmenters(
         An unknown segmenter among `specs`.
     """
     stacks = [np.asarray(s, np.float32) for s in samples]
-    if not stacks or any(s.ndim != 3 or len(s) < 2 for s in stacks):
+    if not stacks or any(s.ndim not in (3, 4) or len(s) < 2 for s in stacks):
         shapes = ", ".join(str(s.shape) for s in stacks) or "no images"
         raise InputError(f"a choice of segmenter needs two samples (K, Y, X) of each image; got {shapes}")
     names = list(specs) if specs is not None else candidates()
-    judged = [Judged(*pair) for pair in zip(stacks, valid or [None] * len(stacks), strict=True)]
+    unknown: list[None] = [None] * len(stacks)
+    judged = [Judged(*of) for of in zip(stacks, valid or unknown, distances or unknown, strict=True)]
     return _table(names, measure_support(names, judged, segmenter, step))
 
 
@@ -157,28 +172,13 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
     """
 
     def choose(context: RunContext) -> dict[str, Any]:
-        from divseg.denoise import DivNoising
-        from divseg.denoise.validation import plane
-
-        model = DivNoising.load(context.store.model, device=config.sampling.device)
-        units, stacks, valid = context.units, [], []
-        for i in np.unique(np.linspace(0, len(units) - 1, min(IMAGES, len(units))).round().astype(int)):
-            try:
-                image = units[i].load()
-                middle = _middle(plane(image))
-                batches = model.sample(
-                    middle, n=SAMPLES, seed=config.sampling.seed, precision=config.sampling.precision
-                )
-                stacks.append(np.concatenate([batch.cpu().numpy() for batch in batches]))
-                mask = None if image.valid is None else _middle(image.valid)
-                valid.append(None if mask is None or mask.all() or not mask.any() else mask)
-            except (DivsegError, OSError):
-                continue
-        total = len(units)
+        stacks, valid, distances = samples_to_judge(context.units, context.store.model, config, IMAGES, WINDOW)
+        total = len(context.units)
         table = rank_segmenters(
             stacks,
             specs,
             valid=valid,
+            distances=distances,
             step=lambda spec: context.reporter.images(0, total, f"choosing a segmenter: {spec}"),
         )
         write_csv(context.store.folder / "segmenters.csv", table)
@@ -201,7 +201,54 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
     return RunStage("segmenter", choose, settings, needs=("model",), recall=recall)
 
 
-def _middle(image: NDArray[Any]) -> NDArray[Any]:
-    """Return the middle of an image, at most WINDOW on a side."""
-    starts = [max(0, (n - WINDOW) // 2) for n in image.shape]
-    return image[tuple(slice(start, start + WINDOW) for start in starts)]
+def samples_to_judge(
+    units: Sequence[ImageUnit], model: Path, config: RunConfig, images: int, window: int
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.bool_] | None], list[float | None]]:
+    """Draw samples of a few images, spread over the folder; those that cannot be read are passed over.
+
+    Parameters
+    ----------
+    units : sequence of ImageUnit
+        The folder.
+    model : Path
+        Model folder.
+    config : RunConfig
+        Settings of the run.
+    images : int
+        Largest number of images.
+    window : int
+        Longest side in pixels of what is looked at of an image: its middle.
+
+    Returns
+    -------
+    samples : list of float32 array, shape (SAMPLES, Y, X) or (SAMPLES, Z, Y, X)
+        Of each image.
+    valid : list of (bool array, shape (Y, X), or None)
+        False where a pixel is no data; None where all are.
+    distances : list of (float or None)
+        Distance of the planes of each volume in units of the pixel size.
+    """
+    from divseg.denoise import DivNoising
+    from divseg.denoise.validation import pixels
+
+    draws = DivNoising.load(model, device=config.sampling.device)
+    stacks, valid, distances = [], [], []
+    for i in np.unique(np.linspace(0, len(units) - 1, min(images, len(units))).round().astype(int)):
+        try:
+            image = units[i].load()
+            middle = _middle(pixels(image), window)
+            batches = draws.sample(middle, n=SAMPLES, seed=config.sampling.seed, precision=config.sampling.precision)
+            stacks.append(np.concatenate([batch.cpu().numpy() for batch in batches]))
+            mask = None if image.valid is None else _middle(image.valid, window)
+            valid.append(None if mask is None or mask.all() or not mask.any() else mask)
+            distances.append(plane_distance(image.pixel_size))
+        except (DivsegError, OSError):
+            continue
+    return stacks, valid, distances
+
+
+def _middle(image: NDArray[Any], window: int) -> NDArray[Any]:
+    """Return the middle of an image, at most `window` on a side, of a volume at most `WINDOW_3D`."""
+    sides = (window, window) if image.ndim == 2 else tuple(min(side, window) for side in WINDOW_3D)
+    starts = [max(0, (n - side) // 2) for n, side in zip(image.shape, sides, strict=True)]
+    return image[tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True))]

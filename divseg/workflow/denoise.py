@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from divseg.config import RunConfig
 from divseg.errors import ConfigError
 from divseg.io import check_inputs
 from divseg.io.defects import blank, within
-from divseg.io.invalid import Invalid
 from divseg.io.sources import Source
 from divseg.results import RunStore
 from divseg.results.rows import defect_columns, failure_rows, left_out_rows
@@ -93,14 +93,12 @@ def denoise_folder(
     out: str | os.PathLike[str],
     settings: DenoiseSettings | None = None,
     *,
-    axes: str | None = None,
-    channel: int | None = None,
-    invalid: Invalid = "auto",
     device: str = "auto",
     tile: int | None = None,
     options: Options | None = None,
     dry_run: bool = False,
     reporter: Reporter | None = None,
+    **data: Any,
 ) -> Result:
     """Denoise images with a trained model, without segmenting them.
 
@@ -109,8 +107,8 @@ def denoise_folder(
 
     Parameters
     ----------
-    source, axes, channel, invalid
-        As for :func:`divseg.read`.
+    source : path, glob or list of those
+        The noisy images.
     model : path
         Model folder, of ``divseg train`` or in a run folder.
     out : path
@@ -128,6 +126,8 @@ def denoise_folder(
         Only check the input and say what would be done.
     reporter : Reporter, optional
         Told what is done; by default everything goes to the ``divseg`` logger.
+    **data
+        Settings of :class:`divseg.config.Data` by name, such as ``channel="DAPI"``.
 
     Returns
     -------
@@ -145,11 +145,12 @@ def denoise_folder(
     settings = settings or DenoiseSettings()
     model = Path(model)
     loaded = DivNoising.load(model, device=device)
-    found = check_inputs(source, axes=axes, channel=channel, invalid=invalid, out=Path(out))
+    chosen = RunConfig.make(data=data).data
+    found = check_inputs(source, **chosen.reading, ask=loaded.network.config.dims == 2, out=Path(out))
     stage = Stage(
         "denoise",
         denoise_image,
-        {**asdict(settings), "model": fingerprint_model(model), "axes": axes, "channel": channel, "invalid": invalid},
+        {**asdict(settings), "model": fingerprint_model(model), "data": chosen.pixels},
         reads=("image",),
     )
     n_files = len(found.images) + len(found.problems)
@@ -180,11 +181,9 @@ def denoise_folder(
             "source": absolute(source),
             "model": absolute(model),
             "settings": asdict(settings),
-            "axes": axes,
-            "channel": channel,
-            "invalid": invalid,
             "device": device,
             "tile": tile,
+            **data,
         },
         device=str(device),
     )

@@ -343,7 +343,7 @@ class _Engine:
                     self._note_failure(unit, failure or {"stage": "finalize", "error": text})
         failures = [{name: as_utf8(value) for name, value in row.items()} for row in self.failures]
         tables["failures"] = pd.DataFrame(failures, columns=["image", "file", "stage", "error"])
-        for name in ("objects", "measurements", "alternatives", "scores"):
+        for name in ("objects", "measurements", "alternatives", "words", "scores"):
             if tables[name].columns.tolist() == ["image"]:
                 del tables[name]
         if "scores" in tables:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divseg.io.check import check_out
+from divseg.io.image_source import file_stat
 from divseg.io.labels import label_shape, squeezed
 from divseg.io.sources import InputFiles
 from divseg.metrics import THRESHOLDS, summarize, to_markdown
@@ -24,7 +25,6 @@ from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute
 from divseg.workflow.sharing import Options
 from divseg.workflow.stage import Stage, UnitContext
-from divseg.workflow.units import file_stat
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,6 +16,7 @@ from divseg.workflow.denoise import DenoiseSettings, denoise_folder
 from divseg.workflow.engine import Result
 from divseg.workflow.evaluate import evaluate_folder
 from divseg.workflow.fuse import fuse_folder
+from divseg.workflow.ocr import ReadSettings, read_folder
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import run
 from divseg.workflow.segment import segment_folder
@@ -88,6 +89,10 @@ def _finalize(
             settings = arguments.pop("settings")
             chosen = DenoiseSettings(**{**settings, "keep_samples": tuple(settings["keep_samples"])})
             return denoise_folder(**arguments, settings=chosen, options=options, **shared)
+        case "ocr":
+            return read_folder(
+                **arguments | {"settings": ReadSettings(**arguments["settings"])}, options=options, **shared
+            )
         case "segment":
             return segment_folder(**arguments, options=options, **shared)
         case "fuse":

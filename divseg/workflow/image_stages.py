@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from divseg.config import RunConfig
 from divseg.consensus import Consensus, LabelStack, assess
 from divseg.errors import InputError
+from divseg.io import Image
 from divseg.io.defects import blank, within
+from divseg.io.pixel_size import plane_distance
 from divseg.io.rounding import step_of, to_bits, to_step
 from divseg.metrics import Calibration, agreement_weights
 from divseg.metrics.calibration import object_score
@@ -82,6 +84,10 @@ class RunTools:
         """The segmenter."""
         return segmenter(self.segmenter)
 
+    def segment_of(self, image: Image) -> Segmenter:
+        """Return the segmenter, told what of an image is data and how far its planes are apart."""
+        return self.segment.within(image.valid).spaced(plane_distance(image.pixel_size))
+
     @property
     def kept(self) -> Kept:
         """What is kept of each image."""
@@ -118,7 +124,7 @@ def image_stages(config: RunConfig, name: str, truth: bool, *, simulated: bool =
                 "samples": s.samples,
                 "seed": s.seed,
                 "precision": s.precision,
-                "data": config.data.model_dump(),
+                "data": config.data.pixels,
             },
             needs=("model",),
             reads=("image",),
@@ -144,11 +150,13 @@ def image_stages(config: RunConfig, name: str, truth: bool, *, simulated: bool =
         Stage(
             "measure",
             measure,
+            {"channels": config.data.measure},
             needs=("denoise", "segment", "fuse"),
             reads=("image",),
         ),
     ]
-    if exported := kept.of_stage("rois", "geojson", "zarr"):
+    outlines = () if config.data.volume else ("rois", "geojson")  # of planes
+    if exported := kept.of_stage(*outlines, "zarr"):
         images = ("denoise",) if "zarr" in exported else ()
         stages.append(Stage("export", export, needs=(*images, "fuse"), keeps=exported))
     if truth:
@@ -175,13 +183,13 @@ def denoise(context: UnitContext) -> None:
     stages see the same numbers in memory and in the files.
     """
     from divseg.denoise.rank_histogram import RankHistogram
-    from divseg.denoise.validation import plane
+    from divseg.denoise.validation import pixels
 
     config: RunConfig = context.tools.config
     kept = context.tools.kept
     context.step("denoise")
     image = context.load()
-    noisy = plane(image, context.tools.model.network.config.smallest_side)
+    noisy = pixels(image, context.tools.model.network.config.smallest_side)
     pixel_columns = warn_of_pixels(context, noisy)
     ranks = RankHistogram(context.tools.model.noise, noisy, config.sampling.seed)
     samples = context.memory["samples"] = Samples(context.tools.model, image, config.sampling)
@@ -216,7 +224,7 @@ def segment_samples(context: UnitContext) -> None:
     from divseg.denoise.smoothing import smoothed
 
     config: RunConfig = context.tools.config
-    segment: Segmenter = context.tools.segment.within(context.load().valid)
+    segment: Segmenter = context.tools.segment_of(context.load())
     context.step("segment")
     samples = context.memory.get("samples") or Samples(context.tools.model, context.load(), config.sampling)
     mean = mmse(context)
@@ -229,7 +237,8 @@ def segment_samples(context: UnitContext) -> None:
     if every:
         context.step("segment other views")
         noisy = context.load().data.astype(np.float32)
-        for i, (_, smooth) in enumerate(smoothed(noisy, context.tools.model.noise)):
+        distance = plane_distance(context.load().pixel_size)
+        for i, (_, smooth) in enumerate(smoothed(noisy, context.tools.model.noise, distance or 1.0)):
             views[f"smoothed {i}"] = [fitted.fit(smooth)(smooth)]
         weights = agreement_weights([list(group) for group in views.values()], first=SAMPLES_FRACTION)
         context.write.info["weights"] = [

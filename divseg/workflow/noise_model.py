@@ -23,7 +23,8 @@ def measure_noise(
     out: str | Path,
     *,
     axes: str | None = None,
-    channel: int | None = None,
+    channel: str | None = None,
+    depth: str | None = None,
     **options: Any,
 ) -> NoiseModel:
     """Measure noise from files of calibration frames and write the noise model.
@@ -34,7 +35,7 @@ def measure_noise(
         Calibration frames.
     out : path
         File to write: .json, .npz or .npy.
-    axes, channel
+    axes, channel, depth
         As for :func:`divseg.read`.
     **options
         As for :func:`divseg.noise.measure`.
@@ -47,7 +48,7 @@ def measure_noise(
     from divseg.denoise import noise
 
     _check_out(out)
-    model = noise.measure(read(frames, axes=axes, channel=channel), **options)
+    model = noise.measure(read(frames, axes=axes, channel=channel, depth=depth), **options)
     model.save(out)
     return model
 
@@ -58,7 +59,8 @@ def bootstrap_noise(
     out: str | Path,
     *,
     axes: str | None = None,
-    channel: int | None = None,
+    channel: str | None = None,
+    depth: str | None = None,
     device: str = "auto",
     **options: Any,
 ) -> NoiseModel:
@@ -70,7 +72,7 @@ def bootstrap_noise(
         One denoised image for each noisy one, in the same order. `denoised` may instead be the folder of a DivNoising
         model, which then denoises the noisy images, or ``"n2v"`` or ``"n2v,minutes=10"``: Noise2Void by CAREamics is
         trained on them (``pip install "divseg[n2v]"``).
-    out, axes, channel
+    out, axes, channel, depth
         As for :func:`measure_noise`.
     device : str
         Device for the DivNoising model or Noise2Void.
@@ -87,7 +89,7 @@ def bootstrap_noise(
 
     _check_out(out)
     minutes = parse_n2v(denoised) if isinstance(denoised, str) else None
-    images = read(noisy, axes=axes, channel=channel)
+    images = read(noisy, axes=axes, channel=channel, depth=depth)
     other: Any
     if minutes is not None:
         other = denoise_n2v([image.data for image in images], minutes=minutes, device=device)

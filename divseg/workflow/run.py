@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divseg.config import RunConfig
-from divseg.errors import ConfigError, InputError
+from divseg.errors import ConfigError, FileProblem, InputError
 from divseg.io import ImageList, InputReport, check_inputs
 from divseg.io.sources import Source
 from divseg.metrics import Calibration
@@ -22,13 +22,16 @@ from divseg.workflow.check import check_settings
 from divseg.workflow.choose_segmenter import asked_candidates, choice_stage
 from divseg.workflow.engine import Job, Outcomes, Result, perform
 from divseg.workflow.image_stages import RunTools, image_stages
+from divseg.workflow.measure import measured_channels
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
+from divseg.workflow.series import series_stage
 from divseg.workflow.sharing import Options
 from divseg.workflow.simulate import simulation_stage
 from divseg.workflow.stage import RunContext, RunStage, Stage
 from divseg.workflow.training import check_image, model_stage, smallest_side, training_seconds
 from divseg.workflow.units import ImageUnit
+from divseg.workflow.volumes import in_3d
 
 TRIAL_STEPS = 5
 """Training steps of a dry run's trial."""
@@ -121,8 +124,8 @@ def run(
     settings_of_run = _config(config, settings, allow_code)
     chosen = check_settings(settings_of_run)  # a wrong setting is told before any work
     folder = default_out(source) if out is None else Path(out).expanduser()
-    data = settings_of_run.data
-    found = check_inputs(source, axes=data.axes, channel=data.channel, invalid=data.invalid, truth=truth, out=folder)
+    found = check_inputs(source, **settings_of_run.data.reading, truth=truth, out=folder)
+    _without_measured(found, settings_of_run.data.measure)
     options = Options(jobs, executor, shard, redo, finalize)
 
     def trial(place: Path, unit: ImageUnit) -> None:
@@ -136,6 +139,8 @@ def run(
     def seconds(store: RunStore) -> float:
         return 0.0 if model is not None else training_seconds(settings_of_run, store)
 
+    if settings_of_run.data.volume and settings_of_run.evaluation.simulate:
+        found.warnings.append("volumes are not simulated: without --calibration, existence is not calibrated")
     job = _job(source, found, settings_of_run, None if chosen is None else chosen.name, truth, model, options, report)
     side = smallest_side(settings_of_run, model) if dry_run else 0
     return carry_out(
@@ -149,6 +154,28 @@ def run(
         trial=trial,
         training=seconds,
     )
+
+
+def _without_measured(found: InputReport, asked: Sequence[str]) -> None:
+    """Make images that lack a channel that is to be measured a problem.
+
+    Raises
+    ------
+    InputError
+        If that is so of all.
+    """
+    refs, problems = [], []
+    for ref in found.images.refs:
+        try:
+            measured_channels(ref, asked)
+            refs.append(ref)
+        except FileProblem as problem:
+            problems.append(problem.problem)
+    if not refs:
+        raise InputError(f"none of the images can be used: {problems[0]}")
+    found.images = ImageList(refs)
+    found.problems += dict.fromkeys(problems)
+    found.n_unusable += len(dict.fromkeys(problems))
 
 
 def _config(
@@ -192,10 +219,13 @@ def _job(
 ) -> Job:
     units = [ImageUnit(ref, found.truth.get(ref.name)) for ref in found.images.refs]
     before = [model_stage(units, config, None if model is None else Path(model))]
+    volume = config.data.volume
     if segmenter is None:
-        specs = asked_candidates(config.segmentation.segmenter) or []
+        asked = config.segmentation.segmenter
+        specs = asked_candidates(in_3d(asked) if volume else asked, 3 if volume else 2) or []
         before.append(choice_stage(config, specs, [unit.name for unit in units]))
-    simulated = bool(config.evaluation.simulate) and config.fusion.calibration is None
+    # images are simulated in planes alone
+    simulated = bool(config.evaluation.simulate) and config.fusion.calibration is None and not volume
     kept = Kept.of(config.output.keep)
 
     def calibration_file(store: RunStore, outcomes: Outcomes) -> str | Path | None:
@@ -229,6 +259,8 @@ def _job(
     if simulated:
         before.append(simulation_stage(config, units, name, options))
 
+    series = series_stage(units)
+
     def derive(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         if "objects" not in tables:
             return {}
@@ -251,9 +283,10 @@ def _job(
         summarize=score_summary,
         derive=derive,
         parquet="parquet" in kept,
-        after=[report_stage([*(stage.name for stage in before), *(stage.name for stage in stages(None))])]
-        if report
-        else [],
+        after=[
+            *([] if series is None else [series]),
+            *([report_stage([*(s.name for s in before), *(s.name for s in stages(None))])] if report else []),
+        ],
         lines=lines,
         invocation={
             "source": absolute(source),

@@ -11,6 +11,7 @@ from scipy import ndimage as ndi
 from divseg.config import RunConfig
 from divseg.consensus import LabelStack
 from divseg.io import read_labels
+from divseg.io.pixel_size import plane_distance
 from divseg.metrics import evaluate, object_hits
 from divseg.workflow.fuse_views import fuse_views, mmse_labels
 from divseg.workflow.stage import UnitContext
@@ -29,12 +30,14 @@ def score_baselines(context: UnitContext) -> None:
     if context.unit.truth is None:
         return
     context.step("score baselines")
-    truth, segment = _truth(context), context.tools.segment.within(context.load().valid)
-    noisy = context.load().data.astype(np.float32)
+    truth, image = _truth(context), context.load()
+    segment = context.tools.segment_of(image)
+    noisy = image.data.astype(np.float32)
+    spacing = (plane_distance(image.pixel_size) or 1.0, 1.0, 1.0)[-noisy.ndim :]
     stack: LabelStack = context.memory["stack"]
     rivals = {"noisy": segment.fit(noisy)(noisy)}
     for sigma in context.tools.config.evaluation.baseline_sigmas:
-        smooth = ndi.gaussian_filter(noisy, sigma)
+        smooth = ndi.gaussian_filter(noisy, [sigma / step for step in spacing])
         rivals[f"gaussian sigma={sigma:g}"] = segment.fit(smooth)(smooth)
     rivals["mmse"] = mmse_labels(context)
     rows = [_score(name, labels, truth) for name, labels in rivals.items()]

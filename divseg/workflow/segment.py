@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from divseg.config import RunConfig
 from divseg.errors import ConfigError
-from divseg.io import check_inputs, check_plane
-from divseg.io.invalid import Invalid
+from divseg.io import check_inputs, check_pixels
+from divseg.io.pixel_size import plane_distance
 from divseg.io.sources import Source
 from divseg.results import RunStore
 from divseg.results.rows import defect_columns, failure_rows, left_out_rows
@@ -27,6 +28,7 @@ from divseg.workflow.run import absolute
 from divseg.workflow.sharing import Options
 from divseg.workflow.stage import Stage, UnitContext
 from divseg.workflow.units import ImageUnit
+from divseg.workflow.volumes import check_dimensions, in_3d
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,12 +55,10 @@ def segment_folder(
     out: str | os.PathLike[str],
     spec: str,
     *,
-    axes: str | None = None,
-    channel: int | None = None,
-    invalid: Invalid = "auto",
     options: Options | None = None,
     dry_run: bool = False,
     reporter: Reporter | None = None,
+    **data: Any,
 ) -> Result:
     """Segment images as they are: denoised ones, or noisy ones as a baseline of ``divseg run``.
 
@@ -67,14 +67,14 @@ def segment_folder(
 
     Parameters
     ----------
-    source, axes, channel, invalid
-        As for :func:`divseg.read`.
+    source : path, glob or list of those
+        The images.
     out : path
         Where results go: ``labels/<name>.tif``, ``objects.csv`` (label, centroid, area), ``images.csv``,
         ``failures.csv``, ``run.json``.
     spec : str
         As for :func:`divseg.segmenter`.
-    options, dry_run, reporter
+    options, dry_run, reporter, **data
         As for :func:`divseg.workflow.denoise.denoise_folder`.
 
     Returns
@@ -88,10 +88,12 @@ def segment_folder(
     """
     if asked_candidates(spec) is not None:
         raise ConfigError("segmenter auto needs posterior samples: use divseg run, or name a segmenter")
-    name = segmenter(spec).name
-    found = check_inputs(source, axes=axes, channel=channel, invalid=invalid, out=Path(out))
-    data = {"axes": axes, "channel": channel, "invalid": invalid}
-    stage = Stage("segment", segment_image, {"segmenter": name, **data}, reads=("image",))
+    chosen = RunConfig.make(data=data).data
+    made = segmenter(in_3d(spec) if chosen.volume else spec)
+    check_dimensions(made, chosen.volume)
+    name = made.name
+    found = check_inputs(source, **chosen.reading, out=Path(out))
+    stage = Stage("segment", segment_image, {"segmenter": name, "data": chosen.pixels}, reads=("image",))
     n_files = len(found.images) + len(found.problems)
 
     def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -118,7 +120,7 @@ def segment_image(context: UnitContext) -> None:
     """Segment one image; write its labels, objects and row of images.csv."""
     context.step("segment")
     image, pixels = context.load(), _pixels(context)
-    segment = context.tools.segment.within(image.valid)
+    segment = context.tools.segment.within(image.valid).spaced(plane_distance(image.pixel_size))
     labels = np.asarray(segment.fit(pixels)(pixels))
     objects = object_table(labels)
     context.write.objects(objects)
@@ -129,15 +131,20 @@ def segment_image(context: UnitContext) -> None:
 
 def _pixels(unit: ImageUnit | UnitContext) -> NDArray[np.generic]:
     """Return the pixels of an image, if it is one that can be segmented."""
-    return check_plane(unit.load(), "divseg segment works on")
+    image = unit.load()
+    check_pixels(image)
+    return image.data
 
 
 def object_table(labels: NDArray[np.integer]) -> pd.DataFrame:
-    """Return label, centroid and area of every object of a label image."""
-    y, x = np.nonzero(labels)
-    ids = labels[y, x]
+    """Return label, centroid and area (in volumes the voxels) of every object of a label image."""
+    places = np.nonzero(labels)
+    ids = labels[places]
     area = np.bincount(ids)
     names = np.flatnonzero(area)
     count = np.maximum(area, 1)
-    centre = [np.bincount(ids, weights=axis, minlength=len(area))[names] / count[names] for axis in (y, x)]
-    return pd.DataFrame({"label": names, "centroid_y": centre[0], "centroid_x": centre[1], "area": area[names]})
+    centre = {
+        f"centroid_{axis}": np.bincount(ids, weights=place, minlength=len(area))[names] / count[names]
+        for axis, place in zip("zyx"[-labels.ndim :], places, strict=True)
+    }
+    return pd.DataFrame({"label": names, **centre, "area": area[names]})

@@ -49,14 +49,18 @@ class Judged:
 
     Parameters
     ----------
-    samples : float array, shape (K, Y, X)
+    samples : float array, shape (K, Y, X) or (K, Z, Y, X)
         Posterior samples.
     valid : bool array, shape (Y, X), optional
         False where a pixel is no data.
+    distance : float, optional
+        Distance of the planes of a volume in units of the pixel size.
     """
 
-    def __init__(self, samples: NDArray[np.float32], valid: NDArray[np.bool_] | None = None) -> None:
-        self.samples, self.valid = samples, valid
+    def __init__(
+        self, samples: NDArray[np.float32], valid: NDArray[np.bool_] | None = None, distance: float | None = None
+    ) -> None:
+        self.samples, self.valid, self.distance = samples, valid, distance
         self.mean = samples.mean(axis=0)
         self._even = without_outlying(self.mean, valid, 0.0)[0]
         self._gradient = ndi.gaussian_gradient_magnitude(root_of(self._even, valid), 1.0)
@@ -64,7 +68,7 @@ class Judged:
 
     def support(self, segment: Segmenter) -> Support:
         """Return how well the samples support a segmenter."""
-        fitted = segment.within(self.valid).fit(self.mean)
+        fitted = segment.within(self.valid).spaced(self.distance).fit(self.mean)
         masks = [np.asarray(labels) for labels in fitted(self.samples)]
         labels = np.asarray(fitted(self.mean))
         again = float(np.mean([evaluate(a, b, thresholds=AGAIN).tp[0] for a, b in pairwise(masks)]))

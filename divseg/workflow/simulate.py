@@ -28,11 +28,12 @@ from divseg.workflow.comparison import calibration_settings, calibration_stage, 
 from divseg.workflow.engine import Job, Outcomes, Result, perform
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import LogReporter, Reporter
+from divseg.workflow.raters import raters_stage
 from divseg.workflow.sharing import Options
 from divseg.workflow.simulation import SimulationTools, simulated_units, simulation_config, simulation_stages
 from divseg.workflow.stage import RunContext, RunStage
 from divseg.workflow.training import check_image, smallest_side
-from divseg.workflow.units import ImageUnit, file_stat
+from divseg.workflow.units import ImageUnit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,9 +87,20 @@ class Simulation:
         fit = {"method": config.fusion.method, "iou": self.iou, "source": SIMULATED, "settings": settings}
         model = {"model": fingerprint_model(self.model)}
 
+        def raters(outcomes: Outcomes | None) -> list[str]:
+            return [] if outcomes is None else list(outcomes["raters"]["raters"])
+
+        def tools(_: RunStore, outcomes: Outcomes) -> SimulationTools:
+            return SimulationTools(self.model, config, self.segmenter, iou=self.iou, raters=tuple(raters(outcomes)))
+
         def facts(store: RunStore, outcomes: Outcomes) -> dict[str, Any]:
             made = {"calibration": Calibration.load(store.calibration).describe()} if "calibrate" in outcomes else {}
-            return {"config": self.config.model_dump(mode="json"), "segmenter": self.segmenter, **made}
+            return {
+                "config": self.config.model_dump(mode="json"),
+                "segmenter": self.segmenter,
+                "raters": raters(outcomes),
+                **made,
+            }
 
         def lines(store: RunStore, tables: Mapping[str, pd.DataFrame]) -> list[str]:
             made = Calibration.load(store.calibration)
@@ -97,10 +109,13 @@ class Simulation:
         return Job(
             command="simulate",
             units=simulated_units(self.refs, self.count, self.side),
-            stages=lambda _: simulation_stages(config, self.segmenter, self.iou),
-            before=[RunStage("model", lambda _: model, model)],
+            stages=lambda outcomes: simulation_stages(config, self.segmenter, self.iou, raters(outcomes)),
+            before=[
+                RunStage("model", lambda _: model, model),
+                raters_stage(self.model, self.config, self.segmenter, [ref.name for ref in self.refs]),
+            ],
             after=[calibration_stage(fit)],
-            tools=lambda *_: SimulationTools(self.model, config, self.segmenter, iou=self.iou),
+            tools=tools,
             facts=facts,
             lines=lines,
             invocation=invocation,
@@ -183,9 +198,7 @@ def _of_run(run: Run, allow_code: bool) -> tuple[list[ImageRef], Path, RunConfig
     check_model(run.layout.model)
     config = RunConfig.make(**asked["settings"])
     data = config.data
-    found = check_inputs(
-        asked["source"], axes=data.axes, channel=data.channel, invalid=data.invalid, truth=asked.get("truth")
-    )
+    found = check_inputs(asked["source"], **data.reading, truth=asked.get("truth"))
     done = set(run.names)
     refs = [ref for ref in found.images.refs if ref.name in done]
     if not refs:
@@ -236,9 +249,9 @@ def simulation_stage(
     chosen = {unit.ref.name: unit.ref for unit in simulated_units([unit.ref for unit in units], count, SIDE_IN_RUN)}
     settings = {
         "count": count,
-        "files": [[name, list(ref.shape), file_stat(ref.path)[:2]] for name, ref in chosen.items()],
+        "files": [[name, list(ref.shape), list(ref.stat()[:2])] for name, ref in chosen.items()],
         "sampling": config.sampling.model_dump(exclude={"device", "tile"}),
-        "data": config.data.model_dump(),
+        "data": config.data.pixels,
         "fusion": config.fusion.model_dump(exclude={"calibration", "max_false"}),
     }
     needs = ("model", "segmenter") if asked_candidates(config.segmentation.segmenter) is not None else ("model",)

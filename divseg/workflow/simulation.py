@@ -27,9 +27,6 @@ from divseg.workflow.units import ImageUnit
 if TYPE_CHECKING:
     from divseg.denoise import DivNoising
 
-RATERS = ("li,smooth=1,split=distance,min_size=20", "otsu,smooth=1,split=distance,min_size=20")
-"""Segmenters that also say what is true of a simulated sample: its own would never find that it was wrong."""
-
 TRIES = 20
 """Places at which a part of an image that holds data is looked for."""
 
@@ -42,9 +39,10 @@ SEED = 1_000_003
 
 @dataclass
 class SimulationTools(RunTools):
-    """What all simulated images share: that of the run, and the IoU above which an object is right."""
+    """What all simulated images share: that of the run, the IoU above which an object is right, and the raters."""
 
     iou: float = 0.5
+    raters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def simulated_units(refs: Sequence[ImageRef], count: int, side: int) -> list[Sim
     ]
 
 
-def simulation_stages(config: RunConfig, name: str, iou: float) -> list[Stage]:
+def simulation_stages(config: RunConfig, name: str, iou: float, raters: Sequence[str]) -> list[Stage]:
     """Return the stages of each simulated image: it is made, goes through the path of a run, and is compared.
 
     Parameters
@@ -92,6 +90,8 @@ def simulation_stages(config: RunConfig, name: str, iou: float) -> list[Stage]:
         Canonical string of the segmenter.
     iou : float
         An object is right above this IoU with a true one.
+    raters : sequence of str
+        Canonical strings of the segmenters that draw the truth beside that of the run.
     """
     first = Stage(
         "simulate",
@@ -100,7 +100,7 @@ def simulation_stages(config: RunConfig, name: str, iou: float) -> list[Stage]:
             "seed": config.sampling.seed,
             "precision": config.sampling.precision,
             "segmenter": name,
-            "raters": RATERS,
+            "raters": list(raters),
         },
         needs=("model",),
         reads=("image",),
@@ -129,7 +129,7 @@ def simulate(context: UnitContext) -> None:
 
 def simulate_again(context: UnitContext) -> bool:
     """Bring the simulated image and its truth into memory: the same every time."""
-    tools: RunTools = context.tools
+    tools: SimulationTools = context.tools
     sampling, draw = tools.config.sampling, int(context.unit.settings["draw"])
     number = zlib.crc32(context.unit.ref.name.encode(errors="backslashreplace"))
     rng = np.random.default_rng([sampling.seed, number, draw])
@@ -137,12 +137,15 @@ def simulate_again(context: UnitContext) -> bool:
     clean = tools.model.draw(image, [draw], seed=sampling.seed, tile=sampling.tile, precision=sampling.precision)[0]
     noisy = draw_noise(tools.model, clean, image.data, int(rng.integers(2**63)))
     context.memory["loaded"] = replace(image, data=noisy, outliers=0)
-    context.memory["truths"] = true_objects(tools.segment, clean, image.valid)
+    context.memory["truths"] = true_objects(tools.segment, clean, tools.raters, image.valid)
     return True
 
 
 def true_objects(
-    segment: Segmenter, clean: NDArray[np.float32], valid: NDArray[np.bool_] | None = None
+    segment: Segmenter,
+    clean: NDArray[np.float32],
+    raters: Sequence[str],
+    valid: NDArray[np.bool_] | None = None,
 ) -> dict[str, NDArray[np.integer]]:
     """Return what is true of a clean image, by the segmenter of the run and by the raters.
 
@@ -152,6 +155,8 @@ def true_objects(
         Segmenter of the run.
     clean : float32 array, shape (Y, X)
         The image.
+    raters : sequence of str
+        Segmenters that draw the truth as well.
     valid : bool array, shape (Y, X), optional
         False where a pixel is no data.
 
@@ -171,7 +176,7 @@ def true_objects(
         return np.asarray(by.within(valid).fit(clean)(clean))
 
     truths = {segment.name: labels(segment)}
-    for name in RATERS:
+    for name in raters:
         rater = segmenter(name)
         if rater.name not in truths:
             truths[rater.name] = labels(rater)

@@ -66,8 +66,7 @@ def train_folder(
     """
     config = config or RunConfig()
     check_training(config)
-    data = config.data
-    found = check_inputs(source, axes=data.axes, channel=data.channel, invalid=data.invalid, out=out)
+    found = check_inputs(source, **config.data.reading, out=out)
     units, short = (
         [ImageUnit(ref) for ref in found.images.refs],
         config.replace(train_steps=TRIAL_STEPS, train_minutes=None),
@@ -111,7 +110,7 @@ def _job(source: Source, units: Sequence[ImageUnit], config: RunConfig, failures
     return Job(
         command="train",
         units=units,
-        stages=lambda _: [Stage("check", check_unit, {"side": side, "data": settings["data"]}, reads=("image",))],
+        stages=lambda _: [Stage("check", check_unit, {"side": side, "data": config.data.pixels}, reads=("image",))],
         after=[training_stage(config, needs=("check",), prepare=any_image, finish=write_training_plot)],
         tools=lambda *_: side,
         failures=failures,

@@ -14,7 +14,7 @@ from divseg.io import Image, ImageList
 from divseg.results import RunStore
 from divseg.workflow.progress import Reporter
 from divseg.workflow.stage import RunContext, RunStage
-from divseg.workflow.units import ImageUnit, file_stat
+from divseg.workflow.units import ImageUnit
 
 if TYPE_CHECKING:
     from divseg.denoise import DivNoising
@@ -47,8 +47,8 @@ def model_stage(units: list[ImageUnit], config: RunConfig, folder: Path | None) 
 
         return RunStage("model", take, {"model": fingerprint_model(folder)}, recall=_is_there)
 
-    files = [[unit.name, list(unit.ref.shape), file_stat(unit.file)[:2]] for unit in units]
-    settings = {"data": config.data.model_dump(), "files": files}
+    files = [[unit.name, list(unit.ref.shape), list(unit.ref.stat()[:2])] for unit in units]
+    settings = {"data": config.data.pixels, "files": files}
     return training_stage(config, settings, prepare=lambda context: drop_unusable(context, config))
 
 
@@ -144,17 +144,25 @@ def drop_unusable(context: RunContext, config: RunConfig) -> None:
 def smallest_side(config: RunConfig, model: str | os.PathLike[str] | None = None) -> int:
     """Return the fewest pixels on a side of an image, for the network of a model or for that of the settings."""
     from divseg.denoise.model_folder import load_parts
-    from divseg.denoise.networks.registry import parse_network
+    from divseg.denoise.networks.registry import default_network, parse_network
 
-    network = parse_network(config.training.network) if model is None else load_parts(Path(model)).network.config
-    return network.smallest_side
+    if model is not None:
+        return load_parts(Path(model)).network.config.smallest_side
+    name = network_of(config)
+    return (default_network(3) if name is None else parse_network(name)).smallest_side
+
+
+def network_of(config: RunConfig) -> str | None:
+    """Return the network of the settings; None, the default for volumes, where it is not set and images are 3-D."""
+    name = config.training.network
+    return None if config.data.volume and name == RunConfig().training.network else name
 
 
 def check_image(image: Image, side: int) -> None:
     """Raise InputError if an image cannot be denoised, such as one with a side of fewer than `side` pixels."""
-    from divseg.denoise.validation import plane
+    from divseg.denoise.validation import pixels
 
-    plane(image, side)
+    pixels(image, side)
 
 
 def train(images: ImageList, config: RunConfig, reporter: Reporter, *, checkpoints: Path) -> DivNoising:
@@ -165,7 +173,7 @@ def train(images: ImageList, config: RunConfig, reporter: Reporter, *, checkpoin
     model = DivNoising.fit(
         images,
         noise=config.noise.noise,
-        network=config.training.network,
+        network=network_of(config),
         train_steps=config.training.train_steps,
         train_minutes=config.training.train_minutes,
         seed=config.sampling.seed,

@@ -8,13 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from divseg.io import Image, ImageRef, LabelRef, MaskSet, PixelSize, config_hash, fingerprint
+from divseg.io.image_source import file_stat
 from divseg.results.rows import pixel_columns
-
-
-def file_stat(path: Path) -> list[int]:
-    """Return size and times of a file: if they are unchanged, so is its content."""
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class ImageUnit:
         """Return size and times of the file, and the place in it."""
         if source == "truth" and self.truth is not None:
             return [self.truth.path.name, *file_stat(self.truth.path), list(self.truth.lead)]
-        return [self.ref.path.name, *self.ref.stat(), list(self.ref.index)]
+        return [self.ref.path.name, *self.ref.stat(), self.ref.source.series, list(self.ref.index), self.ref.project]
 
     def fingerprint(self, source: str) -> str:
         """Return the SHA-256 of the pixels."""
@@ -64,6 +59,8 @@ class ImageUnit:
             "file": str(ref.path),
             "plane": " ".join(f"{axis}={index}" for axis, index in ref.plane),
             **pixel_columns(ref.shape, ref.pixel_size),
+            **({"channel": ref.channel_name or ref.channel} if ref.n_channels > 1 else {}),
+            **({"frame_interval_s": ref.source.interval} if ref.source.interval is not None and ref.frame else {}),
         }
 
     def load(self) -> Image:
@@ -78,6 +75,10 @@ class ImageUnit:
             "path": str(ref.path.resolve()),
             "plane": ref.plane,
             "axes": ref.axes,
+            "file_axes": ref.letters,
+            "channel": ref.channel,
+            "channels": ref.source.channels,
+            "frame_interval_s": ref.source.interval,
             "shape": ref.shape,
             "dtype": str(ref.dtype),
             "pixel_size": None if ref.pixel_size is None else vars(ref.pixel_size),

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from divseg.errors import InputError
-from divseg.io.axes import check_axes, check_channel, plan_planes
+from divseg.io.axes import check_axes, plan_planes
+from divseg.io.channels import check_channel
 
 
 @pytest.mark.parametrize("axes", ["", "Y", "YY", "TZ", "QYX", "YXYX", "IYX", "ABYX", "YX "])
@@ -18,9 +19,9 @@ def test_small_letters():
     assert check_axes("tzyx") == "TZYX"
 
 
-@pytest.mark.parametrize("channel", [-1, 1.5, "green"])
+@pytest.mark.parametrize("channel", [-1, 1.5, "", "-1"])
 def test_wrong_channel(channel):
-    with pytest.raises(InputError, match="count from 0"):
+    with pytest.raises(InputError, match="counted from 0"):
         check_channel(channel)
     assert check_channel(np.int64(2)) == 2
 

@@ -17,6 +17,7 @@ def test_summary(save, tmp_path):
         "dtypes: uint8 (4), uint16 (3)",
         "axes: YX (each plane along P) (4), YX (3)",
         "pixel size: not known (4), 0.1 x 0.1 µm (3)",
+        f"{path}: 4 x 8 x 9, axes not all known",
         f"note: {path}: a stack that does not say what its axes are, treated as separate planes; "
         "give --axes (TYX for time, ZYX for depth) to say so",
     ]
@@ -31,7 +32,7 @@ def test_bad_files_are_rows(save):
     assert report.images.names == ["good"]
     assert [(p.file.rpartition("/")[2], p.remedy) for p in report.problems] == [
         ("bad.tif", "export it as TIFF"),
-        ("two.tif", "choose one with --channel N (0 to 1), or say with --axes what the axes are"),
+        ("two.tif", "choose one with --channel 0 (0, 1)"),
     ]
     assert report.lines()[-2].startswith(f"problem: {good.parent / 'bad.tif'}: it is not a TIFF file")
 
@@ -143,8 +144,15 @@ class TestTruth:
     def test_depth(self, save, tmp_path, rng):
         path, _ = save("a.tif", (3, 8, 9), imagej=True, metadata={"axes": "ZYX"})
         mask = rng.integers(0, 99, (3, 8, 9))
-        report = check_inputs(path, truth=self.masks(tmp_path / "truth", a=mask))
+        report = check_inputs(path, depth="volume", truth=self.masks(tmp_path / "truth", a=mask))
         np.testing.assert_array_equal(report.truth["a"].load(), mask)
+
+    def test_a_plane_is_not_the_truth_of_a_volume(self, save, tmp_path):
+        path, _ = save("a.tif", (3, 8, 9), imagej=True, metadata={"axes": "ZYX"})
+        truth = self.masks(tmp_path / "truth", a=np.ones((8, 9), int))
+        report = check_inputs(path, depth="volume", truth=truth)
+        assert [p.problem for p in report.problems] == ["a mask of shape (8, 9) for image 'a' of shape (3, 8, 9)"]
+        assert list(check_inputs(path, depth="max", truth=truth).truth) == ["a"]
 
     def test_masks_among_the_images(self, save):
         path, _ = save("a.tif")

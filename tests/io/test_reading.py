@@ -202,11 +202,11 @@ def test_one_part_of_an_ome_tiff_spread_over_files(tmp_path, rng):
 def test_channels(save, options, axes, where):
     shape = tuple({"T": 2, "Z": 4, "C": 3, "Y": 8, "X": 9}[a] for a in axes)
     path, data = save("a.tif", shape, **options)
-    with pytest.raises(InputError, match=rf"a\.tif: axes {axes} of shape .* 3 channels; choose one with --channel N"):
+    with pytest.raises(InputError, match=r"a\.tif: it holds 3 channels; choose one with --channel 0"):
         read(path)
     image = read(path, channel=2)[-1]
     np.testing.assert_array_equal(image.data, data[where])
-    with pytest.raises(InputError, match=r"no channel 3 .* --channel 0 to 2"):
+    with pytest.raises(InputError, match=r"no channel 3, they count from 0; choose --channel from 0, 1, 2"):
         read(path, channel=3)
 
 
@@ -228,7 +228,7 @@ def test_colours(tmp_path, rng):
     iio.imwrite(tmp_path / "d.png", rgb)
     iio.imwrite(tmp_path / "e.png", rgba)
     for name, want in {"a.tif": rgb, "b.tif": rgba, "c.tif": rgb, "d.png": rgb, "e.png": rgba}.items():
-        with pytest.raises(InputError, match=r"--channel N"):
+        with pytest.raises(InputError, match=r"--channel red"):
             read(tmp_path / name)
         np.testing.assert_array_equal(read(tmp_path / name, channel=1)[0].data, want[..., 1])
     tifffile.imwrite(tmp_path / "f.tif", stack, photometric="rgb")

@@ -200,7 +200,7 @@ class TestGreyInColour:
         tifffile.imwrite(tmp_path / "a.tif", rgb, photometric="rgb")
         iio.imwrite(tmp_path / "b.png", rgb)
         for name in ("a.tif", "b.png"):
-            with pytest.raises(FileProblem, match=r"hold 3 channels; choose one with --channel"):
+            with pytest.raises(FileProblem, match=r"holds 3 channels; choose one with --channel red"):
                 read(tmp_path / name)
 
     def test_transparent(self, tmp_path, picture):

@@ -6,20 +6,21 @@ import pytest
 import tifffile
 
 from divseg.errors import FileProblem, InputError
-from divseg.io import check_pixels, pixels, read, refs
+from divseg.io import check_pixels, pixels, read
 from divseg.io.cache import CACHE
+from divseg.io.tiff import TiffSource
 
 
 @pytest.fixture
 def reads(monkeypatch):
     """What was read from disk: names of files and positions; nothing is in memory before."""
-    done, load_index = [], refs.load_index
+    done, load = [], TiffSource.load
 
-    def counted(path, index, series):
-        done.append((path.name, index))
-        return load_index(path, index, series)
+    def counted(source, index):
+        done.append((source.path.name, index))
+        return load(source, index)
 
-    monkeypatch.setattr(refs, "load_index", counted)
+    monkeypatch.setattr(TiffSource, "load", counted)
     CACHE.clear()
     return done
 

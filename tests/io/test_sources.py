@@ -64,8 +64,8 @@ def test_nothing_found(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(InputError, match="matches 1 files but no image"):
         find_files(str(tmp_path / "*"))
-    (tmp_path / "b.nd2").write_text("x")
-    with pytest.raises(InputError, match=r"convert its \.nd2 files"):
+    (tmp_path / "b.oib").write_text("x")
+    with pytest.raises(InputError, match=r"convert its \.oib files"):
         find_files(tmp_path)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from divseg.errors import InputError
 from divseg.io import PixelSize, read, read_labels, write_labels
 from divseg.io.label_colours import label_colours
-from divseg.io.tiff import tiff_headers
+from divseg.io.tiff import tiff_sources
 from divseg.io.write import write_fractions
 
 
@@ -38,7 +38,7 @@ def test_fiji_gets_a_colour_for_each_label(tmp_path, shape):
     assert (metadata["min"], metadata["max"], metadata["unit"]) == (0, 255, "um")
     assert found["XResolution"] == (4, 1)
     np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), labels)
-    assert tiff_headers(tmp_path / "a.tif")[0].notes == []  # no word of colours
+    assert tiff_sources(tmp_path / "a.tif")[0].notes == ()  # no word of colours
 
 
 def test_more_than_255_labels_share_the_colours(tmp_path):

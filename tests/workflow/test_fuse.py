@@ -10,8 +10,8 @@ import tifffile
 from divseg import fuse
 from divseg.errors import DivsegError, DivsegWarning, InputError, OutputError
 from divseg.io import find_mask_sets, read_labels, write_labels
+from divseg.io.formats import open_mask
 from divseg.io.image import PixelSize
-from divseg.io.refs import read_header
 from divseg.results import RunStore
 from divseg.workflow.calibrate import calibrate_run
 from divseg.workflow.fuse import fuse_folder
@@ -100,7 +100,7 @@ def test_raters(raters, tmp_path):
     assert (result.n_images, result.n_failed) == (2, 0)
     assert_fused(result)
     assert "raters" in heard.text()
-    assert read_header(result.out / "labels" / "im0.tif").pixel_size.y == pytest.approx(0.2)
+    assert open_mask(result.out / "labels" / "im0.tif").pixel_size.y == pytest.approx(0.2)
     images = pd.read_csv(result.out / "images.csv")
     assert images["n_masks"].tolist() == [3, 3]
     assert images["pixel_size_y"].tolist() == pytest.approx([0.2, 0.2])

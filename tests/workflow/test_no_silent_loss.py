@@ -199,16 +199,16 @@ def test_an_image_smaller_than_a_crop_is_done_but_not_trained_on(plain, tmp_path
 
 def test_an_unexpected_exception_is_a_row(plain, tmp_path, monkeypatch):
     """Whatever goes wrong in reading one image, the others are done, and the dry run says the same."""
-    from divseg.io import refs
+    from divseg.io.tiff import TiffSource
 
-    load_index = refs.load_index
+    load = TiffSource.load
 
-    def strange(path, *args, **options):
-        if path.name == "b.tif":
+    def strange(source, *args, **options):
+        if source.path.name == "b.tif":
             raise ZeroDivisionError("strange")
-        return load_index(path, *args, **options)
+        return load(source, *args, **options)
 
-    monkeypatch.setattr(refs, "load_index", strange)
+    monkeypatch.setattr(TiffSource, "load", strange)
     arguments = {"segmenter": "otsu", "report": False, **SETTINGS}
     dry = run(plain, tmp_path / "out", dry_run=True, **arguments)
     assert "b.tif: ZeroDivisionError: strange" in dry.text

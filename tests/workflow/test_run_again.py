@@ -15,11 +15,11 @@ import tifffile
 import divseg
 import divseg.io.image as image_module
 import divseg.io.pixels as pixels
-import divseg.io.refs as refs
 from divseg.config import RunConfig
 from divseg.device import count_gpus
 from divseg.errors import ConfigError, OutputError
 from divseg.io import read_labels
+from divseg.io.tiff import TiffSource
 from divseg.results import RunStore
 from divseg.workflow import image_stages
 
@@ -259,7 +259,7 @@ def test_an_image_is_read_checked_and_hashed_once(plate, finished, tmp_path, mon
 
     images = shutil.copytree(plate[0], tmp_path / "images")
     time.sleep(0.05)  # the cache does not trust files that have just been written
-    monkeypatch.setattr(refs, "load_index", counted("read", refs.load_index))
+    monkeypatch.setattr(TiffSource, "load", counted("read", TiffSource.load))
     monkeypatch.setattr(pixels, "_scan", counted("check", pixels._scan))
     monkeypatch.setattr(image_module, "hash_array", counted("hash", image_module.hash_array))
     run(images, tmp_path / "out", config=CONFIG)

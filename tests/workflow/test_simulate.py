@@ -24,7 +24,7 @@ from divseg.workflow.finalize import finalize
 from divseg.workflow.run import run
 from divseg.workflow.sharing import Options
 from divseg.workflow.simulate import simulate_run
-from divseg.workflow.simulation import RATERS, draw_noise, part_of, simulated_units, true_objects
+from divseg.workflow.simulation import draw_noise, part_of, simulated_units, true_objects
 
 SETTINGS = {
     "network": "flat,filters=8,latents=8",
@@ -71,7 +71,8 @@ def test_a_run_is_calibrated_on_images_of_its_own_model(plain, simulated):
     assert table["image"].tolist() == ["f0_0", "f1_0", "f1_1", "f2_0"]
     assert made.n_objects == table["n_objects"].sum() > 40
     objects = simulated.open().objects
-    assert objects.groupby("image")["truth"].nunique().tolist() == [3] * 4  # its segmenter, and two that agree with it
+    truths = 1 + len(simulated.open().record["raters"])  # its segmenter, and others
+    assert objects.groupby("image")["truth"].nunique().tolist() == [truths] * 4
     assert objects.groupby("truth").size().iloc[0] <= made.n_objects
     assert table["n_true"].between(10, 40).all()
     assert (table["n_right"] <= table["n_objects"]).all()
@@ -220,31 +221,48 @@ def test_raters_draw_the_truth_as_well():
     for cy, cx in np.ndindex(3, 3):
         clean[np.hypot(y - 32 * cy - 16, x - 32 * cx - 16) < 9] = 200
     own = segmenter("local,smooth=2,split=distance,min_size=20")
-    truths = true_objects(own, clean)
-    assert list(truths) == [own.name, *(segmenter(name).name for name in RATERS)]
+    raters = [segmenter(method).name for method in ("li", "otsu")]
+    truths = true_objects(own, clean, raters)
+    assert list(truths) == [own.name, *raters]
     assert [labels.max() for labels in truths.values()] == [9, 9, 9]
-    assert list(true_objects(segmenter(RATERS[1]), clean)) == [segmenter(name).name for name in RATERS[::-1]]
+    assert list(true_objects(segmenter("otsu"), clean, raters)) == raters[::-1]
     valid = np.ones(clean.shape, bool)
     valid[:, :32] = False
-    assert [labels.max() for labels in true_objects(own, clean, valid).values()] == [6, 6, 6]
+    assert [labels.max() for labels in true_objects(own, clean, raters, valid).values()] == [6, 6, 6]
+
+
+def test_raters_are_of_each_kind(simulated):
+    """At most three thresholdings and three scales of StarDist, none of them the segmenter of the run."""
+    record = json.loads((simulated.out / "run.json").read_text())
+    raters, own = record["raters"], record["segmenter"]
+    assert 1 <= sum(rater.startswith("stardist:nuclei") for rater in raters) <= 3
+    assert 1 <= sum(not rater.startswith("stardist:nuclei") for rater in raters) <= 3
+    assert own not in raters
+    table = pd.concat(pd.read_csv(simulated.out / "objects" / f"{name}.csv") for name in simulated.open().names)
+    assert set(table["truth"]) == {own, *raters}
 
 
 def test_raters_that_see_something_else_are_not_asked(simulated, tmp_path):
     """Over all images together: where they differ in one alone, that is what they are asked for."""
     out = shutil.copytree(simulated.out, tmp_path / "simulated")
     names = simulated.open().names
-    outcomes, images = read_outcomes(RunStore(out, "simulate"), names)
-    assert images == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
-    for name, agreed in zip(names, ([0, 0], [99, 0], [99, 0], [99, 0]), strict=True):
-        file = out / "units" / f"{name}.json"
-        record = json.loads(file.read_text())
-        _, *raters = record["stages"]["compare"]["info"]["truths"].values()
-        for rater, number in zip(raters, agreed, strict=True):
-            rater["agreed"] = number
-        file.write_text(json.dumps(record))
-    fewer, images = read_outcomes(RunStore(out, "simulate"), names)
-    assert images == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert [o.map for o in fewer] == [o.map for i, o in enumerate(outcomes) if i % 3 < 2]
+    truths = 1 + len(json.loads((out / "run.json").read_text())["raters"])
+    outcomes, images = [], []
+    for first in (99, 0):  # what the first rater has of the objects of the segmenter, of all images but one
+        for i, name in enumerate(names):
+            file = out / "units" / f"{name}.json"
+            record = json.loads(file.read_text())
+            _, rater, *others = record["stages"]["compare"]["info"]["truths"].values()
+            rater["agreed"] = first if i else 0
+            for other in others:
+                other["agreed"] = 99
+            file.write_text(json.dumps(record))
+        found = read_outcomes(RunStore(out, "simulate"), names)
+        outcomes.append([o.map for o in found[0]])
+        images.append(found[1])
+    assert images[0] == [i for i in range(4) for _ in range(truths)]
+    assert images[1] == [i for i in range(4) for _ in range(truths - 1)]
+    assert outcomes[1] == [value for i, value in enumerate(outcomes[0]) if i % truths != 1]
 
 
 @pytest.mark.parametrize(("n", "count"), [(1, 4), (3, 4), (5, 4), (40, 6), (4, 4)])

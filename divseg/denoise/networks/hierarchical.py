@@ -218,15 +218,19 @@ class HierarchicalNet(LatentNet):
         self.to_image = layers.conv(rising[-1], config.channels)
 
     def initialize(self, logvar: float = -4.0, gain: float = 0.1) -> None:
-        """Draw weights as for the flat network: signals keep their size, the posterior starts narrow."""
+        """Draw weights so that signals keep their size and the posterior starts narrow.
+
+        Images start near their mean, and posteriors near their priors' mean. Where they start with structure of their
+        own, which the first steps have to take away, one training in four never uses its coarse grids again.
+        """
         initialize_convolutions(self)
         with torch.no_grad():
-            self.to_image.weight.mul_(0.5**0.5)
+            self.to_image.weight.mul_(gain * 0.5**0.5)
             for module in self.modules():
                 if isinstance(module, _Residual):
                     module.conv2.weight.mul_(0.5)
             for level, latents in zip(self.levels, self.config.latents, strict=True):
-                level.posterior.weight[:latents].mul_(0.5**0.5)
+                level.posterior.weight[:latents].mul_(gain * 0.5**0.5)
                 level.posterior.weight[latents:].mul_(gain)
                 level.posterior.bias[latents:].fill_(logvar)  # type: ignore[index]
                 level.from_latents.weight.mul_(0.5**0.5)

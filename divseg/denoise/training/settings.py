@@ -116,6 +116,8 @@ class TrainingRecord:
     megapixels: float = 0.0
     stopped: str = ""
     kl_per_pixel: float = math.nan
+    grid_kl: list[float] = field(default_factory=list)
+    """KL of each latent grid in nats per pixel on crops that were trained on, finest first."""
     loss: float = math.nan
     """Negative evidence lower bound in nats per pixel on the validation crops."""
     train_loss: float = math.nan

@@ -220,14 +220,17 @@ class Trainer:
         self.network.eval()
         crops = self.data.batch(RANGE_CROPS, np.random.default_rng([record.seed, 2]))
         losses = self._losses(self._with_noise(crops, self.train_step.generator)).loss
-        trained = self._losses(self._training_crops).loss.mean()
-        loss, kl, active, train_loss, *every = self._fetch(*self._validation_figures(), trained, losses)[1]
+        trained = self._losses(self._training_crops)
+        grids = trained.grid_kl.mean(0)
+        figures = (*self._validation_figures(), trained.loss.mean(), grids, losses)
+        loss, kl, active, train_loss, *every = self._fetch(*figures)[1]
         record.loss, record.kl_per_pixel, record.active_latents = round(loss, 5), round(kl, 7), int(active)
         if not math.isfinite(record.loss):
             raise TrainingError("training broke down: the loss of the final model is not a number")
         record.train_loss = round(train_loss, 5)
-        record.shortfalls = shortfalls(record.history, record.megapixels, self.data.pixels)
-        record.loss_range = [round(v, 5) for v in np.quantile(every, [0.01, 0.5, 0.99]).tolist()]
+        record.grid_kl = [float(f"{v:.4g}") for v in every[: len(grids)]]
+        record.shortfalls = shortfalls(record.history, record.megapixels, self.data.pixels, record.grid_kl)
+        record.loss_range = [round(v, 5) for v in np.quantile(every[len(grids) :], [0.01, 0.5, 0.99]).tolist()]
 
     def _identity(self) -> dict[str, Any]:
         """Describe the run: one that differs in any of this cannot go on from its checkpoint."""

@@ -160,6 +160,15 @@ class StarDistSegmenter:
         """Return a segmenter for images of which only a part is data; see :class:`divseg.segment.Segmenter`."""
         return self if valid is None and self._valid is None else self._changed(_valid=valid)
 
+    @property
+    def ndim(self) -> int:
+        """Spatial dimensions of the model's images."""
+        return self.config.ndim
+
+    def spaced(self, distance: float | None) -> Self:
+        """Return the segmenter itself: its network was trained on one spacing."""
+        return self
+
     def _changed(self, **values: Any) -> Self:
         """Return a copy that shares the network."""
         self._network()

@@ -32,3 +32,12 @@ def test_a_small_budget_is_told(seen, pixels, enough):
     assert f"{seen:g} megapixels of crops" in words
     assert f"about {enough} or more" in words
     assert shortfalls([], float(enough), pixels) == []
+
+
+def test_empty_latent_grids_are_told():
+    (words,) = shortfalls([], 40.0, 10**6, [0.03, 0.0003, 0.0001])
+    assert words.startswith(
+        "2 of its 3 latent grids carry nothing (3.0e-02, 3.0e-04, 1.0e-04 nats per pixel, finest first)"
+    )
+    assert shortfalls([], 40.0, 10**6, [0.03, 0.003, 0.001]) == []
+    assert shortfalls([], 40.0, 10**6, [0.0001]) == []

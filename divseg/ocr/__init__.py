@@ -1,0 +1,19 @@
+"""Text: an engine reads every posterior sample, and the readings are fused with a confidence for each word."""
+
+from divseg.ocr.engines import Engine, text_engine
+from divseg.ocr.fuse import FusedReading, fuse_readings
+from divseg.ocr.page import Page, as_page
+from divseg.ocr.reading import Box, Line, Reading, Word
+
+__all__ = [
+    "Box",
+    "Engine",
+    "FusedReading",
+    "Line",
+    "Page",
+    "Reading",
+    "Word",
+    "as_page",
+    "fuse_readings",
+    "text_engine",
+]
