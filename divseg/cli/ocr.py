@@ -11,7 +11,7 @@ from divseg.cli import options as o
 from divseg.cli.show import Show
 
 
-@o.with_settings("axes", "channel", "invalid", "samples", "seed", "device", "tile", "precision")
+@o.with_settings("axes", "channel", "planes", "project", "invalid", "samples", "seed", "device", "tile", "precision")
 def ocr_command(
     source: Annotated[str, typer.Argument(metavar="IMAGES", help="Folder, file or glob of noisy images of text.")],
     settings: dict[str, Any],

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from divseg.config import RunConfig
 from divseg.errors import ConfigError
 from divseg.io import Image, check_inputs, check_plane
 from divseg.io.defects import blank
-from divseg.io.invalid import Invalid
 from divseg.io.sources import Source
 from divseg.ocr import Engine, as_page, fuse_readings, read_views, subsets, text_engine
 from divseg.results import RunStore
@@ -98,21 +98,19 @@ def read_folder(
     out: str | os.PathLike[str],
     settings: ReadSettings | None = None,
     *,
-    axes: str | None = None,
-    channel: int | None = None,
-    invalid: Invalid = "auto",
     device: str = "auto",
     tile: int | None = None,
     options: Options | None = None,
     dry_run: bool = False,
     reporter: Reporter | None = None,
+    **data: Any,
 ) -> Result:
     """Read the text of noisy pages with a trained model.
 
     Parameters
     ----------
-    source, axes, channel, invalid
-        As for :func:`divseg.read`.
+    source : path, glob or list of those
+        The noisy pages.
     model : path
         Model folder, of ``divseg train`` or in a run folder.
     out : path
@@ -120,7 +118,7 @@ def read_folder(
         ``denoised/<name>.tif``, ``images.csv``, ``failures.csv``, ``report.html`` (the doubtful words), ``run.json``.
     settings : ReadSettings, optional
         How pages are read.
-    device, tile, options, dry_run, reporter
+    device, tile, options, dry_run, reporter, **data
         As for :func:`divseg.workflow.denoise.denoise_folder`.
 
     Returns
@@ -142,10 +140,11 @@ def read_folder(
     engine = text_engine(settings.engine).name
     model = Path(model)
     loaded = DivNoising.load(model, device=device)
-    found = check_inputs(source, axes=axes, channel=channel, invalid=invalid, out=Path(out))
+    chosen = RunConfig.make(data=data).data
+    found = check_inputs(source, **chosen.reading, ask=("planes", "project"), out=Path(out))
     how = {name: value for name, value in asdict(settings).items() if name != "doubtful"} | {"engine": engine}
-    data = {"axes": axes, "channel": channel, "invalid": invalid}
-    stage = Stage("read", read_text, {**how, "model": fingerprint_model(model), **data}, reads=("image",))
+    reading = {**how, "model": fingerprint_model(model), "data": chosen.pixels}
+    stage = Stage("read", read_text, reading, reads=("image",))
     n_files = len(found.images) + len(found.problems)
 
     def facts(store: RunStore, outcomes: Outcomes) -> dict[str, Any]:
