@@ -182,7 +182,7 @@ def features(objects: pd.DataFrame, size: PixelSize | None, ndim: int = 2) -> pd
             texts = [
                 interval_text(*row, unit) for row in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
             ]
-            table[key] = ["", *texts]
+            table[key] = [np.nan, *texts]
     return table
 
 

@@ -72,6 +72,7 @@ def test_features_tell_intervals_in_physical_units(fused):
     assert features(objects, PixelSize(0.5, 0.5), 3)["area"][4].endswith(" px")
     assert table["existence"][4] == round(row["existence"], 2)
     assert "p_true" not in table
+    assert table.iloc[0].drop("index").isna().all()  # nothing is said of the background
 
 
 @pytest.mark.parametrize(

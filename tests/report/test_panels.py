@@ -187,6 +187,6 @@ def test_panels_of_a_real_run_show_its_images(real_run):
         "Standard deviation of the samples",
         "Consensus",
     ]
-    assert item.mmse.min() < limits[0] < limits[1] <= item.noisy.max()
+    assert item.noisy.min() < limits[0] < limits[1] <= item.noisy.max()
     assert [text.get_text() for text in panels[0].figure.axes[0].texts] == ["10 µm"]
     assert [panel.key for panel in sample_panels(item, size)] == ["detail", "sample1", "sample2", "sample3"]
