@@ -13,6 +13,11 @@ from divseg.denoise.networks.registry import default_network
 from divseg.errors import InputError
 from divseg.io import Image, as_images, check_pixels
 
+STEPS = 50
+"""Values that a 32-bit float must have between the 1st and the 99th percentile of an image."""
+
+_SAMPLE = 2**16
+
 ImageLike: TypeAlias = Image | NDArray[np.generic]
 """A noisy image; an array has axes (Y, X) or (Z, Y, X), after (C) if the model has several channels."""
 ImagesLike: TypeAlias = ImageLike | Iterable[ImageLike]
@@ -25,14 +30,15 @@ def pixels(image: ImageLike, smallest: int = 1) -> NDArray[np.generic]:
     Raises
     ------
     InputError
-        If the image has several channels, pixels that are not numbers, or a side along Y or X of fewer than `smallest`
-        pixels.
+        If the image has several channels, pixels that are not numbers or too far from 0 for their differences, or a
+        side along Y or X of fewer than `smallest` pixels.
     """
     if not isinstance(image, Image):
         image = Image.from_array(np.asarray(image))
     if image.axes[0] == "C":
         raise InputError(f"{image.name}: {image.shape[0]} channels where one is worked on; choose it with --channel")
     check_pixels(image)
+    _check_precision(image)
     if min(image.shape[-2:]) < smallest:
         raise InputError(
             f"{image.name}: {image.shape[-2]}x{image.shape[-1]} pixels are smaller than the network's tile of "
@@ -54,7 +60,7 @@ def checked_image(config: VAEConfig, image: ImageLike) -> Image:
     Raises
     ------
     InputError
-        If axes or channels are not the network's, or pixels are not numbers.
+        If axes or channels are not the network's, or pixels are not numbers or too far from 0 for their differences.
     """
     spatial = "ZYX"[-config.dims :]
     if not isinstance(image, Image):
@@ -73,7 +79,23 @@ def checked_image(config: VAEConfig, image: ImageLike) -> Image:
             f"{config.channels} channel(s)"
         )
     check_pixels(image)
+    _check_precision(image)
     return image
+
+
+def _check_precision(image: Image) -> None:
+    """Raise InputError if 32-bit floats, in which all is computed, cannot tell the pixels of an image apart."""
+    data = image.data
+    if data.dtype.itemsize <= 2 or data.dtype == np.float32:
+        return
+    some = data.ravel()[:: max(1, data.size // _SAMPLE)].astype(np.float64)
+    low, high = np.quantile(some, (0.01, 0.99)).tolist()
+    far = max(abs(low), abs(high))
+    if high > low and float(np.spacing(np.float32(far))) * STEPS > high - low:
+        raise InputError(
+            f"{image.name}: its pixels are so far from 0 (about {far:.4g}) that their differences (about "
+            f"{high - low:.3g}) are lost in 32-bit floats; subtract {low:.6g} from all pixels"
+        )
 
 
 class TrainingImages(Sequence[Image]):

@@ -10,6 +10,9 @@ from typing import Any, TypeAlias
 
 from divseg.errors import FileProblem, InputError, brief, did_you_mean
 
+_LISTED = 32
+"""Channels that are named in a message."""
+
 Channel: TypeAlias = int | str
 """A channel by its number, from 0, or by its name in the file."""
 
@@ -85,8 +88,9 @@ def find_channel(
 
 
 def listed(count: int, names: Sequence[str]) -> str:
-    """Return the channels of a file in words: ``"0 DAPI, 1 GFP"``."""
-    return ", ".join(f"{k} {names[k]}" if names and names[k] else str(k) for k in range(count))
+    """Return the channels of a file in words: ``"0 DAPI, 1 GFP"``; of a file that claims many, the first of them."""
+    shown = [f"{k} {names[k]}" if names and names[k] else str(k) for k in range(min(count, _LISTED))]
+    return ", ".join(shown) + (f" and {count - _LISTED} more" if count > _LISTED else "")
 
 
 def unique_names(count: int, names: Sequence[str]) -> tuple[str, ...]:

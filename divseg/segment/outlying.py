@@ -38,7 +38,8 @@ def outlying_limits(values: NDArray[np.floating]) -> tuple[float, float] | None:
     ranks = quantile_ranks(flat.size)
     parts = np.partition(flat, ranks)
     least, greatest = parts[: ranks[0] + 1].min(), parts[ranks[-1] :].max()
-    return limits_of(float(least), *(float(parts[i]) for i in ranks), float(greatest))
+    low, middle, high = (float(parts[i]) for i in ranks)
+    return limits_of(float(least), low, middle, high, float(greatest))
 
 
 def quantile_ranks(size: int) -> tuple[int, int, int]:

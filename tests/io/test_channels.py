@@ -84,3 +84,10 @@ def test_a_file_of_one_channel(save):
     with pytest.raises(InputError, match="no channel 'DAPI'; leave --channel out"):
         read(path, channel="DAPI")
     assert find_channel("f", None, 1, ()) == 0
+
+
+def test_a_file_that_claims_endless_channels_is_listed_in_a_line():
+    from divseg.io.channels import listed
+
+    assert listed(2, ["DAPI", "GFP"]) == "0 DAPI, 1 GFP"
+    assert listed(10**12, []).endswith("30, 31 and 999999999968 more")

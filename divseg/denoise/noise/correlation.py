@@ -24,7 +24,8 @@ SHARPENED = 0.6
 """Power below which neighbours are negatively correlated, as sharpening does it."""
 
 _QUANTILES = (0.01, 0.1, 0.5)  # of the blocks: structure can only add power, and few images have it everywhere
-_FLATTEST = 2.5  # blocks that the lowest quantile has below it at least
+_FLATTEST = 9.0  # blocks that the lowest quantile has below it at least,
+_SMALL = 0.05  # or this share of those of a small image
 _UNEVEN = 2.0  # power of the quotient of the two lower quantiles
 _Y, _X = np.indices((SIDE, SIDE))
 RADIUS = np.hypot(_Y, _X)
@@ -120,7 +121,7 @@ def noise_spectrum(image: NDArray[np.generic]) -> NoiseSpectrum:
     if len(power) < MIN_BLOCKS:
         return NoiseSpectrum(1.0, 1.0, 1.0, 1.0)
     freedom = int(FINEST.sum())
-    quantiles = np.maximum(_QUANTILES, _FLATTEST / len(power))
+    quantiles = np.maximum(_QUANTILES, min(_SMALL, _FLATTEST / len(power)))
     found, typical = {}, 1.0
     for k, (name, band) in enumerate(_BANDS.items()):
         ratio = power[:, k] / power[:, -1]

@@ -84,11 +84,15 @@ def find_limits(batch: Tensor, percentiles: tuple[float, float], joint: bool) ->
     positions = [percent / 100 * last for percent in percentiles]
     places = [0, *quantile_ranks(last + 1), last, *(min(int(p) + step, last) for p in positions for step in (0, 1))]
     # a NaN is sorted to the end
-    least, *quantiles, greatest, a, b, c, d = flat.sort(dim=-1).values[..., places].movedim(-1, 0).cpu().numpy()
+    least, *quantiles, greatest, below_low, above_low, below_high, above_high = (
+        flat.sort(dim=-1).values[..., places].movedim(-1, 0).cpu().numpy()
+    )
     if not (np.isfinite(least) & np.isfinite(greatest)).all():
         return Limits(least.astype(np.float32), greatest.astype(np.float32), least, greatest)
-    ends = [end.astype(np.float64) if whole else end for end in (a, b, c, d)]
-    low, high = (_between(ends[2 * k], ends[2 * k + 1], p - int(p)) for k, p in enumerate(positions))
+    low, high = (
+        _between(below.astype(np.float64) if whole else below, above.astype(np.float64) if whole else above, p - int(p))
+        for below, above, p in zip((below_low, below_high), (above_low, above_high), positions, strict=True)
+    )
     for place in np.ndindex(least.shape):
         limits = limits_of(*(float(values[place]) for values in (least, *quantiles, greatest)))
         if limits is not None:
