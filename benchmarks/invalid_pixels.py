@@ -1,9 +1,11 @@
 """Do padding and hot pixels change what is found? mAP against that of the same images without them.
 
     DIVSEG_DATA=... python -m benchmarks.invalid_pixels [--sets demo ...] [--minutes 1] [--samples 8] [--images 3]
-        [--side 256] [--each] [--record]
+        [--side 256] [--each | --models MODELS] [--record]
 
-A model is trained once a set on its crops as they are (with ``--each`` again for every case, on the spoilt crops).
+A model is trained once a set on its crops as they are (with ``--each`` again for every case, on the spoilt crops), or
+taken from a cache of models of whole images (``--models``, :mod:`benchmarks.trained`). The first rows are a yardstick:
+other samples of the same crops and, with ``--each``, another model of them.
 The consensus of the samples is scored in the valid part alone, that of the unspoilt crops in the same part. All cases
 of a crop are sampled with the same latent noise, so that only what is asked about differs. ``auto`` chooses among
 thresholdings for every case anew.
@@ -12,15 +14,18 @@ thresholdings for every case anew.
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.record import write_result
 from benchmarks.sets import evenly, load_set, split_name
+from benchmarks.trained import trained as from_cache
 from divseg import DivNoising, segmenter
 from divseg.consensus import LabelStack, fuse
 from divseg.io import Image
@@ -133,16 +138,31 @@ def measure(job: str, args: argparse.Namespace) -> list[str]:
         arrays.append(pixels.astype(np.uint8 if pixels.max() < 256 else np.uint16))
         truth.append(np.asarray(p.masks)[cut])
 
-    def trained(crops: list[Image]) -> DivNoising:
-        return DivNoising.fit(crops, noise="estimated", train_minutes=args.minutes, device="cpu")
+    def trained(crops: list[Image], seed: int = 0) -> DivNoising:
+        return DivNoising.fit(crops, noise="estimated", train_minutes=args.minutes, device="cpu", seed=seed)
+
+    def difference(method: str, after: dict[str, list[NDArray[np.integer]]], valid: list[NDArray[np.bool_]]) -> str:
+        was, now = score(before[method], truth, valid), score(after[method], truth, valid)
+        return f"{was:.3f} {now - was:+.3f}"
+
+    def row(name: str, seen: float, outliers: int, cells: list[str]) -> None:
+        rows.append(f"| {job} | {name} | {seen:.2%} | {outliers} | " + " | ".join(cells) + " |")
+        print(rows[-1], file=sys.stderr, flush=True)
 
     plain = [without_defects(Image.from_array(a, f"crop {i}"), "auto") for i, a in enumerate(arrays)]
     keys = list(range(len(plain)))
-    model = trained(plain)
+    name, level = split_name(job)
+    model = trained(plain) if args.models is None else from_cache(args.models, name, level, minutes=args.minutes)
     before = consensus(model, plain, keys, args.samples)
-    rows = []
+    rows: list[str] = []
+    everywhere = [np.ones(a.shape, bool) for a in arrays]
+    same = {f"other samples, {k}": consensus(model, plain, [1000 * k + i for i in keys], args.samples) for k in (1, 2)}
+    if args.each:
+        same["another model"] = consensus(trained(plain, 1), plain, keys, args.samples)
+    for what, after in same.items():
+        row(what, 1.0, 0, [difference(method, after, everywhere) for method in before])
     for name, spoil in cases().items():
-        if args.only not in name:
+        if not re.search(args.only, name):
             continue
         spoilt, valid = map(list, zip(*map(spoil, arrays), strict=True))
         crops = [without_defects(Image.from_array(s, f"crop {i}"), "auto") for i, s in enumerate(spoilt)]
@@ -164,13 +184,8 @@ def measure(job: str, args: argparse.Namespace) -> list[str]:
                     whole = np.zeros(valid[i].shape, labels[i].dtype)
                     whole[box] = labels[i]
                     labels[i] = whole
-        cells = []
-        for method in before:
-            was, now = score(before[method], truth, valid), score(after[method], truth, valid)
-            cells.append(f"{was:.3f} {now - was:+.3f}")
-        outliers = sum(c.outliers for c in crops)
-        rows.append(f"| {job} | {name} | {seen:.2%} | {outliers} | " + " | ".join(cells) + " |")
-        print(rows[-1], file=sys.stderr, flush=True)
+        cells = [difference(method, after, valid) for method in before]
+        row(name, float(seen), sum(c.outliers for c in crops), cells)
     return rows
 
 
@@ -182,7 +197,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--images", type=int, default=3)
     parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--only", default="", help="only cases whose name holds this")
+    parser.add_argument("--only", default="", help="only cases whose name holds this regular expression")
+    parser.add_argument("--models", type=Path, help="cache of models of whole images, trained for --minutes")
     parser.add_argument("--each", action="store_true", help="train again for every case")
     parser.add_argument("--record", action="store_true", help="write results/invalid_pixels.md")
     args = parser.parse_args()
@@ -190,7 +206,8 @@ def main() -> None:
     names = [*(spec.partition(",")[0] for spec in SEGMENTERS), "auto"]
     body = (
         f"{args.images} crops of {args.side} pixels a set, {args.samples} samples, {args.minutes:g} minutes of "
-        "training. mAP of the crops as they are, in the part that is valid in the case, and the difference that the "
+        f"training{' on whole images' if args.models else ''}. mAP of the crops as they are, in the part that is valid "
+        "in the case, and the difference that the "
         "case makes. "
         "Told apart: pixels that are rightly taken as data or not. Mended: outliers in all crops.\n\n"
         f"| set | case | told apart | mended | {' | '.join(names)} |\n|{' --- |' * (4 + len(names))}\n"

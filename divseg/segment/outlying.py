@@ -35,13 +35,22 @@ def outlying_limits(values: NDArray[np.floating]) -> tuple[float, float] | None:
         median as below): then the few bright ones may be all that the image shows.
     """
     flat = values.ravel()
-    k = int(TAIL * (flat.size - 1))
-    parts = np.partition(flat, (k, flat.size // 2, flat.size - 1 - k))
-    low, middle, high = (float(parts[i]) for i in (k, flat.size // 2, flat.size - 1 - k))
-    if high - middle <= LOPSIDED * (middle - low):
-        return None
+    ranks = quantile_ranks(flat.size)
+    parts = np.partition(flat, ranks)
+    least, greatest = parts[: ranks[0] + 1].min(), parts[ranks[-1] :].max()
+    return limits_of(float(least), *(float(parts[i]) for i in ranks), float(greatest))
+
+
+def quantile_ranks(size: int) -> tuple[int, int, int]:
+    """Return the ranks, from 0, of the lower quantile, the median and the upper quantile among so many values."""
+    k = int(TAIL * (size - 1))
+    return k, size // 2, size - 1 - k
+
+
+def limits_of(least: float, low: float, middle: float, high: float, greatest: float) -> tuple[float, float] | None:
+    """Return what :func:`outlying_limits` does, from the extremes, the quantiles and the median of an image."""
     reach = REACH * (high - low)
-    if parts[: k + 1].min() >= low - reach and parts[flat.size - 1 - k :].max() <= high + reach:
+    if high - middle <= LOPSIDED * (middle - low) or (least >= low - reach and greatest <= high + reach):
         return None
     return low - reach, high + reach
 

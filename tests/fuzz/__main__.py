@@ -1,6 +1,7 @@
 """``python -m tests.fuzz``: mutate and read as many inputs as asked, print what became of them."""
 
 import argparse
+import contextlib
 import re
 import sys
 import tempfile
@@ -25,12 +26,13 @@ def main():
         kinds = {name: k for name, k in make_kinds(root / "good").items() if re.search(chosen.kinds, name)}
         tally = Tally()
         told = 0
-        for start in range(chosen.first, chosen.first + chosen.count, 1000):
-            numbers = range(start, min(start + 1000, chosen.first + chosen.count))
-            fuzz(kinds, root, numbers=numbers, seed=chosen.seed, tally=tally)
-            print(f"{numbers.stop} inputs, {len(tally.findings)} findings", file=sys.stderr, flush=True)
-            print("\n\n".join(tally.findings[told : chosen.show]), file=sys.stderr, flush=True)
-            told = len(tally.findings)
+        with contextlib.suppress(KeyboardInterrupt):  # the table is of what was done until then
+            for start in range(chosen.first, chosen.first + chosen.count, 1000):
+                numbers = range(start, min(start + 1000, chosen.first + chosen.count))
+                fuzz(kinds, root, numbers=numbers, seed=chosen.seed, tally=tally)
+                print(f"{numbers.stop} inputs, {len(tally.findings)} findings", file=sys.stderr, flush=True)
+                print("\n\n".join(tally.findings[told : chosen.show]), file=sys.stderr, flush=True)
+                told = len(tally.findings)
     print("\n".join(tally.lines()))
     return int(bool(tally.findings) or peak_gigabytes() > GIGABYTES)
 

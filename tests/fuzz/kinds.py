@@ -15,6 +15,10 @@ from tests.fuzz import mutate
 MODELS = Path(__file__).parent.parent / "segment" / "stardist" / "models"
 
 
+V3 = {"zarr.json": "json", "0/zarr.json": "json", "0/c/0/0/0": "bytes"}
+"""Files of an OME-Zarr of version 0.5, and how they are changed."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """A file of a folder, how it is changed, and what reads the folder.
@@ -40,16 +44,17 @@ class Kind:
 def make_kinds(root):
     """Write the good files below a folder; return the kinds by name."""
     kinds = {}
-    for name, data in {**_tiffs(), **_pngs()}.items():
+    for name, data in {**_tiffs(), **_pictures()}.items():
         folder = root / name.replace(".", "_")
         folder.mkdir()
         (folder / name).write_bytes(data)
-        structure = mutate.change_chunk if name.endswith(".png") else mutate.change_tag
         kinds[f"{name} bytes"] = Kind(folder, name, mutate.change_bytes, read_image)
-        kinds[f"{name} structure"] = Kind(folder, name, structure, read_image)
+        if not name.endswith(".jpg"):
+            structure = mutate.change_chunk if name.endswith(".png") else mutate.change_tag
+            kinds[f"{name} structure"] = Kind(folder, name, structure, read_image)
         if b"<OME" in data:
             kinds[f"{name} xml"] = Kind(folder, name, mutate.change_xml, read_image)
-    kinds |= _noises(root) | _stardist(root) | _run(root) | _others(root)
+    kinds |= _zarrs(root) | _noises(root) | _stardist(root) | _run(root) | _others(root)
     return kinds
 
 
@@ -86,7 +91,7 @@ def _tiffs():
     return out | {"series.tif": buffer.getvalue()}
 
 
-def _pngs():
+def _pictures():
     rng = np.random.default_rng(2)
     small = rng.integers(0, 255, (24, 20)).astype(np.uint8)
     pictures = {
@@ -102,7 +107,44 @@ def _pngs():
         buffer = io.BytesIO()
         picture.save(buffer, "PNG")
         out[name] = buffer.getvalue()
+    for name in ("grey.png", "rgb.png"):
+        buffer = io.BytesIO()
+        pictures[name].save(buffer, "JPEG")
+        out[name.replace(".png", ".jpg")] = buffer.getvalue()
     return out
+
+
+def _zarrs(root):
+    """Return kinds of an OME-Zarr of version 0.4 (zarr 2) and one of version 0.5 (zarr 3); none without the package."""
+    try:
+        import zarr
+    except ImportError:
+        return {}
+    rng, kinds = np.random.default_rng(5), {}
+    axes = [{"name": letter, "type": "space" if letter in "yx" else "channel"} for letter in "cyx"]
+    steps = [{"type": "scale", "scale": [1.0, 0.5, 0.5]}]
+    shown = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}], "version": "0.4"}
+    for version, changed in ((2, {".zattrs": "json", "0/.zarray": "json", "0/0.0.0": "bytes"}), (3, V3)):
+        folder = root / f"zarr{version}"
+        group = zarr.open_group(str(folder / "a.zarr"), mode="w", zarr_format=version)
+        group.create_array("0", data=rng.integers(0, 900, (2, 24, 20)).astype(np.uint16), chunks=(2, 24, 20))
+        group.attrs.update(
+            {"multiscales": [shown]} if version == 2 else {"ome": {"multiscales": [shown], "version": "0.5"}}
+        )
+        for name, how in changed.items():
+            change = mutate.change_json if how == "json" else mutate.change_bytes
+            kinds[f"zarr {version} {name}"] = Kind(folder, f"a.zarr/{name}", change, read_folder)
+    return kinds
+
+
+def read_folder(folder, file):
+    """Read all images of a folder."""
+    from divseg.io import check_inputs
+
+    report = check_inputs(folder, channel=0)
+    report.lines()
+    for ref in report.images.refs[:4]:
+        ref.load()
 
 
 def read_image(folder, file):

@@ -1,7 +1,8 @@
 """Percentile normalisation, as it is usual before StarDist's prediction.
 
 StarDist's networks are trained on images scaled so that their 1st percentile becomes 0 and their 99.8th becomes 1
-(``csbdeep.utils.normalize``). Percentiles are those of NumPy, to the last bit on the CPU.
+(``csbdeep.utils.normalize``). Percentiles are those of NumPy, to the last bit on the CPU; pixels that are outlying
+(:mod:`divseg.segment.outlying`), such as a grain of dust, do not count for them, as they do in CSBDeep.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from divseg.segment.outlying import limits_of, outlying_limits, quantile_ranks
 
 _EPSILON = 1e-20  # of CSBDeep: a constant image becomes 0, not NaN
 
@@ -73,17 +76,34 @@ def find_limits(batch: Tensor, percentiles: tuple[float, float], joint: bool) ->
             return Limits(least.astype(np.float32), greatest.astype(np.float32), least, greatest)
         pixels = pixels.astype(np.float64) if whole else pixels
         low, high = np.percentile(pixels, percentiles, axis=-1).astype(np.float32)
+        for place in np.ndindex(least.shape):
+            if (ends := outlying_limits(pixels[place])) is not None:
+                low[place], high[place] = _percentiles_within(pixels[place], ends, percentiles)
         return Limits(low, high, least, greatest)
     last = flat.shape[-1] - 1
     positions = [percent / 100 * last for percent in percentiles]
-    places = [0, last, *(min(int(p) + step, last) for p in positions for step in (0, 1))]
+    places = [0, *quantile_ranks(last + 1), last, *(min(int(p) + step, last) for p in positions for step in (0, 1))]
     # a NaN is sorted to the end
-    least, greatest, *ends = flat.sort(dim=-1).values[..., places].movedim(-1, 0).cpu().numpy()
+    least, *quantiles, greatest, a, b, c, d = flat.sort(dim=-1).values[..., places].movedim(-1, 0).cpu().numpy()
     if not (np.isfinite(least) & np.isfinite(greatest)).all():
         return Limits(least.astype(np.float32), greatest.astype(np.float32), least, greatest)
-    ends = [end.astype(np.float64) for end in ends] if whole else ends
+    ends = [end.astype(np.float64) if whole else end for end in (a, b, c, d)]
     low, high = (_between(ends[2 * k], ends[2 * k + 1], p - int(p)) for k, p in enumerate(positions))
+    for place in np.ndindex(least.shape):
+        limits = limits_of(*(float(values[place]) for values in (least, *quantiles, greatest)))
+        if limits is not None:
+            pixels = flat[place].cpu().numpy()
+            low[place], high[place] = _percentiles_within(
+                pixels.astype(np.float64) if whole else pixels, limits, percentiles
+            )
     return Limits(low, high, least, greatest)
+
+
+def _percentiles_within(
+    pixels: NDArray[np.floating], ends: tuple[float, float], percentiles: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Return the percentiles of the pixels (N,) between two intensities."""
+    return np.asarray(np.percentile(pixels[(pixels >= ends[0]) & (pixels <= ends[1])], percentiles), np.float32)
 
 
 def normalise(batch: Tensor, limits: Limits) -> Tensor:

@@ -66,7 +66,7 @@ def test_three_waits_for_a_batch_whatever_its_size(segment, stack, options):
         found = sum(len(job.prob) for job in jobs)
         assert found > 100 * count
         # candidates and a few numbers for each image, not the maps
-        assert fetches.values <= found * (1 + made.config.n_rays + 3) + 6 * count
+        assert fetches.values <= found * (1 + made.config.n_rays + 3) + 9 * count
 
 
 @pytest.mark.parametrize("options", [(), ("scale=0.7",)])

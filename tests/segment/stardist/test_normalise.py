@@ -56,3 +56,16 @@ def test_pixels_that_are_not_finite_are_known(value):
     batch = torch.rand(3, 2, 9, 9)
     batch[1, 1, 4, 5] = value
     assert find_limits(batch, (1, 99.8), False).finite.tolist() == [True, False, True]
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_a_grain_of_dust_does_not_move_the_percentiles(dtype):
+    rng = np.random.default_rng(0)
+    image = np.where(rng.random((1, 1, 100, 100)) < 0.2, 600, 100) + rng.normal(0, 5, (1, 1, 100, 100))
+    dusty = image.copy()
+    dusty[..., 50:57, 50:57] = 60000
+    plain, moved = (find_limits(torch.from_numpy(x.astype(dtype)), (1, 99.8), False) for x in (image, dusty))
+    np.testing.assert_allclose(moved.low, plain.low, atol=1)
+    np.testing.assert_allclose(moved.high, plain.high, atol=2)
+    assert moved.greatest.item() == 60000
