@@ -179,10 +179,9 @@ def features(objects: pd.DataFrame, size: PixelSize | None, ndim: int = 2) -> pd
         unit = "px" if size is None or len(known) < ndim else f"{size.unit}{ending}"
         values, low, high = (column(objects, key + part) * pixel**power for part in ("", "_q05", "_q95"))
         if np.isfinite(values).any():
-            texts = [
-                interval_text(*row, unit) for row in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
-            ]
-            table[key] = [np.nan, *texts]
+            rows = zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
+            texts: list[Any] = [np.nan, *(interval_text(*row, unit) for row in rows)]
+            table[key] = texts
     return table
 
 
