@@ -5,17 +5,16 @@
 
 trains a model on the noisy pages of text_pages at each level (kept in OUT/models), reads the noisy pages, the best
 Gaussian smoothing (its width chosen with the transcripts, once a level), Noise2Void if :mod:`benchmarks.n2v` has
-written its images to FOLDER, the mean of the samples (MMSE) and every sample, and fuses the readings of 1, 4, 16 and 64
-samples. All readings are kept in OUT/readings: fusing them anew takes seconds. Errors are edit distances to the
-transcript divided by its length, of characters (white space counts once) and of words; differences are paired by
-page, with 95 % bootstrap intervals over the pages.
+written its images to FOLDER, the mean of the samples (MMSE) and single samples, and fuses readings of 1, 4, 16 and 64
+samples as ``divseg ocr`` does: each reading is of the mean of a quarter of them. All readings are kept in OUT/readings:
+fusing them anew takes seconds. Errors are edit distances to the transcript divided by its length, of characters (white
+space counts once) and of words; differences are paired by page, with 95 % bootstrap intervals over the pages.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -28,14 +27,24 @@ from benchmarks.record import data_root, limit_threads, write_result
 from benchmarks.sets import Picture, load_set, read_denoised
 from benchmarks.smoothing import SetNoise, gaussian
 from benchmarks.trained import trained
-from divseg.ocr import Box, Engine, FusedReading, Line, Reading, Word, as_page, fuse_readings, text_engine
+from divseg.ocr import (
+    Box,
+    Engine,
+    FusedReading,
+    Line,
+    Reading,
+    Word,
+    as_page,
+    fuse_readings,
+    read_views,
+    subsets,
+    text_engine,
+)
 
 SET = "text_pages"
-WIDTHS = (0.8, 1.2, 1.6)
+WIDTHS = (0.8, 1.2)
 """Gaussians among which the best is chosen."""
-COUNTS = (1, 4, 16, 64)
-"""Numbers of samples whose readings are fused."""
-FUSED, SINGLE = f"fused, {COUNTS[-1]} samples", "mean single sample"
+FUSED, SINGLE = "fused", "mean single sample"
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 """Edges of the bins of confidence."""
 BOOTSTRAP = 10_000
@@ -57,21 +66,37 @@ class Reader:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine, self.folder = engine, folder
-        self.seconds = self.count = 0.0
 
-    def read(self, name: str, images: Callable[[], Sequence[NDArray[np.float32]]], scale: int) -> list[Reading]:
-        """Return the readings of images, made only if they have not been read before."""
+    def read(self, name: str, image: Callable[[], NDArray[np.float32]], scale: int) -> str:
+        """Return the text read on an image."""
+
+        def make() -> list[Reading]:
+            shown = image()
+            return [as_page(shown, self.engine, (scale,), turn=False).read(shown, self.engine)]
+
+        return self._kept(name, make)[0].text
+
+    def _kept(self, name: str, make: Callable[[], list[Reading]]) -> list[Reading]:
+        """Return readings from the folder, made if they are not there."""
         file = self.folder / f"{name}.json"
         if file.is_file():
             return [_from_plain(reading) for reading in json.loads(file.read_text(encoding="utf-8"))]
-        shown = images()
-        page = as_page(np.mean(shown, axis=0), self.engine, (scale,), turn=False)
-        start = time.process_time()
-        readings = [page.read(image, self.engine) for image in shown]
-        self.seconds, self.count = self.seconds + time.process_time() - start, self.count + len(shown)
+        readings = make()
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps([asdict(reading) for reading in readings]), encoding="utf-8")
         return readings
+
+    def views(
+        self, name: str, samples: Callable[[], Sequence[NDArray[np.float32]]], count: int, scale: int
+    ) -> list[Reading]:
+        """Return the readings that ``divseg ocr`` makes of the first `count` samples."""
+
+        def make() -> list[Reading]:
+            drawn = np.stack(samples()[:count])
+            page = as_page(np.mean(samples(), axis=0), self.engine, (scale,), turn=False)
+            return read_views(drawn, page, self.engine, subsets(count))
+
+        return self._kept(name, make)
 
     def scale(self, name: str, samples: Callable[[], Sequence[NDArray[np.float32]]]) -> int:
         """Return the enlargement at which the mean of the samples is read with most confidence."""
@@ -149,13 +174,13 @@ def score_level(level: str, a: argparse.Namespace) -> tuple[list[Errors], list[t
         drawn: list[NDArray[np.float32]] = []
 
         def samples(p: Picture = p, drawn: list[NDArray[np.float32]] = drawn) -> list[NDArray[np.float32]]:
-            drawn.extend(model.draw(p.noisy, range(COUNTS[-1])) if not drawn else [])
+            drawn.extend(model.draw(p.noisy, range(max(a.counts))) if not drawn else [])
             return drawn
 
         scale = reader.scale(p.name, samples)
 
         def read(kind: str, image: NDArray[np.float32], p: Picture = p, scale: int = scale) -> list[str]:
-            return [reader.read(f"{p.name}-{kind}", lambda: [image], scale)[0].text]
+            return [reader.read(f"{p.name}-{kind}", lambda: image, scale)]
 
         add(p, "clean", read("clean", p.truth))
         add(p, "noisy", read("noisy", p.noisy))
@@ -165,13 +190,13 @@ def score_level(level: str, a: argparse.Namespace) -> tuple[list[Errors], list[t
         n2v = [image for folder in a.n2v if (image := read_denoised(folder, f"{SET}-{level}", p)) is not None]
         if n2v:
             add(p, "N2V", read("n2v", n2v[0]))
-        mean = reader.read(f"{p.name}-mmse", lambda f=samples: [np.mean(f(), axis=0, dtype=np.float32)], scale)
-        add(p, "MMSE", [mean[0].text])
-        readings = reader.read(f"{p.name}-samples", samples, scale)
-        add(p, SINGLE, [reading.text for reading in readings])
-        for count in COUNTS:
-            fused = fuse_readings(readings[:count])
-            add(p, f"fused, {count} sample{'s' * (count > 1)}", [fused.text])
+        add(p, "MMSE", [reader.read(f"{p.name}-mmse", lambda f=samples: np.mean(f(), axis=0, dtype=np.float32), scale)])
+        for count in a.counts:
+            readings = reader.views(f"{p.name}-views{count}", samples, count, scale)
+            if len(subsets(count)[0]) == 1 and count > 1:
+                add(p, SINGLE, [reading.text for reading in readings])
+            fused = fuse_readings(readings)
+            add(p, f"{FUSED}, {count} sample{'s' * (count > 1)}", [fused.text])
         words += right_words(fused, truths[p.name])
         print(level, p.name, {row.method: round(row.word, 3) for row in rows if row.page == p.name}, flush=True)
     best = min(WIDTHS, key=lambda width: float(np.mean([row.word for row in smoothed[width]])))
@@ -194,13 +219,14 @@ def error_table(rows: list[Errors]) -> str:
     lines.append("| --- | --- | --- | --- | --- |")
     for level in dict.fromkeys(row.level for row in rows):
         mine = [row for row in rows if row.level == level]
-        ours = {row.page: row.word for row in mine if row.method == FUSED}
+        fused = [row.method for row in mine if row.method.startswith(FUSED)][-1]
+        ours = {row.page: row.word for row in mine if row.method == fused}
         for method in dict.fromkeys(row.method for row in mine):
             these = [row for row in mine if row.method == method]
             character, word = (np.mean([getattr(row, kind) for row in these]) for kind in ("character", "word"))
             difference = [ours[row.page] - row.word for row in these]
             low, high = interval(difference)
-            told = "" if method == FUSED else f"{np.mean(difference):+.3f} ({low:+.3f} to {high:+.3f})"
+            told = "" if method == fused else f"{np.mean(difference):+.3f} ({low:+.3f} to {high:+.3f})"
             lines.append(f"| {level} | {method} | {character:.3f} | {word:.3f} | {told} |")
     return "\n".join(lines)
 
@@ -225,6 +251,7 @@ def main() -> None:
     parser.add_argument("--variant", default="learned", help="as for benchmarks.trained")
     parser.add_argument("--engine", default="tesseract,psm=6")
     parser.add_argument("--n2v", type=Path, action="append", default=[], metavar="FOLDER")
+    parser.add_argument("--counts", type=int, nargs="+", default=[1, 4, 16, 64], help="samples of each fused reading")
     parser.add_argument("--pages", type=int, help="at most so many pages, for trials")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--record", action="store_true", help="write the tables to results/ocr.md")
@@ -241,7 +268,11 @@ def main() -> None:
     body = "\n\n".join(parts)
     if a.record:
         command = f"python -m benchmarks.ocr --out OUT --levels {' '.join(a.levels)} --steps {a.steps}"
-        command += f" --variant {a.variant} --engine {a.engine}" + " --n2v FOLDER" * len(a.n2v)
+        command += (
+            f" --variant {a.variant} --engine {a.engine} --counts {' '.join(map(str, a.counts))}"
+            + " --n2v FOLDER" * len(a.n2v)
+        )
+        command += f" --pages {a.pages}" * (a.pages is not None)
         write_result("ocr", "Text read from diverse samples", command, body)
     else:
         print(body)

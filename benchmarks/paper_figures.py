@@ -126,7 +126,7 @@ def samples(out: Path, models: Path, steps: int) -> None:
 
 def text(out: Path, models: Path, steps: int) -> None:
     """Show what is read on the noisy page, on samples and on their mean, and the fused reading."""
-    from divseg.ocr import as_page, fuse_readings, text_engine
+    from divseg.ocr import as_page, fuse_readings, read_views, subsets, text_engine
 
     clean, noisy = page()
     model = model_of(models, "page", [noisy], steps, f"gaussian,std={TEXT_NOISE:g}")
@@ -134,7 +134,8 @@ def text(out: Path, models: Path, steps: int) -> None:
     mean = drawn.mean(axis=0)
     engine = text_engine()
     shown = as_page(mean, engine, turn=False)
-    readings = [shown.read(sample, engine) for sample in drawn]
+    readings = [shown.read(drawn[k], engine) for k in range(SHOWN)]
+    fused = fuse_readings(read_views(drawn, shown, engine, subsets(SAMPLES)))
     lines = slice(4, 56)
     panels = [("noisy", noisy, as_page(noisy, engine, (shown.scale,), turn=False).read(noisy, engine).text)]
     panels += [(f"sample {k + 1}", drawn[k], readings[k].text) for k in range(SHOWN)]
@@ -148,7 +149,7 @@ def text(out: Path, models: Path, steps: int) -> None:
     last = axes[-1]
     last.set_axis_off()
     last.set_xlim(0, 80)
-    words = [word for line in fuse_readings(readings).lines[:2] for word in line.words]
+    words = [word for line in fused.lines[:2] for word in line.words]
     x = 0.0
     for word in words:
         colour = INK if word.vote.confidence >= 0.8 else ORANGE

@@ -14,7 +14,7 @@ from divseg.errors import ConfigError, brief, did_you_mean, one_line
 
 GAUSSIAN_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
-KEEP = ("denoised", "std", "foreground", "boundary", "stacks")
+KEEP = ("denoised", "std", "foreground", "boundary", "crops", "stacks")
 """What is kept of each image by default: with labels and tables less than three times the pixels of the input."""
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -168,9 +168,9 @@ class Output(_Section):
 
     keep: tuple[str, ...] = KEEP
     """What is kept of each image beside labels and tables, separated by commas: denoised, std, foreground, boundary,
-    stacks (label images of all samples: another fusion does not segment again), samples (the first two; samples=8),
-    rois (for ImageJ), geojson (for QuPath), zarr (OME-Zarr), tracks (positions by frame), parquet (tables once more);
-    all, or none."""
+    crops (a part of three samples, for the report), stacks (label images of all samples: another fusion does not
+    segment again), samples (the first two; samples=8), rois (for ImageJ), geojson (for QuPath), zarr (OME-Zarr),
+    tracks (positions by frame), parquet (tables once more); all, or none."""
 
     @field_validator("keep", mode="before")
     @classmethod

@@ -66,7 +66,7 @@ ODD_NAME = "<img src=x onerror=alert(1)> & \"q\" 'q' $x$ \u7d30\u80de \u00fc"
 """Name of an image of the real run that must not break HTML, plots or tables."""
 
 
-REAL_KEEP = "denoised,std,foreground,boundary,stacks,samples"
+REAL_KEEP = "denoised,std,foreground,boundary,crops,stacks,samples"
 """What the real run keeps: the default, and samples."""
 
 

@@ -1,13 +1,18 @@
 """Every snippet in the README and in docs/ runs."""
 
+import ast
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import divseg
+from divseg.errors import CONCERNS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -40,7 +45,8 @@ def test_there_are_snippets_and_only_of_kinds_that_run():
     assert snippets("sh")
     for page in PAGES:
         fences = re.findall(r"^```(.*)", page.read_text(encoding="utf-8"), re.M)
-        assert {fence.split(" needs=")[0] for fence in fences} <= {"", "python", "sh", "toml"}
+        directives = {"{toctree}", "{eval-rst}"}  # of the site, which another test builds
+        assert {fence.split(" needs=")[0] for fence in fences} <= {"", "python", "sh", "toml"} | directives
 
 
 @pytest.mark.parametrize(("text", "needs", "files"), snippets("python"))
@@ -76,20 +82,128 @@ def test_shell(text, needs, files, tmp_path, make_plate):
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
+SMALL = "simulate=0, fuse_with='samples', network='flat,filters=8,latents=8', baseline_sigmas=(1.0,)"
+
+
 @pytest.mark.slow
-def test_quickstart(capsys, tmp_path):
-    """The notebook runs as it is, only with a shorter training."""
-    source = (ROOT / "docs" / "quickstart.py").read_text(encoding="utf-8")
-    code = [line for line in source.splitlines() if line.strip() and not line.startswith("#")]
-    assert len(code) < 25
-    short = source.replace("train_steps=2000", "train_steps=150").replace("n=16", "n=4")
-    assert short != source
-    script = tmp_path / "quickstart.py"
-    script.write_text(short, encoding="utf-8")
+@pytest.mark.parametrize(
+    ("name", "shorter", "says"),
+    [
+        ("quickstart", [("train_steps=2000", "train_steps=150"), ("n=16", "n=4")], ["consensus", "AP50"]),
+        (
+            "reviewing",
+            [("train_steps=1500", "train_steps=20"), ("samples=16", f"samples=2, report=False, {SMALL}")],
+            ["<divseg run in ", "existence of 0.0 or more: ", "rank"],
+        ),
+    ],
+)
+def test_notebook(name, shorter, says, capsys, tmp_path, monkeypatch):
+    """The notebooks run as they are, only with a shorter training and fewer samples."""
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    source = (ROOT / "docs" / f"{name}.py").read_text(encoding="utf-8")
+    assert len([line for line in source.splitlines() if line.strip() and not line.startswith("#")]) < 25
+    for long, short in shorter:
+        assert long in source
+        source = source.replace(long, short)
+    script = tmp_path / f"{name}.py"
+    script.write_text(source, encoding="utf-8")
     runpy.run_path(str(script))
     out = capsys.readouterr().out
-    assert "consensus" in out
-    assert "AP50" in out
+    assert [words for words in says if words not in out] == []
+
+
+def messages_of_the_code():
+    """Return all texts of the package, with … for what is put in."""
+    found = []
+    for path in sorted((ROOT / "divseg").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                found.append("".join(v.value if isinstance(v, ast.Constant) else "…" for v in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return found
+
+
+def test_every_message_of_troubleshooting_is_one_of_the_code():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\*\*`([^`]+)`\*\*$", page, re.M)
+    assert len(listed) >= 25
+    known = messages_of_the_code()
+    absent = [
+        message
+        for message in listed
+        if not any(message.removesuffix(": …").removesuffix("; …").removesuffix(" …") in text for text in known)
+    ]
+    assert absent == []
+
+
+def test_troubleshooting_has_every_kind_of_warning_of_an_image():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    for concern in CONCERNS:
+        assert f"**`{concern.lead}: …`**\n\n{concern.trust} {concern.look}" in page
+
+
+def commands_of_the_feature_table():
+    """Return the commands of the column of divseg."""
+    page = (ROOT / "docs" / "features.md").read_text(encoding="utf-8")
+    cells = [line.split("|")[2] for line in page.splitlines() if line.startswith("|")]
+    return [command for cell in cells for command in re.findall(r"yes `(divseg [^`]+)`", cell)]
+
+
+@pytest.fixture(scope="module")
+def folders(make_plate, tmp_path_factory):
+    """Folders that the feature table names: images, their masks, a run, and raters."""
+    from divseg.workflow.run import run
+
+    root = tmp_path_factory.mktemp("features")
+    plate, masks = make_plate(root / "plate", n=2)
+    small = {"network": "flat,filters=8,latents=8", "train_steps": 20, "samples": 2, "simulate": 0}
+    run(plate, root / "run", segmenter="otsu,smooth=2,min_size=20", report=False, **small)
+    for rater in ("a", "b"):
+        shutil.copytree(masks, root / "raters" / rater)
+    return {"PLATE": plate, "MASKS": masks, "RUN": root / "run", "RATERS": root / "raters"}
+
+
+@pytest.mark.parametrize("command", commands_of_the_feature_table())
+def test_commands_of_the_feature_table_run(command, folders, tmp_path):
+    from typer.testing import CliRunner
+
+    from divseg.cli.commands import app
+
+    places = {**folders, "OUT": tmp_path / "out"}
+    words = [re.sub("[A-Z]+", lambda match: str(places.get(match[0], match[0])), word) for word in command.split()]
+    if words[1] == "run":
+        words += ["--segmenter", "otsu,smooth=2"]
+    done = CliRunner().invoke(app, words[1:])
+    assert done.exit_code == 0, done.output
+
+
+def test_the_feature_table_has_a_command_for_most():
+    assert len(commands_of_the_feature_table()) >= 10
+
+
+@pytest.mark.slow
+def test_site_is_built_without_a_warning(tmp_path):
+    """Every page and every docstring of a public name; a link to a page or a picture that is not there is a warning."""
+    pytest.importorskip("furo", reason="the site needs pip install .[docs]")
+    pytest.importorskip("myst_parser", reason="the site needs pip install .[docs]")
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-b",
+        "html",
+        ROOT / "docs",
+        tmp_path / "site",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    reference = (tmp_path / "site" / "reference.html").read_text(encoding="utf-8")
+    for name in set(divseg.__all__) - {"__version__", "noise"}:
+        assert f"divseg.{name}" in reference or f">{name}<" in reference
 
 
 def test_the_page_on_segmenters_names_every_method_and_option():

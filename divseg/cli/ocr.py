@@ -11,7 +11,7 @@ from divseg.cli import options as o
 from divseg.cli.show import Show
 
 
-@o.with_settings("axes", "channel", "invalid", "samples", "seed", "device", "tile", "precision")
+@o.with_settings("axes", "channel", "planes", "project", "invalid", "samples", "seed", "device", "tile", "precision")
 def ocr_command(
     source: Annotated[str, typer.Argument(metavar="IMAGES", help="Folder, file or glob of noisy images of text.")],
     settings: dict[str, Any],
@@ -23,6 +23,13 @@ def ocr_command(
         str,
         typer.Option(help="Text engine: rapidocr, tesseract with options such as tesseract,lang=deu,psm=6, or auto."),
     ] = "auto",
+    group: Annotated[
+        int | None,
+        typer.Option(
+            help="Samples averaged for each reading; 1 reads every sample by itself. [default: a quarter of them]",
+            show_default=False,
+        ),
+    ] = None,
     scale: Annotated[
         int | None,
         typer.Option(
@@ -38,7 +45,7 @@ def ocr_command(
     dry_run: o.DryRun = False,
     quiet: o.Quiet = False,
 ) -> int:
-    """Read the text of noisy pages on every posterior sample, with confidence.
+    """Read the text of noisy pages on many posterior samples, with confidence.
 
     Writes the text, a table of its words with confidence and alternatives, and a page that shows the doubtful ones.
     Exit code: 0 all well, 1 some images failed (see failures.csv), 2 usage error, 130 interrupted.
@@ -52,7 +59,7 @@ def ocr_command(
             source,
             model,
             default_out(source, "_text") if out is None else out,
-            ReadSettings(engine=engine, scale=scale, doubtful=doubtful, **drawn),
+            ReadSettings(engine=engine, group=group, scale=scale, doubtful=doubtful, **drawn),
             options=o.shared_out(jobs, executor, shard, redo),
             dry_run=dry_run,
             reporter=show,

@@ -20,6 +20,14 @@ DEPTHS = ("volume", "planes", *PROJECTIONS)
 """What is done with the axis Z: a 3-D image, an image for each plane, or the projection of all planes."""
 
 
+ASKED = {
+    "volume": "--volume to work in 3-D",
+    "planes": "--planes to work on each plane",
+    "project": "--project max to work on their maximum",
+}
+"""Options that say what is done with the axis Z, and what they do."""
+
+
 @dataclass(frozen=True)
 class Plane:
     """One image in a file.

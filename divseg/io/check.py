@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from divseg.errors import FileProblem, InputError, Problem, some
-from divseg.io.axes import UNKNOWN
+from divseg.io.axes import ASKED, UNKNOWN
 from divseg.io.channels import Channel, listed
 from divseg.io.invalid import Invalid, check_invalid
 from divseg.io.reading import merge_notes, same_names, scan
@@ -78,7 +78,7 @@ def check_inputs(
     axes: str | None = None,
     channel: Channel | None = None,
     depth: str | None = None,
-    ask: bool = True,
+    ask: Sequence[str] = tuple(ASKED),
     invalid: Invalid = "auto",
     truth: Source | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -89,8 +89,9 @@ def check_inputs(
     ----------
     source, axes, channel, depth, invalid
         As in :func:`divseg.io.read`.
-    ask : bool
-        Take a depth axis only if `depth` says how: a file that has one is a problem otherwise.
+    ask : sequence of str
+        Options of the command that say what is done with a depth axis: without `depth`, a file that has one is then a
+        problem. Empty: it is kept.
     truth : path, str or iterable of those, optional
         Masks, see :func:`divseg.io.pair_truth`. Those that lie among the images are not taken as images.
     out : path, optional

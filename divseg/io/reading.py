@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from divseg.errors import DivsegError, DivsegWarning, FileProblem, InputError, one_line, some
-from divseg.io.axes import PROJECTIONS, UNKNOWN, check_axes, check_depth, override_axes, plan_planes
+from divseg.io.axes import ASKED, PROJECTIONS, UNKNOWN, check_axes, check_depth, override_axes, plan_planes
 from divseg.io.channels import Channel, check_channel, find_channel
 from divseg.io.formats import open_images
 from divseg.io.image import Image
@@ -122,7 +122,7 @@ def scan(
     axes: str | None = None,
     channel: Channel | None = None,
     depth: str | None = None,
-    ask: bool = False,
+    ask: Sequence[str] = (),
 ) -> tuple[list[ImageRef], list[FileProblem], list[Note]]:
     """Read the headers of files.
 
@@ -132,8 +132,9 @@ def scan(
         Image files.
     axes, channel, depth
         As in :func:`read`.
-    ask : bool
-        Take a depth axis only if `depth` says how: a file that has one is a problem otherwise.
+    ask : sequence of str
+        Options of the command that say what is done with a depth axis: without `depth`, a file that has one is then a
+        problem. Empty: it is kept.
 
     Returns
     -------
@@ -262,7 +263,7 @@ class _Wanted:
     axes: str | None
     channel: Channel | None
     depth: str | None
-    ask: bool
+    ask: Sequence[str]
 
 
 def _refs_of(file: Path, wanted: _Wanted) -> tuple[list[ImageRef], list[str]]:
@@ -302,7 +303,7 @@ def _refs_of_source(source: ImageSource, wanted: _Wanted) -> tuple[list[ImageRef
         raise FileProblem(
             file,
             f"it has {source.shape[letters.index('Z')]} planes along Z",
-            "give --volume to work in 3-D, --planes to work on each plane, or --project max to work on their maximum",
+            "give " + ", or ".join(ASKED[option] for option in wanted.ask),
         )
     if UNKNOWN in letters and len(planes) > 1 and depth != "planes":
         notes.append(

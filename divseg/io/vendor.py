@@ -114,10 +114,12 @@ def _nd2_sources(path: Path, nd2: Any) -> list[Nd2Source]:
         sizes = dict(file.sizes)
         colours = bool(file.is_rgb) and "S" in sizes
         axes = _letters(sizes, {"P": "S", "S": "C"} if colours else {"P": "S"})
-        voxel = file.voxel_size()
-        size = _micrometres(voxel.y, voxel.x, voxel.z)
-        metadata = file.metadata
-        names = [str(c.channel.name or "") for c in getattr(metadata, "channels", None) or []]
+        described = getattr(file.metadata, "channels", None) or []
+        names = [str(c.channel.name or "") for c in described]
+        size = None
+        if described and all(described[0].volume.axesCalibrated[:2]):
+            x, y, z = described[0].volume.axesCalibration
+            size = _micrometres(y, x, z if described[0].volume.axesCalibrated[2] else None)
         return [
             _checked(
                 Nd2Source(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -100,7 +101,7 @@ def stack_layers(run: Run, names: list[str]) -> list[LayerData]:
         largest = max(largest, int(planes[-1].max()))
     size = run.pixel_sizes[names[0]]
     labels = np.stack(planes).astype(np.int32)
-    keywords = {"name": f"labels [{run.folder.name}]", **look_of_labels(labels, pd.concat(tables), size)}
+    keywords = {"name": f"labels [{run.folder.name}]", **look_of_labels(labels, pd.concat(tables), size, ndim=2)}
     layers: list[LayerData] = [(labels, {**keywords, **scale(size, 2, leading=1)}, "labels")]
     if all(name in run.denoised for name in names):
         denoised = np.stack([run.denoised[name] for name in names])
@@ -109,7 +110,9 @@ def stack_layers(run: Run, names: list[str]) -> list[LayerData]:
     return layers
 
 
-def look_of_labels(labels: NDArray[Any], objects: pd.DataFrame, size: PixelSize | None) -> dict[str, Any]:
+def look_of_labels(
+    labels: NDArray[Any], objects: pd.DataFrame, size: PixelSize | None, ndim: int = 3
+) -> dict[str, Any]:
     """Return keywords of a layer of labels: colours by confidence, and what the status bar says.
 
     Parameters
@@ -120,8 +123,14 @@ def look_of_labels(labels: NDArray[Any], objects: pd.DataFrame, size: PixelSize 
         Rows of ``objects.csv`` of this image.
     size : PixelSize or None
         Pixel size; without one areas are in pixels.
+    ndim : int
+        Most dimensions that an object has: 2 for a stack of planes.
     """
-    return {"features": features(objects, size), "colormap": colours(labels, objects), "opacity": OPACITY}
+    return {
+        "features": features(objects, size, min(labels.ndim, ndim)),
+        "colormap": colours(labels, objects),
+        "opacity": OPACITY,
+    }
 
 
 def colours(labels: NDArray[Any], objects: pd.DataFrame) -> dict[int | None, Any]:
@@ -139,7 +148,7 @@ def colours(labels: NDArray[Any], objects: pd.DataFrame) -> dict[int | None, Any
     return table
 
 
-def features(objects: pd.DataFrame, size: PixelSize | None) -> pd.DataFrame:
+def features(objects: pd.DataFrame, size: PixelSize | None, ndim: int = 2) -> pd.DataFrame:
     """Return what napari shows of the object below the cursor, a row each.
 
     Parameters
@@ -148,6 +157,8 @@ def features(objects: pd.DataFrame, size: PixelSize | None) -> pd.DataFrame:
         Rows of ``objects.csv`` of one image.
     size : PixelSize or None
         Pixel size; without one areas are in pixels.
+    ndim : int
+        Dimensions of an object; in 3-D the area is a volume.
 
     Returns
     -------
@@ -161,15 +172,17 @@ def features(objects: pd.DataFrame, size: PixelSize | None) -> pd.DataFrame:
         values = column(objects, key)
         if np.isfinite(values).any():
             table[title] = [np.nan, *np.round(values, 2).tolist()]
-    pixel = 1.0 if size is None else float(np.sqrt(size.y * size.x))
-    for key, power, ending in (("area", 2, "\u00b2"), ("diameter", 1, "")):
-        unit = "px" if size is None else f"{size.unit}{ending}"
+    steps = [] if size is None else [size.z, size.y, size.x][-ndim:]
+    known = [step for step in steps if step is not None]
+    pixel = math.prod(known) ** (1 / ndim) if len(known) == ndim else 1.0
+    for key, power, ending in (("area", ndim, "\u00b2" if ndim == 2 else "\u00b3"), ("diameter", 1, "")):
+        unit = "px" if size is None or len(known) < ndim else f"{size.unit}{ending}"
         values, low, high = (column(objects, key + part) * pixel**power for part in ("", "_q05", "_q95"))
         if np.isfinite(values).any():
             texts = [
                 interval_text(*row, unit) for row in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
             ]
-            table[key] = ["", *texts]
+            table[key] = [np.nan, *texts]
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,7 @@ def images_to_show(run: Run, max_images: int) -> list[str]:
     doubtful = np.lexsort((np.where(np.isfinite(certainty), certainty, np.inf), fine))
     chosen = [int(i) for i in doubtful[: max_images // 2]]
     rest = [i for i in range(len(names)) if i not in chosen]
-    with_samples = [i for i in rest if names[i] in run.samples]
+    with_samples = [i for i in rest if names[i] in run.crops]
     for pool in (with_samples, [i for i in rest if i not in with_samples]):
         free = min(max_images - len(chosen), len(pool))
         if free > 0:
@@ -144,6 +145,8 @@ def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict) and value:
         start = f"{prefix}." if prefix else ""
         return [row for key, part in value.items() for row in flatten(part, f"{start}{key}")]
+    if value is None:
+        return [(prefix, "not set")]
     words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return [(prefix, words)]
 
@@ -201,7 +204,34 @@ def segmenter_ranking(run: Run, max_rows: int = 8) -> dict[str, Any] | None:
         (name, [number(v) for v in figures[:-1]] + [number(figures[-1], 1)])
         for name, figures in zip(names[:max_rows], values, strict=False)
     ]
-    return {"chosen": run.record.get("segmenter"), "rows": rows, "total": len(names)}
+    score, rival = column(table, "score"), ""
+    if len(names) > 1 and np.isfinite(score[:2]).all():
+        rival = f"Its score is {number(score[0])}, that of the next, {names[1]}, {number(score[1])}."
+    return {"chosen": run.record.get("segmenter"), "rows": rows, "total": len(names), "rival": rival}
+
+
+def area_of_pixel(run: Run, names: Sequence[str]) -> tuple[np.ndarray, str]:
+    """Return the area of a pixel (of a volume the volume of a voxel) of each of several images, and its unit.
+
+    Returns
+    -------
+    float array, shape (len(names),), and str
+        1 and ``px`` unless all images share a unit.
+    """
+    depths = dict(zip(run.names, column(run.images_table, "depth").tolist(), strict=True))
+    found: list[tuple[float, str] | None] = []
+    for name in names:
+        size, volume = run.pixel_sizes.get(name), math.isfinite(depths.get(name, math.nan))
+        if size is None or (volume and size.z is None):
+            found.append(None)
+        elif volume and size.z is not None:
+            found.append((size.z * size.y * size.x, f"{size.unit}\u00b3"))
+        else:
+            found.append((size.y * size.x, f"{size.unit}\u00b2"))
+    units = {None if area is None else area[1] for area in found}
+    if len(units) == 1 and None not in units:
+        return np.array([area[0] for area in found if area is not None]), str(units.pop())
+    return np.ones(len(names)), "px"
 
 
 def duration(seconds: Any) -> str:
@@ -240,9 +270,12 @@ def image_facts(run: Run, name: str) -> list[tuple[str, str]]:
         facts.append(("count in the samples", f"mean {value('count_mean'):.1f}, 5\u201395 %: {interval}"))
     how = calibration_source(run)
     if np.isfinite(value("calibrated_count")):
-        interval = f"{number(value('count_low'), 0)} to {number(value('count_high'), 0)}"
-        facts.append((f"expected count ({how})", f"{value('calibrated_count'):.0f}, 90 %: {interval}"))
-    facts.append(("mean area", f"{number(value('area_mean'), 1)} px"))
+        low, high = value("count_low"), value("count_high")
+        interval = f", 90 %: {low:.0f} to {high:.0f}" if np.isfinite(low) and np.isfinite(high) else ""
+        facts.append((f"expected count ({how})", f"{value('calibrated_count'):.0f}{interval}"))
+    if np.isfinite(value("area_mean")):
+        pixel, unit = area_of_pixel(run, [name])
+        facts.append(("mean area", f"{significant(value('area_mean') * pixel[0])} {unit}"))
     facts.append(("mean existence", number(value("existence_mean"), 2)))
     for score, title in (("map", "mAP"), ("seg", "SEG")):
         if np.isfinite(value(f"calibrated_{score}")):

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from divseg.io import write_bytes
 from divseg.metrics import reliability_curve
+from divseg.report.facts import area_of_pixel
 from divseg.report.style import BLUE, GREEN, GREY, INK, ORANGE, logarithmic, name_ticks, new_chart, style_axes, to_png
 from divseg.results.open_run import Run
 from divseg.results.reader import column, read_training_log, text
@@ -115,7 +116,7 @@ def size_figure(run: Run) -> tuple[Figure, str] | None:
         Tells which objects the second chart shows.
     """
     objects = run.objects
-    scale, unit = _area_scale(run)
+    scale, unit = area_of_pixel(run, text(objects, "image"))
     mean, low, high = (column(objects, name) * scale for name in ("area_mean", "area_q05", "area_q95"))
     if not np.isfinite(mean).any():
         mean = column(objects, "area") * scale
@@ -319,15 +320,6 @@ def _even_edges(values: np.ndarray) -> np.ndarray:
     if high <= low:
         low, high = 0.9 * low, 1.1 * high
     return np.linspace(low, high, min(30, max(6, round(np.sqrt(len(values))) + 4)))
-
-
-def _area_scale(run: Run) -> tuple[np.ndarray, str]:
-    """Return the factor from pixels to areas for every object, and the unit."""
-    owners = [run.pixel_sizes.get(name) for name in text(run.objects, "image")]
-    units = {None if owner is None else owner.unit for owner in owners}
-    if len(units) == 1 and None not in units:
-        return np.array([owner.y * owner.x for owner in owners if owner is not None]), f"{units.pop()}\u00b2"
-    return np.ones(len(owners)), "px"
 
 
 def _true_counts(run: Run, names: list[str]) -> np.ndarray:

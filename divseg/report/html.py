@@ -19,8 +19,8 @@ from divseg.report import facts, findings
 from divseg.report.figures import confidence_figure, count_figure, reliability_figure, size_figure, training_figure
 from divseg.report.image_data import read_image_data
 from divseg.report.mistakes import mistakes_figure
-from divseg.report.panels import image_panel, region_to_show, whole_image, write_overlay
-from divseg.report.review import review_figure
+from divseg.report.panels import Panel, image_panels, region_to_show, sample_panels, whole_image, write_overlay
+from divseg.report.review import SIZE, review_tiles
 from divseg.report.scores import TITLES, is_consensus, rivals, score_figure, score_rows_of, verdict, winners
 from divseg.report.style import encode, smaller, to_rgb
 from divseg.report.volumes import projections_figure
@@ -35,13 +35,14 @@ MAX_ROWS = 200  # of a table of failures or warnings shown on the page
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as the page shows it: address, alternative text, size in CSS pixels, and caption."""
+    """A figure as the page shows it: address, alternative text, size in CSS pixels, caption and title."""
 
     encoded: Future[str]
     alt: str
     width: int
     height: int
     caption: str = ""
+    title: str = ""
 
     @property
     def address(self) -> str:
@@ -67,14 +68,25 @@ class _Page:
         self.run, self.threads = run, threads
         self.read = lru_cache(maxsize=4)(partial(read_image_data, run))
 
-    def picture(self, figure: Figure | None, name: str, alt: str, caption: str = "") -> Picture | None:
+    def picture(self, figure: Figure | None, name: str, alt: str, caption: str = "", title: str = "") -> Picture | None:
         """Draw a figure, and have it written to ``plots/`` and compressed for the page."""
         if figure is None:
             return None
         inches = figure.get_size_inches()
         size = round(100 * inches[0]), round(100 * inches[1])
+        return self.pixels(to_rgb(figure), size, name, alt, caption, title)
+
+    def pixels(
+        self, rgb: np.ndarray, size: tuple[int, int], name: str, alt: str, caption: str = "", title: str = ""
+    ) -> Picture:
+        """Have an image (Y, X, 3) written to ``plots/`` and compressed for the page; `size` is (width, height)."""
         path = self.run.layout.plots / f"{check_name(name)}.png"
-        return Picture(self.threads.submit(_write_picture, path, to_rgb(figure)), alt, *size, caption)
+        return Picture(self.threads.submit(_write_picture, path, rgb), alt, *size, caption, title)
+
+    def panels(self, panels: list[Panel], name: str) -> list[Picture]:
+        """Have the pictures of an image written and compressed."""
+        drawn = [self.picture(p.figure, f"{name}_{p.key}", f"{p.title} of {name}", title=p.title) for p in panels]
+        return [picture for picture in drawn if picture is not None]
 
 
 def _write_picture(path: Path, rgb: np.ndarray) -> str:
@@ -149,6 +161,7 @@ def _parts(page: _Page, shown: list[str]) -> dict[str, Any]:
         "anchors": {name: f"image-{k}" for k, name in enumerate(shown, 1)},
         "warnings": _warnings(run)[:MAX_ROWS],
         "ranking": facts.segmenter_ranking(run),
+        "segmenter": run.record.get("segmenter") or run.setting("segmentation", "segmenter"),
         "settings": facts.flatten(run.config),
         "versions": _versions(run),
         "citations": facts.citations(run),
@@ -180,7 +193,7 @@ def _image_section(page: _Page, name: str) -> dict[str, Any]:
     if len(objects):
         objects = objects[objects["image"] == name]
     data = page.read(name)
-    pictures: list[Picture | None] = []
+    pictures: list[dict[str, Any]] = []
     section = {
         "name": name,
         "facts": facts.image_facts(run, name),
@@ -192,7 +205,7 @@ def _image_section(page: _Page, name: str) -> dict[str, Any]:
         return section
     size = run.pixel_sizes[name]
     region = region_to_show(data.shape, data.labels)
-    figure, limits = image_panel(data, objects, region, size)
+    panels, limits = image_panels(data, objects, region, size)
     whole = (region.height, region.width) == data.shape
     part = "Whole image"
     if not whole:
@@ -201,20 +214,28 @@ def _image_section(page: _Page, name: str) -> dict[str, Any]:
     scale = f"from {limits[0]:.4g} to {limits[1]:.4g}".replace("-", "\u2212")
     if data.volume is not None:
         part = f"Plane {data.volume.plane} of the volume, in the middle of its objects: {part[0].lower()}{part[1:]}"
-    caption = f"{part}. Common grey scale {scale}."
-    pictures.append(page.picture(figure, f"{name}_panel", f"Pictures of {name}", caption))
+    pictures.append({"row": page.panels(panels, name), "caption": f"{part}. Common grey scale {scale}."})
+    if data.crop is not None and (drawn := sample_panels(data, size)):
+        height, width = data.crop.samples.shape[1:]
+        words = f"Clean images that fit the noisy one, on {height} \u00d7 {width} pixels (rows from {data.crop.y}, "
+        words += f"columns from {data.crop.x}): where they differ, the noise leaves it open. Common grey scale."
+        pictures.append({"row": page.panels(drawn, name), "caption": words})
     if data.labels is not None:
         back = next((image for image in (data.mmse, data.noisy) if image is not None), np.zeros(data.shape))
         write_overlay(run.layout.plots / f"{check_name(name)}_overlay.png", back, data.labels)
         if not whole:
-            figure, caption = (
-                whole_image(data, objects, region, size),
-                "Whole image; the dashed frame is the part above.",
+            figure = whole_image(data, objects, region, size)
+            whole_picture = page.picture(figure, f"{name}_whole", f"Consensus on the whole of {name}")
+            pictures.append(
+                {
+                    "row": [whole_picture],
+                    "caption": "Whole image, in the same colours; the dashed frame is the part above.",
+                }
             )
-            pictures.append(page.picture(figure, f"{name}_whole", f"Consensus on the whole of {name}", caption))
     if data.volume is not None and (projected := projections_figure(data.volume, objects, size)) is not None:
-        caption = "Largest intensity along each axis, and the objects that are met first."
-        pictures.append(page.picture(projected, f"{name}_projections", f"Projections of {name}", caption))
+        picture = page.picture(projected, f"{name}_projections", f"Projections of {name}")
+        words = "Largest intensity along each axis, and the objects that are met first."
+        pictures.append({"row": [picture], "caption": words})
     return section
 
 
@@ -305,19 +326,22 @@ def _review(page: _Page) -> dict[str, Any] | None:
         return None
     numbers = {name: column(objects, name) for name in ("label", "centroid_y", "centroid_x", "existence", "mean_iou")}
     numbers["p_true"] = column(objects, "p_true")
-    numbers |= {name: column(objects, name) for name in ("area", "p_split", "p_merge")}
-    rows = [
-        {"image": name, **{key: values[k] for key, values in numbers.items()}}
-        for k, name in enumerate(text(objects, "image"))
+    numbers |= {name: column(objects, name) for name in ("p_split", "p_merge")}
+    names = text(objects, "image")
+    pixel, unit = facts.area_of_pixel(run, names)
+    numbers["area"] = column(objects, "area") * pixel
+    tiles = [
+        None
+        if rgb is None
+        else page.pixels(rgb, (SIZE, round(SIZE * rgb.shape[0] / rgb.shape[1])), f"review_{k:02d}", f"Object {k}")
+        for k, rgb in enumerate(review_tiles(objects, page.read), 1)
     ]
-    picture = page.picture(
-        review_figure(objects, page.read),
-        "review",
-        "Small pictures of the least certain objects",
-        "The objects of the list on the MMSE, each on its own grey scale; outline in the colour of its "
-        "existence, neighbours in grey.",
-    )
-    return {"rows": rows, "picture": picture, "calibrated": bool(np.isfinite(numbers["p_true"]).any())}
+    rows = [
+        {"rank": k + 1, "image": name, "tile": tile, **{key: values[k] for key, values in numbers.items()}}
+        for k, (name, tile) in enumerate(zip(names, tiles, strict=True))
+    ]
+    calibrated = bool(np.isfinite(numbers["p_true"]).any())
+    return {"rows": rows, "pictured": any(tiles), "unit": unit, "calibrated": calibrated}
 
 
 def _findings(run: Run) -> list[tuple[str, list[findings.Line]]]:
@@ -360,7 +384,7 @@ def _selection(shown: int, total: int) -> str:
 
 def _versions(run: Run) -> list[tuple[str, str]]:
     record = run.record
-    rows = [(str(name), str(record[name])) for name in ("input", "created", "device") if name in record]
+    rows = [(name, str(record[name])) for name in ("input", "created", "device") if record.get(name) is not None]
     for key, seconds in (record.get("timings") or {}).items():
         rows.append((f"time: {key.removesuffix('_s').replace('_', ' ')}", facts.duration(seconds)))
     return rows + [(str(name), str(version)) for name, version in (record.get("versions") or {}).items()]

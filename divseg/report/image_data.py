@@ -10,10 +10,9 @@ import numpy as np
 
 from divseg.errors import one_line
 from divseg.report.volumes import Volume, plane_to_show
-from divseg.results.files import NotKept, read_samples
+from divseg.results.crops import Crop
+from divseg.results.files import NotKept
 from divseg.results.open_run import Run
-
-MAX_SAMPLES = 2  # shown of an image
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,10 @@ class ImageData:
     noisy, mmse, std : numpy.ndarray or None
         Noisy image, mean and standard deviation of the posterior samples, shape (Y, X), in the intensity unit of the
         input.
-    samples : tuple of numpy.ndarray
-        At most two posterior samples, each (Y, X).
+    crop : Crop or None
+        A part of a few posterior samples.
+    detail : numpy.ndarray or None
+        The same part of the noisy image, shape (Y, X).
     missing : tuple of str
         A line for every piece that could not be read.
     volume : Volume, optional
@@ -42,14 +43,15 @@ class ImageData:
     noisy: np.ndarray | None
     mmse: np.ndarray | None
     std: np.ndarray | None
-    samples: tuple[np.ndarray, ...]
+    crop: Crop | None
+    detail: np.ndarray | None
     missing: tuple[str, ...]
     volume: Volume | None = None
 
     @property
     def shape(self) -> tuple[int, int] | None:
         """Height and width in pixels, None if nothing could be read."""
-        for image in (self.labels, self.mmse, self.noisy, self.std, *self.samples):
+        for image in (self.labels, self.mmse, self.noisy, self.std):
             if image is not None:
                 return image.shape[0], image.shape[1]
         return None
@@ -95,11 +97,6 @@ def read_image_data(run: Run, name: str) -> ImageData:
         shape.append(image.shape)
         return image
 
-    def first_samples() -> np.ndarray:
-        if name not in run.samples:
-            return run.samples[name]  # which says why there are none
-        return read_samples(run.layout.samples(name), MAX_SAMPLES)
-
     sources = (
         ("labels", lambda: run.labels[name]),
         ("MMSE", lambda: run.denoised[name]),
@@ -107,12 +104,14 @@ def read_image_data(run: Run, name: str) -> ImageData:
         ("noisy image", lambda: run.images[name]),
     )
     labels, mmse, std, noisy = (fitting(piece, attempt(piece, reader)) for piece, reader in sources)
-    stack = attempt("samples", first_samples)
-    fit = [fitting(f"sample {k}", image) for k, image in enumerate([] if stack is None else stack, start=1)]
-    samples = tuple(image for image in fit if image is not None)
+    crop: Crop | None = attempt("samples", lambda: run.crops[name])
+    if crop is not None and shape and not crop.lies_in(shape[0]):
+        missing.append(f"samples (a part of an image of another size than {shape[0]})")
+        crop = None
+    detail = None if crop is None or noisy is None else crop.part_of(noisy)
     if not shape or len(shape[0]) == 2:
-        return ImageData(name, labels, noisy, mmse, std, samples, tuple(missing))
+        return ImageData(name, labels, noisy, mmse, std, crop, detail, tuple(missing))
     z = plane_to_show(labels, shape[0][0])
     volume = Volume(labels, mmse if mmse is not None else noisy, z)
     labels, noisy, mmse, std = (None if image is None else image[z] for image in (labels, noisy, mmse, std))
-    return ImageData(name, labels, noisy, mmse, std, tuple(image[z] for image in samples), tuple(missing), volume)
+    return ImageData(name, labels, noisy, mmse, std, crop, detail, tuple(missing), volume)

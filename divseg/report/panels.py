@@ -1,4 +1,4 @@
-"""Pictures of one image: noisy, MMSE, samples, standard deviation and consensus side by side, and the whole image."""
+"""Pictures of one image: noisy, MMSE, standard deviation, consensus, a part of the samples, and the whole image."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from divseg.results.overlay import confidence_map, draw, existence_colours, grey
 CROP = 360
 LARGE_OBJECT = 60  # pixels; if objects are larger, twice the crop is shown, otherwise they would not fit in
 MAX_BAR = 480  # pixels of image width above which the scale bar grows no thicker
-_CELL = 720  # device pixels of one picture; three of them are shown about 1500 wide
-_WIDTH = 15.0  # inches of a full row of three: text sizes below refer to it
-_TITLE, _TEXT = 14.0, 12.0
+_CELL = 720  # device pixels of one picture
+_WIDTH = 4.0  # inches of it: the text size below refers to that
+_NARROWEST = 600  # device pixels that a colour bar needs
+_TEXT = 11.0
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,19 @@ def region_to_show(shape: tuple[int, int], labels: np.ndarray | None) -> Region:
     return Region(*corner, height, width)
 
 
-def image_panel(
+@dataclass(frozen=True)
+class Panel:
+    """One picture: name of its file, title and figure."""
+
+    key: str
+    title: str
+    figure: Figure
+
+
+def image_panels(
     data: ImageData, objects: pd.DataFrame, region: Region, size: PixelSize | None
-) -> tuple[Figure, tuple[float, float]]:
-    """Draw the available pictures of one image in rows of three.
+) -> tuple[list[Panel], tuple[float, float]]:
+    """Draw the available pictures of a part of one image.
 
     Parameters
     ----------
@@ -95,34 +105,67 @@ def image_panel(
     region : Region
         The part of the image that is shown.
     size : PixelSize or None
-        Pixel size for the scale bar; None draws no bar.
+        Pixel size for the scale bar of the first picture; None draws no bar.
 
     Returns
     -------
-    figure : matplotlib.figure.Figure
-        15 inches wide, or less if it has fewer than three pictures.
+    panels : list of Panel
+        Noisy image, MMSE, standard deviation, consensus.
     limits : tuple of float
-        Grey limits common to the noisy image, the MMSE and the samples: their pooled 0.5 (with
-        the noisy image 4) and 99.7 percentiles within the region.
+        Grey limits common to the noisy image and the MMSE: their pooled 0.5 (with the noisy image 4) and 99.7
+        percentiles within the region.
     """
     greys = [
-        (title, region.of(image))
-        for title, image in (("Noisy image", data.noisy), ("MMSE: mean of the samples", data.mmse))
+        (key, title, region.of(image))
+        for key, title, image in (
+            ("noisy", "Noisy image", data.noisy),
+            ("mmse", "MMSE: mean of the samples", data.mmse),
+        )
         if image is not None
     ]
-    greys += [(f"Posterior sample {k + 1}", region.of(image)) for k, image in enumerate(data.samples)]
     # The dark tail of heavy noise would lift the background of every other picture to a middle grey.
-    limits = grey_limits(*(image for _, image in greys), low=0.5 if data.noisy is None else 4.0)
-    painters: list[tuple[str, Callable[[Axes], ScalarMappable | None], str]] = []
-    for title, image in greys:
-        painters.append((title, _grey_painter(image, limits), ""))
+    limits = grey_limits(*(image for *_, image in greys), low=0.5 if data.noisy is None else 4.0)
+    painters: list[tuple[str, str, Callable[[Axes], ScalarMappable | None], str]] = []
+    for key, title, image in greys:
+        painters.append((key, title, _grey_painter(image, limits), ""))
     if data.std is not None:
         name = "standard deviation (intensity)"
-        painters.append(("Standard deviation of the samples", _std_painter(region.of(data.std)), name))
+        painters.append(("std", "Standard deviation of the samples", _std_painter(region.of(data.std)), name))
     if data.labels is not None:
         picture = _outlined(data, objects, region, limits)
-        painters.append(("Consensus", _confidence_painter(picture), "existence (fraction of samples)"))
-    return _lay_out(painters, region, size), limits
+        painters.append(("consensus", "Consensus", _confidence_painter(picture), "existence (fraction of samples)"))
+    return [
+        Panel(key, title, _figure(paint, region, legend, size if number == 0 else None))
+        for number, (key, title, paint, legend) in enumerate(painters)
+    ], limits
+
+
+def sample_panels(data: ImageData, size: PixelSize | None) -> list[Panel]:
+    """Draw a part of the posterior samples, and the same part of the noisy image, on one grey scale.
+
+    Parameters
+    ----------
+    data : ImageData
+        The image.
+    size : PixelSize or None
+        Pixel size for the scale bar of the first picture; None draws no bar.
+
+    Returns
+    -------
+    list of Panel
+        Empty if the run kept no samples of the image.
+    """
+    if data.crop is None:
+        return []
+    region = Region(data.crop.y, data.crop.x, *data.crop.samples.shape[1:])  # for its size
+    images = [(f"sample{k}", f"Posterior sample {k}", image) for k, image in enumerate(data.crop.samples, 1)]
+    limits = grey_limits(data.crop.samples)
+    if data.detail is not None:
+        images.insert(0, ("detail", "Noisy image, detail", data.detail))
+    return [
+        Panel(key, title, _figure(_grey_painter(image, limits), region, "", size if number == 0 else None))
+        for number, (key, title, image) in enumerate(images)
+    ]
 
 
 def whole_image(data: ImageData, objects: pd.DataFrame, region: Region, size: PixelSize | None) -> Figure:
@@ -154,13 +197,13 @@ def whole_image(data: ImageData, objects: pd.DataFrame, region: Region, size: Pi
     if back is not None:
         thin = back[::step, ::step]
         grey = to_grey(thin, grey_limits(thin))
-    picture = draw(grey, small, existence_colours(small, objects), factor=factor, halo=True)
+    picture = draw(grey, small, existence_colours(small, objects), factor=factor, width=2, halo=True)
     height, width = picture.shape[:2]
-    left, below, above = 10, 78, 10
+    left, below, above = 10, 10, 10
     figure = Figure(figsize=((width + 2 * left) / 100, (height + below + above) / 100), dpi=100, facecolor="white")
     FigureCanvasAgg(figure)
     axes = _axes_at(figure, left, above, width, height)
-    scale = _confidence_painter(picture)(axes)
+    _confidence_painter(picture)(axes)
     scaled = factor / step
     axes.add_patch(
         Rectangle(
@@ -174,10 +217,7 @@ def whole_image(data: ImageData, objects: pd.DataFrame, region: Region, size: Pi
         )
     )
     if size is not None:
-        add_scale_bar(axes, width, height, PixelSize(size.y / scaled, size.x / scaled, unit=size.unit), 11)
-    bar = _axes_at(figure, left + width // 4, above + height + 12, width // 2, 14)
-    if scale is not None:
-        _colour_bar(figure, scale, bar, "existence (fraction of samples)", 11)
+        add_scale_bar(axes, width, height, PixelSize(size.y / scaled, size.x / scaled, unit=size.unit), 22)
     return figure
 
 
@@ -250,38 +290,24 @@ def write_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> Pa
     return Path(path)
 
 
-def _lay_out(
-    painters: list[tuple[str, Callable[[Axes], ScalarMappable | None], str]],
-    region: Region,
-    size: PixelSize | None,
+def _figure(
+    paint: Callable[[Axes], ScalarMappable | None], region: Region, legend: str, size: PixelSize | None
 ) -> Figure:
+    """Draw one picture in whole device pixels, with a colour bar below it if it has a legend."""
     factor = max(1, round(_CELL / max(region.height, region.width)))
     height, width = region.height * factor, region.width * factor
-    cell = max(width, 600)
-    gap = cell // 36
-    dpi = (3 * cell + 4 * gap) / _WIDTH
-    title_height, bar_height = round(0.36 * dpi), round(0.72 * dpi)
-    columns = min(3, len(painters))
-    rows = [painters[start : start + columns] for start in range(0, len(painters), columns)]
-    heights = [title_height + height + (bar_height if any(p[2] for p in row) else gap) for row in rows]
-    total_width, total_height = columns * cell + (columns + 1) * gap, sum(heights)
-    figure = Figure(figsize=(total_width / dpi, total_height / dpi), dpi=dpi, facecolor="white")
+    cell = max(width, _NARROWEST)
+    dpi = cell / _WIDTH
+    total = height + (round(0.72 * dpi) if legend else 0)
+    figure = Figure(figsize=(_WIDTH, total / dpi), dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
-    top = 0
-    for row, row_height in zip(rows, heights, strict=True):
-        for index, (title, paint, legend) in enumerate(row):
-            left = gap + index * (cell + gap) + (cell - width) // 2
-            axes = _axes_at(figure, left, top + title_height, width, height)
-            axes.set_title(title, fontsize=_TITLE, pad=6, fontweight="bold")
-            scale = paint(axes)
-            if size is not None and top == 0 and index == 0:  # the others show the same pixels
-                add_scale_bar(axes, region.width, region.height, size, _TEXT)
-            if scale is not None:
-                long = round(0.8 * cell)
-                middle = gap + index * (cell + gap) + (cell - long) // 2
-                bar = _axes_at(figure, middle, top + title_height + height + round(0.1 * dpi), long, round(0.13 * dpi))
-                _colour_bar(figure, scale, bar, legend, _TEXT)
-        top += row_height
+    axes = _axes_at(figure, (cell - width) // 2, 0, width, height)
+    scale = paint(axes)
+    if size is not None:
+        add_scale_bar(axes, region.width, region.height, size, _TEXT)
+    if scale is not None:
+        bar = _axes_at(figure, 0.1 * cell, height + round(0.1 * dpi), 0.8 * cell, round(0.13 * dpi))
+        _colour_bar(figure, scale, bar, legend, _TEXT)
     return figure
 
 
@@ -340,14 +366,12 @@ def _outlined(
     back = _background(data)
     grey = to_grey(region.of(back), limits) if back is not None else np.zeros(labels.shape, np.uint8)
     factor = max(1, round(_CELL / max(labels.shape)))
-    picture = draw(grey, labels, existence_colours(labels, objects), factor=factor, width=max(2, factor), halo=True)
+    picture = draw(grey, labels, existence_colours(labels, objects), factor=factor, width=2 * factor, halo=True)
     return picture, factor
 
 
 def _background(data: ImageData) -> np.ndarray | None:
-    if data.mmse is not None:
-        return data.mmse
-    return data.noisy if data.noisy is not None else (data.samples[0] if data.samples else None)
+    return data.noisy if data.mmse is None else data.mmse
 
 
 def _colour_bar(figure: Figure, scale: ScalarMappable, axes: Axes, name: str, font_size: float) -> None:

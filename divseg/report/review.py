@@ -6,18 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from divseg.report.image_data import ImageData
-from divseg.report.style import safe_text
 from divseg.results.overlay import CONFIDENCE, UNKNOWN, draw, grey_limits, to_grey
 from divseg.results.reader import column, text
 
-_COLUMNS, _SIZE = 7, 200  # pictures in a row, and their side on the page in pixels
+SIZE = 200
+"""Side of a picture on the page in pixels."""
 
 
-def review_figure(objects: pd.DataFrame, get: Callable[[str], ImageData]) -> Figure | None:
+def review_tiles(objects: pd.DataFrame, get: Callable[[str], ImageData]) -> list[np.ndarray | None]:
     """Draw a small picture around each object, its outline coloured by existence.
 
     Parameters
@@ -29,34 +27,11 @@ def review_figure(objects: pd.DataFrame, get: Callable[[str], ImageData]) -> Fig
 
     Returns
     -------
-    matplotlib.figure.Figure or None
-        None if none of the objects has labels and an image to be shown on.
+    list of (uint8 array, shape (Y, X, 3), or None)
+        Of each row a picture; None for an object without labels or an image to be shown on.
     """
     rows = zip(text(objects, "image"), column(objects, "label"), column(objects, "existence"), strict=True)
-    tiles = [
-        (f"{number}. {safe_text(name, 16)} #{label:.0f}", tile)
-        for number, (name, label, existence) in enumerate(rows, start=1)
-        if np.isfinite(label) and (tile := _tile(get(name), label, existence)) is not None
-    ]
-    if not tiles:
-        return None
-    across, gap, title = min(_COLUMNS, len(tiles)), 14, 24
-    down = -(-len(tiles) // across)
-    width, height = across * (_SIZE + gap) + gap, down * (_SIZE + title) + gap
-    figure = Figure(figsize=(width / 100, height / 100), dpi=150, facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((0, 0, 1, 1))  # one for all: twenty would take longer than all other charts
-    axes.set_axis_off()
-    for index, (words, tile) in enumerate(tiles):
-        left = gap + (index % across) * (_SIZE + gap)
-        top = (index // across) * (_SIZE + title) + title
-        axes.imshow(tile, interpolation="nearest", extent=(left, left + _SIZE, top + _SIZE, top))
-        place = (left + _SIZE / 2, top - 5)
-        axes.text(*place, words, fontsize=9.5, ha="center", va="bottom", parse_math=False)
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
-    axes.set_aspect("auto")
-    return figure
+    return [_tile(get(name), label, existence) if np.isfinite(label) else None for name, label, existence in rows]
 
 
 def _tile(data: ImageData, label: float, existence: float) -> np.ndarray | None:
@@ -76,7 +51,7 @@ def _tile(data: ImageData, label: float, existence: float) -> np.ndarray | None:
         )
     )
     part, image = labels[window], back[window]
-    factor = max(1, _SIZE // side)
+    factor = max(1, SIZE // side)
     colour = np.rint(255 * np.array(CONFIDENCE(existence)[:3])) if np.isfinite(existence) else UNKNOWN
     present = np.unique(part[part != 0])
     # neighbours in thin grey: what the object borders on

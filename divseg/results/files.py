@@ -84,20 +84,16 @@ class Files(Mapping[str, T], Generic[T]):
         return f"<{self._kind} of {counted(len(names), 'image')}: {shown}>"
 
 
-def read_samples(path: Path, limit: int | None = None) -> NDArray[np.float32]:
-    """Read posterior samples that a run wrote, shape (S, Y, X) or (S, Z, Y, X): all, or the first `limit`.
+def read_samples(path: Path) -> NDArray[np.float32]:
+    """Read posterior samples that a run wrote, shape (S, Y, X) or (S, Z, Y, X).
 
     Raises
     ------
     FileProblem
         If the file is damaged.
     """
-    source = tiff_sources(path)[0]
-    shape = source.shape
-    if "T" not in source.axes:  # one sample
-        return np.asarray(source.load((None,) * len(shape)), np.float32)[None]
-    first = slice(0, shape[0] if limit is None else limit)
-    return np.asarray(source.load((first, *(None,) * (len(shape) - 1))), np.float32)
+    samples = read_image(path)
+    return samples if "T" in tiff_sources(path)[0].axes else samples[None]
 
 
 def read_fractions(path: Path) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ ALWAYS = ("labels", "objects")
 """May be named, and are always kept."""
 
 MAPS = ("foreground", "boundary")
-KINDS = ("denoised", "std", *MAPS, "stacks", "samples", "rois", "geojson", "zarr", "tracks", "parquet")
+KINDS = ("denoised", "std", *MAPS, "crops", "stacks", "samples", "rois", "geojson", "zarr", "tracks", "parquet")
 """What may be kept; ``samples=8`` keeps more than two."""
 
 SAMPLES = 2

@@ -36,7 +36,7 @@ class RunLayout:
         labels/<name>.tif      label images         objects.csv  images.csv  scores.csv  summary.csv
         denoised/<name>.tif    denoised images      failures.csv run.json    run.log     report.html
         maps/<name>_std.tif    and _foreground, _boundary; of divseg denoise _low, _high, _mode
-        samples/<name>.tif     the first samples    plots/  model/
+        samples/<name>.tif     the first samples    crops/<name>.npz  a part of them    plots/  model/
         stacks/<name>.npz      label images of all samples   intensities/<name>.npz  of their objects
         rivals/<name>.npz      truth, and label images of noisy image, smoothing and MMSE, if there is truth
         objects/<name>.csv     objects of one image units/<name>.json  which stages of an image are done
@@ -89,6 +89,10 @@ class RunLayout:
     def samples(self, name: str) -> Path:
         """Return the file of the samples of an image."""
         return self.folder / "samples" / f"{check_name(name)}.tif"
+
+    def crop(self, name: str) -> Path:
+        """Return the file of a part of the first samples of an image."""
+        return self.folder / "crops" / f"{check_name(name)}.npz"
 
     def stack(self, name: str) -> Path:
         """Return the file of the label images of all samples of an image."""

@@ -19,6 +19,7 @@ from divseg.io import PixelSize, read, read_labels
 from divseg.io.defects import blank
 from divseg.io.json_file import read_json
 from divseg.io.pixel_size import make_pixel_size
+from divseg.results.crops import Crop, load_crop
 from divseg.results.files import Files, T, read_fractions, read_image, read_samples
 from divseg.results.kept import Kept
 from divseg.results.layout import RunLayout
@@ -215,6 +216,11 @@ class Run:
     def samples(self) -> Files[NDArray[np.float32]]:
         """Posterior samples that the run wrote, shape (S, Y, X), by name of the image."""
         return self._files("samples", self.layout.samples, read_samples, "samples")
+
+    @property
+    def crops(self) -> Files[Crop]:
+        """Parts of the first posterior samples, by name of the image."""
+        return self._files("parts of samples", self.layout.crop, load_crop, "crops")
 
     @property
     def stacks(self) -> Files[LabelStack]:

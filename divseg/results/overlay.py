@@ -10,9 +10,9 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from divseg.errors import InputError
 from divseg.results.reader import column
 
-# Plasma is ordered in lightness and safe for colour-blind readers; its dark end is left out because a dark
+# Plasma is ordered in lightness and safe for colour-blind readers; its darker half is left out because a dark
 # outline cannot be seen on a dark background, and the doubtful objects are those to look at.
-CONFIDENCE = LinearSegmentedColormap.from_list("existence", colormaps["plasma"](np.linspace(0.32, 1.0, 256)))
+CONFIDENCE = LinearSegmentedColormap.from_list("existence", colormaps["plasma"](np.linspace(0.5, 1.0, 256)))
 UNKNOWN = np.array([255, 255, 255], np.uint8)
 # Okabe and Ito (2008), without black and dark blue: distinct for colour-blind readers, visible on dark grey.
 CATEGORIES = np.array(

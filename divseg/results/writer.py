@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from divseg.io import PixelSize, write_bytes, write_csv, write_image, write_labels, write_text
 from divseg.io.atomic import output_error
 from divseg.io.write import write_fractions
+from divseg.results.crops import Crop, save_crop
 from divseg.results.layout import RunLayout
 from divseg.results.marker import Marker, StageRecord
 from divseg.results.rivals import save_rivals
@@ -70,6 +71,10 @@ class StageWriter:
         """Write a few samples, (S, Y, X) or (S, Z, Y, X)."""
         axes = "S" + "ZYX"[-np.ndim(samples) + 1 :]
         self._write(self.layout.samples(self.name), lambda path: write_image(path, samples, pixel_size, axes))
+
+    def crop(self, crop: Crop) -> None:
+        """Write a part of the first samples."""
+        self._write(self.layout.crop(self.name), lambda path: save_crop(path, crop))
 
     def stack(self, save: Callable[[Path], Any]) -> None:
         """Write the label images of all samples; `save` writes them to the path that it is given."""

@@ -107,7 +107,7 @@ def calibrate_run(
             f"--out {target}: results go to a folder, with the calibration in it; give a name without .json"
         )
     there = [file for name in run.names if (file := run.layout.labels(name)).is_file()]
-    found = check_inputs(there or run.folder / "labels", invalid="none", truth=truth, out=target)
+    found = check_inputs(there or run.folder / "labels", ask=(), invalid="none", truth=truth, out=target)
     counts = {str(row["image"]): row for row in run.images_table.to_dict("records")}
     units, failures = [], failure_rows(found.problems)
     for ref in found.images.refs:

@@ -146,7 +146,8 @@ def denoise_folder(
     model = Path(model)
     loaded = DivNoising.load(model, device=device)
     chosen = RunConfig.make(data=data).data
-    found = check_inputs(source, **chosen.reading, ask=loaded.network.config.dims == 2, out=Path(out))
+    ask = ("planes", "project") if loaded.network.config.dims == 2 else ()
+    found = check_inputs(source, **chosen.reading, ask=ask, out=Path(out))
     stage = Stage(
         "denoise",
         denoise_image,
@@ -157,7 +158,7 @@ def denoise_folder(
 
     def facts(store: RunStore, outcomes: Outcomes) -> dict[str, Any]:
         return {
-            "config": asdict(settings),
+            "config": {**asdict(settings), "data": chosen.model_dump(mode="json")},
             "input": str(source),
             "seed": settings.seed,
             "device": str(loaded.device),

@@ -27,6 +27,7 @@ from divseg.results.kept import MAPS, Kept
 from divseg.results.rows import consensus_columns, defect_columns
 from divseg.results.writer import file_sha256
 from divseg.segment import Segmenter, segmenter
+from divseg.workflow.crops import CropWatch
 from divseg.workflow.fuse_views import fuse_views
 from divseg.workflow.image_warnings import warn_of_misfit, warn_of_objects, warn_of_pixels
 from divseg.workflow.measure import export, measure
@@ -129,7 +130,7 @@ def image_stages(config: RunConfig, name: str, truth: bool, *, simulated: bool =
             needs=("model",),
             reads=("image",),
             recall=recall_denoised,
-            keeps=kept.of_stage("denoised", "std", "samples"),
+            keeps=kept.of_stage("denoised", "std", "crops", "samples"),
         ),
         Stage(
             "segment",
@@ -193,7 +194,14 @@ def denoise(context: UnitContext) -> None:
     pixel_columns = warn_of_pixels(context, noisy)
     ranks = RankHistogram(context.tools.model.noise, noisy, config.sampling.seed)
     samples = context.memory["samples"] = Samples(context.tools.model, image, config.sampling)
-    moments, first = samples.moments(ranks.add, kept.samples)
+    crops = CropWatch(noisy) if "crops" in kept else None
+
+    def watch(batch: torch.Tensor) -> None:
+        ranks.add(batch)
+        if crops is not None:
+            crops.add(batch)
+
+    moments, first = samples.moments(watch, kept.samples)
     mean, spread = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
     mean, spread = to_step(mean, step_of(within(spread, image.valid))), to_bits(spread)
     # what is no data is blank in every result
@@ -205,6 +213,8 @@ def denoise(context: UnitContext) -> None:
         write.denoised(mean, size, compress=True)
     if "std" in kept:
         write.map("std", spread, size, compress=True)
+    if crops is not None:
+        write.crop(crops.crop)
     if kept.samples:
         write.samples(blank(first, image.valid), size)
     write.row |= {

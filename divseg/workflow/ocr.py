@@ -1,4 +1,4 @@
-"""``divseg ocr``: the text of noisy pages, read on every posterior sample and fused with confidence."""
+"""``divseg ocr``: the text of noisy pages, read on means of posterior samples and fused with confidence."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from divseg.config import RunConfig
 from divseg.errors import ConfigError
 from divseg.io import Image, check_inputs, check_plane
 from divseg.io.defects import blank
-from divseg.io.invalid import Invalid
 from divseg.io.sources import Source
-from divseg.ocr import Engine, as_page, fuse_readings, text_engine
+from divseg.ocr import Engine, as_page, fuse_readings, read_views, subsets, text_engine
 from divseg.results import RunStore
 from divseg.results.rows import defect_columns, failure_rows, left_out_rows
 from divseg.workflow.engine import Job, Outcomes, Result
@@ -38,8 +38,10 @@ DOUBTFUL = 0.8
 class ReadSettings:
     """How pages are read."""
 
-    samples: int = 32
-    """Posterior samples that are read."""
+    samples: int = 64
+    """Posterior samples."""
+    group: int | None = None
+    """Samples averaged for each reading; by default a quarter of them. 1 reads every sample by itself."""
     engine: str = "auto"
     """Text engine, see :func:`divseg.ocr.text_engine`."""
     scale: int | None = None
@@ -54,6 +56,8 @@ class ReadSettings:
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ConfigError(f"samples={self.samples} must be at least 1")
+        if self.group is not None and not 1 <= self.group <= self.samples:
+            raise ConfigError(f"group={self.group} must be from 1 to the number of samples, {self.samples}")
         if self.scale is not None and not 1 <= self.scale <= 8:
             raise ConfigError(f"scale={self.scale} must be a whole number from 1 to 8")
         if not 0 <= self.doubtful <= 1:
@@ -94,21 +98,19 @@ def read_folder(
     out: str | os.PathLike[str],
     settings: ReadSettings | None = None,
     *,
-    axes: str | None = None,
-    channel: int | None = None,
-    invalid: Invalid = "auto",
     device: str = "auto",
     tile: int | None = None,
     options: Options | None = None,
     dry_run: bool = False,
     reporter: Reporter | None = None,
+    **data: Any,
 ) -> Result:
     """Read the text of noisy pages with a trained model.
 
     Parameters
     ----------
-    source, axes, channel, invalid
-        As for :func:`divseg.read`.
+    source : path, glob or list of those
+        The noisy pages.
     model : path
         Model folder, of ``divseg train`` or in a run folder.
     out : path
@@ -116,7 +118,7 @@ def read_folder(
         ``denoised/<name>.tif``, ``images.csv``, ``failures.csv``, ``report.html`` (the doubtful words), ``run.json``.
     settings : ReadSettings, optional
         How pages are read.
-    device, tile, options, dry_run, reporter
+    device, tile, options, dry_run, reporter, **data
         As for :func:`divseg.workflow.denoise.denoise_folder`.
 
     Returns
@@ -138,10 +140,11 @@ def read_folder(
     engine = text_engine(settings.engine).name
     model = Path(model)
     loaded = DivNoising.load(model, device=device)
-    found = check_inputs(source, axes=axes, channel=channel, invalid=invalid, out=Path(out))
+    chosen = RunConfig.make(data=data).data
+    found = check_inputs(source, **chosen.reading, ask=("planes", "project"), out=Path(out))
     how = {name: value for name, value in asdict(settings).items() if name != "doubtful"} | {"engine": engine}
-    data = {"axes": axes, "channel": channel, "invalid": invalid}
-    stage = Stage("read", read_text, {**how, "model": fingerprint_model(model), **data}, reads=("image",))
+    reading = {**how, "model": fingerprint_model(model), "data": chosen.pixels}
+    stage = Stage("read", read_text, reading, reads=("image",))
     n_files = len(found.images) + len(found.problems)
 
     def facts(store: RunStore, outcomes: Outcomes) -> dict[str, Any]:
@@ -160,7 +163,7 @@ def read_folder(
         total = 0 if words is None else len(words)
         doubtful = 0 if words is None else int((words["confidence"] < settings.doubtful).sum())
         return [
-            f"{len(tables['images'])} of {n_files} images read by {engine} on {settings.samples} samples each: "
+            f"{len(tables['images'])} of {n_files} images read by {engine}, {settings.samples} samples each: "
             f"{total} words, {doubtful} of them doubtful (confidence below {settings.doubtful:g})",
             f"the doubtful words: {store.report}",
         ]
@@ -218,7 +221,8 @@ def read_text(context: UnitContext) -> None:
     page = as_page(mean, engine) if settings.scale is None else as_page(mean, engine, (settings.scale,))
     if page.upside_down:
         context.warn("the page is upside down: it was read after half a turn")
-    fused = fuse_readings([page.read(sample, engine) for sample in samples])
+    chosen = subsets(len(samples), settings.group, seed=settings.seed)
+    fused = fuse_readings(read_views(samples, page, engine, chosen, around=settings.scale is None))
     table = fused.table()
     if not len(table):
         context.warn("no text was found; look at the denoised image, and train longer if letters are blurred")

@@ -259,7 +259,7 @@ def _job(
     if simulated:
         before.append(simulation_stage(config, units, name, options))
 
-    series = series_stage(units)
+    series = series_stage(units, "fuse")
 
     def derive(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         if "objects" not in tables:

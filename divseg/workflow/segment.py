@@ -25,6 +25,7 @@ from divseg.workflow.engine import Job, Result
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.run import absolute
+from divseg.workflow.series import series_stage
 from divseg.workflow.sharing import Options
 from divseg.workflow.stage import Stage, UnitContext
 from divseg.workflow.units import ImageUnit
@@ -70,8 +71,8 @@ def segment_folder(
     source : path, glob or list of those
         The images.
     out : path
-        Where results go: ``labels/<name>.tif``, ``objects.csv`` (label, centroid, area), ``images.csv``,
-        ``failures.csv``, ``run.json``.
+        Where results go: ``labels/<name>.tif``, ``series/<name>.tif`` (the labels of all frames of a file),
+        ``objects.csv`` (label, centroid, area), ``images.csv``, ``failures.csv``, ``run.json``.
     spec : str
         As for :func:`divseg.segmenter`.
     options, dry_run, reporter, **data
@@ -101,14 +102,18 @@ def segment_folder(
         count = int(images["n_objects"].sum()) if len(images) else 0
         return [f"{len(images)} of {n_files} images segmented by {name}, {count} objects"]
 
+    units = [ImageUnit(ref) for ref in found.images.refs]
+    series = series_stage(units, "segment")
+    config = {"segmentation": {"segmenter": name}, "data": chosen.model_dump(mode="json")}
     job = Job(
         command="segment",
-        units=[ImageUnit(ref) for ref in found.images.refs],
+        units=units,
+        after=[] if series is None else [series],
         stages=lambda _: [stage],
         tools=lambda *_: SegmentTools(name),
         failures=failure_rows(found.problems),
         left_out=left_out_rows(found.left_out),
-        facts=lambda *_: {"config": {"segmentation": {"segmenter": name}}, "segmenter": name, "input": str(source)},
+        facts=lambda *_: {"config": config, "segmenter": name, "input": str(source)},
         lines=lines,
         invocation={"source": absolute(source), "spec": name, **data},
         device="auto" if name.startswith("stardist") else "cpu",

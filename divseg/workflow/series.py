@@ -14,7 +14,7 @@ from divseg.workflow.stage import RunContext, RunStage
 from divseg.workflow.units import ImageUnit
 
 
-def series_stage(units: Sequence[ImageUnit]) -> RunStage | None:
+def series_stage(units: Sequence[ImageUnit], stage: str) -> RunStage | None:
     """Return the stage that writes a stack of labels for each series of frames, None if there are no frames.
 
     Labels of different frames are not linked: what is 3 in one frame is not what is 3 in the next. A series of which a
@@ -24,6 +24,8 @@ def series_stage(units: Sequence[ImageUnit]) -> RunStage | None:
     ----------
     units : sequence of ImageUnit
         All images of the run.
+    stage : str
+        The stage that writes the labels of an image.
     """
     series: dict[str, list[ImageUnit]] = {}
     for unit in units:
@@ -51,6 +53,6 @@ def series_stage(units: Sequence[ImageUnit]) -> RunStage | None:
         "series",
         write,
         {"frames": {name: [unit.name for unit in frames] for name, frames in series.items()}},
-        needs=("fuse", "failures"),
+        needs=(stage, "failures"),
         recall=lambda context, outcome: all(context.store.series(name).is_file() for name in outcome["series"]),
     )

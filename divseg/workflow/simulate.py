@@ -197,8 +197,9 @@ def _of_run(run: Run, allow_code: bool) -> tuple[list[ImageRef], Path, RunConfig
         refuse_code(segmenter)
     check_model(run.layout.model)
     config = RunConfig.make(**asked["settings"])
-    data = config.data
-    found = check_inputs(asked["source"], **data.reading, truth=asked.get("truth"))
+    if config.data.volume:
+        raise InputError(f"{run.folder}: volumes are not simulated; calibrate with ground truth: --truth MASKS")
+    found = check_inputs(asked["source"], **config.data.reading, truth=asked.get("truth"))
     done = set(run.names)
     refs = [ref for ref in found.images.refs if ref.name in done]
     if not refs:

@@ -190,6 +190,52 @@ def lif_file(path: Path, data: np.ndarray) -> None:
     )
 
 
+def nd2_file(path: Path, data: np.ndarray) -> None:
+    """Write an ND2 (T, Z, C, Y, X): chunks of XML and of pixels, and a map of them at the end."""
+    t, z, c, y, x = data.shape
+    frames = np.ascontiguousarray(data.transpose(0, 1, 3, 4, 2)).reshape(t * z, -1)  # channels of a pixel side by side
+    attributes = {"uiWidth": x, "uiHeight": y, "uiComp": c, "uiWidthBytes": x * c * data.itemsize}
+    bits = 8 * data.itemsize
+    attributes |= {"uiSequenceCount": t * z, "uiBpcInMemory": bits, "uiBpcSignificant": bits, "eCompression": 2}
+    probe = {"m_sName": "dye"}
+    planes = {
+        f"a{k}": {"sDescription": name, "uiCompCount": 1, "pFluorescentProbe": probe} for k, name in enumerate(CHANNELS)
+    }
+    picture = {"dCalibration": 0.1, "bCalibrated": True, "sPicturePlanes": {"uiCount": c, "sPlaneNew": planes}}
+    depth = {"eType": 4, "uLoopPars": {"uiCount": z, "dZStep": 0.5}}
+    time = {"uiCount": t, "dStart": 0.0, "dPeriod": 2500.0, "dDuration": 2500.0 * t}
+    loops = {"eType": 1, "uLoopPars": time, "ppNextLevelEx": {"i0000000000": depth}}
+    chunks = {
+        b"ImageAttributesLV!": clx("SLxImageAttributes", attributes),
+        b"ImageMetadataSeqLV|0!": clx("SLxPictureMetadata", picture),
+        b"ImageMetadataLV!": clx("SLxExperiment", loops),
+        **{b"ImageDataSeq|%d!" % k: bytes(8) + frame.tobytes() for k, frame in enumerate(frames)},
+    }
+    magic, reserve = 0x0ABECEDA, 4072
+    parts = [struct.pack("<IIQ32s64s", magic, 32, 64, b"ND2 FILE SIGNATURE CHUNK NAME01!", b"Ver3.0")]
+    places: list[bytes] = []
+    for name, content in chunks.items():
+        at = sum(map(len, parts))
+        parts.append(struct.pack("<IIQ", magic, reserve, len(content)) + name.ljust(reserve, b"\0") + content)
+        places.append(name + struct.pack("<QQ", at, len(content)))
+    at = sum(map(len, parts))
+    table = b"".join(places) + b"ND2 CHUNK MAP SIGNATURE 0000001!" + struct.pack("<Q", at)
+    parts.append(struct.pack("<IIQ", magic, 32, len(table)) + b"ND2 FILEMAP SIGNATURE NAME 0001!" + table)
+    path.write_bytes(b"".join(parts))
+
+
+def clx(name: str, values: dict[str, Any]) -> bytes:
+    """Return values as XML of Nikon's variants."""
+    kinds = {bool: "bool", int: "lx_int32", float: "double", str: "CLxStringW"}
+
+    def element(tag: str, value: Any) -> str:
+        if isinstance(value, dict):
+            return f"<{tag}>{''.join(element(k, v) for k, v in value.items())}</{tag}>"
+        return f'<{tag} runtype="{kinds[type(value)]}" value="{str(value).lower() if value is True else value}"/>'
+
+    return f"<variant>{element(name, values)}</variant>".encode()
+
+
 def plate(path: Path, rng: np.random.Generator, empty: bool = True) -> dict[str, np.ndarray]:
     """Write a plate of two wells with two fields each, and perhaps a well without; return pixels by name."""
     zarr = pytest.importorskip("zarr", reason="needs the extra zarr")
@@ -251,6 +297,8 @@ FILES = [
     Foreign("v5_tyx.zarr", zarr_image("TYX", "0.5"), "TYX", "int16", interval=2.5, **PLANE),
     Foreign("a.czi", czi_file, "TCZYX", size=(0.5, 0.2, 0.1), channels=CHANNELS),
     Foreign("b.czi", czi_file, "TCZYX", "uint8", size=(0.5, 0.2, 0.1), channels=CHANNELS),
+    Foreign("a.nd2", nd2_file, "TZCYX", **FULL | {"size": (0.5, 0.1, 0.1)}),
+    Foreign("b.nd2", nd2_file, "TZCYX", "uint8", **FULL | {"size": (0.5, 0.1, 0.1)}),
     Foreign("a.lif", lif_file, "TCZYX", size=(0.5, 0.2, 0.1), interval=2.5),
 ]
 """Files over all formats, axes and dtypes."""

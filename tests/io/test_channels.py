@@ -63,7 +63,7 @@ def test_files_of_one_folder_with_different_channels(two, save):
     assert [p.problem for p in report.problems] == ["it has no channel 'GFP'; did you mean 'RFP'?"]
     assert "0 RFP, 1 Cy5" in report.problems[0].remedy
     by_number = check_inputs(folder, channel=1)
-    assert any("channel 1 is named DAPI in" in line and "GFP in" in line for line in by_number.warnings)
+    assert any("channel 1 is named Cy5 in other.ome.tif, DAPI in turned" in line for line in by_number.warnings)
 
 
 def test_imagej_names_channels_in_the_labels_of_slices(save):

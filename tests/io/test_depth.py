@@ -51,7 +51,9 @@ def test_commands_ask_what_depth_means(volume):
         InputError, match=r"m\.tif: it has 3 planes along Z; give --volume .* --planes .* --project max"
     ):
         check_inputs(volume[0], channel=0)
-    assert check_inputs(volume[0], channel=0, ask=False).images[0].axes == "ZYX"
+    assert check_inputs(volume[0], channel=0, ask=()).images[0].axes == "ZYX"
+    with pytest.raises(InputError, match="give --planes to work on each plane, or --project max"):
+        check_inputs(volume[0], channel=0, ask=("planes", "project"))
 
 
 @pytest.mark.parametrize("depth", ["volume", "max"])

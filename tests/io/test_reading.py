@@ -359,9 +359,9 @@ class TestBadFiles:
             read(path)
 
     def test_unknown_type(self, tmp_path):
-        path = tmp_path / "a.czi"
-        path.write_bytes(b"ZISRAW")
-        self.refused(path, r"files of type \.czi are not read; convert it to TIFF")
+        path = tmp_path / "a.oib"
+        path.write_bytes(b"x")
+        self.refused(path, r"files of type \.oib are not read; convert it to TIFF")
 
     def test_complex_is_read_but_not_labels(self, save):
         path, _ = save("a.tif", dtype="complex64")

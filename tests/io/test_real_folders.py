@@ -368,22 +368,20 @@ class TestNames:
         tifffile.imwrite(tmp_path / "a.tif", picture)
         os.symlink("nowhere.tif", tmp_path / "link.tif")
         os.mkfifo(tmp_path / "pipe.tif")
-        for name in ("b.czi", "c.nd2", "notes.txt", "._a.tif"):
+        for name in ("b.oib", "c.vsi", "notes.txt", "._a.tif"):
             (tmp_path / name).write_bytes(b"x")
         (tmp_path / "sub").mkdir()
-        (tmp_path / "d.zarr").mkdir()
         report = check_inputs(tmp_path)
         left = {f.file.name: f.reason for f in report.left_out}
         assert "a link to a file that is not there" in left["link.tif"]
         assert left["pipe.tif"] == "not a file that can be read"
-        assert left["b.czi"] == "files of type .czi are not read; convert it to TIFF"
-        assert left["d.zarr"] == "files of type .zarr are not read; convert it to TIFF"
+        assert left["b.oib"] == "files of type .oib are not read; convert it to TIFF"
         assert (left["notes.txt"], left["._a.tif"]) == ("not an image", "hidden")
         assert "is not searched" in left["sub"]
         text = "\n".join(report.lines())
         assert all(name in text for name in left)
         (tmp_path / "a.tif").unlink()
-        with pytest.raises(InputError, match=r"convert its \.czi, \.nd2, \.zarr files"):
+        with pytest.raises(InputError, match=r"convert its \.oib, \.vsi files"):
             check_inputs(tmp_path)
         with pytest.raises(InputError, match="link to a file that is not there"):
             check_inputs(tmp_path / "link.tif")

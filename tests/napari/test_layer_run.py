@@ -7,6 +7,7 @@ from divseg.io import PixelSize, read
 from divseg.napari.layer_run import LayerRun, Progress, layer_pixel_size, model_folder, results
 
 QUICK = {"network": "flat,filters=8,latents=8", "train_steps": 12, "samples": 2, "simulate": 0, "segmenter": "otsu"}
+QUICK |= {"report": False}
 
 
 def noisy(shape=(64, 64), seed=0):

@@ -68,8 +68,11 @@ def test_features_tell_intervals_in_physical_units(fused):
     assert table["area"][4] == interval_text(*area, "µm²")
     assert table["diameter"][4].endswith(" µm")
     assert features(objects, None)["area"][4].endswith(" px")
+    assert features(objects, PixelSize(0.5, 0.5, 2.0), 3)["area"][4] == interval_text(*(2 * np.array(area)), "µm³")
+    assert features(objects, PixelSize(0.5, 0.5), 3)["area"][4].endswith(" px")
     assert table["existence"][4] == round(row["existence"], 2)
     assert "p_true" not in table
+    assert table.iloc[0].drop("index").isna().all()  # nothing is said of the background
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_a_lost_space_and_a_wrong_letter_shift_nothing():
 
 
 def test_letters_far_apart_are_not_matched_even_if_equal():
-    left, right = line("x", left=0), line("x", left=100)
+    left, right = line("x", left=0), line("x", left=16)
     assert align([left, right]).codes.tolist() == [[1, 0], [0, 1]]
     near = line("x", left=4)
     assert align([left, near]).codes.tolist() == [[1], [1]]

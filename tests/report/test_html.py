@@ -14,6 +14,7 @@ from divseg.io import read_labels, write_labels
 from divseg.report import write_report
 from divseg.report.scores import TITLES
 from divseg.results.open_run import open_run
+from divseg.results.queues import least_certain
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -49,7 +50,9 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
-SECTIONS = ["findings", "scores", "images", "objects", "review", "training", "problems", "settings", "cite"]
+SECTIONS = [
+    *("findings", "scores", "images", "objects", "review", "segmenter", "training", "problems", "settings", "cite")
+]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,8 @@ def change(folder, name, **columns):
 
 def test_page_has_every_section_and_valid_structure(page):
     assert page.source.startswith("<!DOCTYPE html>")
-    assert page.ids == [*SECTIONS[:3], *(f"image-{k}" for k in range(1, 5)), *SECTIONS[3:]]
+    sections = [name for name in page.ids if not name.startswith(("object-", "row-"))]
+    assert sections == [*SECTIONS[:3], *(f"image-{k}" for k in range(1, 5)), *SECTIONS[3:]]
     assert page.source.index('id="scores"') < page.source.index('id="images"')
     assert "not available" not in page.text
     assert "posterior frequency" in page.text
@@ -104,8 +108,8 @@ def test_pictures_are_embedded_and_saved(page, real_run):
         assert image["alt"]
         assert ratio == pytest.approx(int(image["width"]) / int(image["height"]), rel=0.02)
     names = {path.stem for path in plots.glob("*.png")}
-    assert {"scores", "confidence", "counts", "sizes", "review", "training"} <= names
-    assert {"cell0_panel", "cell0_overlay", "large_panel", "large_overlay", "large_whole"} <= names
+    assert {"scores", "confidence", "counts", "sizes", "review_01", "training"} <= names
+    assert {"cell0_noisy", "cell0_consensus", "cell0_sample3", "cell0_overlay", "large_detail", "large_whole"} <= names
     assert "cell0_whole" not in names
 
 
@@ -135,8 +139,25 @@ def test_settings_and_versions_of_a_real_run_are_on_the_page(page):
 def test_review_list_holds_the_least_certain(page, real_run):
     objects = pd.read_csv(real_run / "objects.csv").sort_values(["existence", "mean_iou"], kind="stable")
     table = page.source[page.source.index('id="review"') : page.source.index('id="training"')]
-    labels = [int(x) for x in re.findall(r'scope="row">[^<]+</th><td class="num">(\d+)</td>', table)]
+    labels = [int(x) for x in re.findall(r'scope="row"><a[^>]+>[^<]+</a></th><td class="num">(\d+)</td>', table)]
     assert labels == objects.label.head(20).tolist()
+
+
+def test_review_list_and_pictures_lead_to_one_another(page, real_run):
+    count = len(least_certain(open_run(real_run).objects))
+    assert count > 0
+    for k in range(1, count + 1):
+        assert {f"object-{k}", f"row-{k}"} <= set(page.ids)
+        assert {f"#object-{k}", f"#row-{k}"} <= set(page.links)
+    review = page.source[page.source.index('id="review"') : page.source.index('id="segmenter"')]
+    assert len(re.findall('href="#image-[1-4]"', review)) == count
+
+
+def test_nothing_is_shown_as_null(page):
+    words = re.findall(r"\w+", page.text)
+    assert not {"null", "None", "nan", "NaN"} & set(words)
+    assert "\u2013 to \u2013" not in page.text
+    assert "sampling.tile not set" in page.text
 
 
 def test_names_and_messages_are_escaped(page, run_copy):
@@ -173,7 +194,8 @@ def test_warnings_and_failures_are_told_at_the_top(run_copy):
     pd.DataFrame([failure]).to_csv(run_copy / "failures.csv", index=False)
     change(run_copy, "images", warnings="nothing found\ndim")
     page = Page(write_report(run_copy, max_images=1))
-    assert page.ids == [*SECTIONS[:3], "image-1", *SECTIONS[3:]]
+    sections = [name for name in page.ids if not name.startswith(("object-", "row-"))]
+    assert sections == [*SECTIONS[:3], "image-1", *SECTIONS[3:]]
     top = page.text[page.text.index("What was found") : page.text.index("median existence")]
     assert "1 image failed and is in no number or chart of this page" in top
     assert "Nothing found. cell0" in top
@@ -212,7 +234,7 @@ def test_losing_to_a_baseline_is_said_first(run_copy):
             "objects.csv": "not available: objects to review",
             "labels": "not available: labels (cell0: this run holds no",
         },
-        {"denoised": "not available: MMSE (cell0", "samples": "not available: samples (cell0"},
+        {"denoised": "not available: MMSE (cell0", "crops": "not available: samples (cell0"},
     ],
     ids=lambda gone: "+".join(gone),
 )
@@ -294,7 +316,7 @@ def test_of_many_images_a_few_are_shown(run_copy):
     pd.concat(copies).to_csv(run_copy / "images.csv", index=False)
     pd.concat([objects.assign(image=f"i{k}") for k in range(200)]).to_csv(run_copy / "objects.csv", index=False)
     for k in (50, 51):
-        shutil.copy(run_copy / "samples" / "cell0.tif", run_copy / "samples" / f"i{k}.tif")
+        shutil.copy(run_copy / "crops" / "cell0.npz", run_copy / "crops" / f"i{k}.npz")
     page = Page(write_report(run_copy, max_images=4))
     assert re.findall("<h3>(.*?)</h3>", page.source) == ["i50", "i51", "i198", "i199"]
     assert "4 of 200 images: 2 with warnings or of lowest mean existence" in page.text
@@ -310,4 +332,6 @@ def test_the_choice_of_a_segmenter_is_shown(run_copy):
     (run_copy / "run.json").write_text(json.dumps(record))
     text = Page(write_report(run_copy, max_images=0)).text
     assert "chosen without ground truth: otsu,smooth=2 , the best of 2" in text
+    assert "Its score is 0.500, that of the next, li, 0.400." in text
+    assert "Segmenter: otsu,smooth=2, which the samples support best." in text
     assert "li 0.400 0.900 0.700 0.950 0.500 12.2" in text

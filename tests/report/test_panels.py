@@ -13,13 +13,15 @@ from divseg.report.image_data import ImageData, read_image_data
 from divseg.report.panels import (
     CROP,
     add_scale_bar,
-    image_panel,
+    image_panels,
     region_to_show,
     round_length,
+    sample_panels,
     whole_image,
     write_overlay,
 )
 from divseg.report.style import to_png
+from divseg.results.crops import Crop
 from divseg.results.open_run import open_run
 
 OBJECTS = pd.DataFrame({"label": [1], "existence": [0.5]})
@@ -33,7 +35,8 @@ def data(shape, **parts):
         "noisy": np.arange(labels.size, dtype=float).reshape(shape),
         "mmse": np.ones(shape),
         "std": np.zeros(shape),
-        "samples": (np.ones(shape), np.ones(shape)),
+        "crop": Crop(1, 2, 0, np.stack([np.ones((8, 9)), np.arange(72.0).reshape(8, 9)]).astype(np.float32)),
+        "detail": np.arange(labels.size, dtype=float).reshape(shape)[1:9, 2:11],
     } | parts
     return ImageData("a", **pieces, missing=())
 
@@ -69,51 +72,69 @@ def test_without_objects_the_middle_is_shown():
 
 
 @pytest.mark.parametrize("shape", [(256, 256), (40, 380), (380, 40), (12, 12)])
-def test_full_panel_has_six_pictures_and_the_width_of_the_page(shape):
+def test_every_picture_fits_a_phone(shape):
     item = data(shape)
-    figure, limits = image_panel(item, OBJECTS, region_to_show(shape, item.labels), PixelSize(1, 1))
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert len(titles) == 6
-    assert figure.get_size_inches()[0] == pytest.approx(15)
+    panels, limits = image_panels(item, OBJECTS, region_to_show(shape, item.labels), PixelSize(1, 1))
+    assert [panel.key for panel in panels] == ["noisy", "mmse", "std", "consensus"]
     assert limits[0] < limits[1]
-    assert min(axes.title.get_fontsize() for axes in figure.axes) >= 9
+    for panel in panels:
+        assert panel.figure.get_size_inches()[0] == pytest.approx(4)
+        assert min(axes.xaxis.label.get_fontsize() for axes in panel.figure.axes) >= 9
 
 
 def test_scale_of_the_standard_deviation_goes_up_to_its_largest_values():
     item = data((40, 40), std=np.linspace(0, 30, 1600).reshape(40, 40))
-    figure, _ = image_panel(item, OBJECTS, region_to_show(item.shape, item.labels), None)
-    (bar,) = (axes for axes in figure.axes if axes.get_xlabel() == "standard deviation (intensity)")
+    panels, _ = image_panels(item, OBJECTS, region_to_show(item.shape, item.labels), None)
+    (bar,) = (axes for axes in panels[2].figure.axes if axes.get_xlabel() == "standard deviation (intensity)")
     assert bar.get_xlim() == pytest.approx((0, 30), rel=0.01)
 
 
-def test_every_picture_of_a_panel_has_whole_pixels():
-    figure, _ = image_panel(data((300, 300)), OBJECTS, region_to_show((300, 300), None), None)
-    axes = next(axes for axes in figure.axes if axes.get_title())
-    box = axes.get_position()
-    inches, dpi = figure.get_size_inches(), figure.dpi
-    assert box.width * inches[0] * dpi == pytest.approx(600)
-    assert box.height * inches[1] * dpi == pytest.approx(600)
+def test_every_picture_has_whole_pixels():
+    panels, _ = image_panels(data((300, 300)), OBJECTS, region_to_show((300, 300), None), None)
+    for panel in panels:
+        box = panel.figure.axes[0].get_position()
+        inches, dpi = panel.figure.get_size_inches(), panel.figure.dpi
+        assert box.width * inches[0] * dpi == pytest.approx(600)
+        assert box.height * inches[1] * dpi == pytest.approx(600)
 
 
 @pytest.mark.parametrize(
-    ("parts", "count"),
+    ("parts", "keys"),
     [
-        ({"noisy": None}, 5),
-        ({"samples": ()}, 4),
-        ({"labels": None, "std": None}, 4),
-        ({"noisy": None, "mmse": None, "samples": ()}, 2),
-        ({"mmse": np.full((20, 20), np.nan), "std": np.full((20, 20), np.nan)}, 6),
+        ({"noisy": None}, ["mmse", "std", "consensus"]),
+        ({"labels": None, "std": None}, ["noisy", "mmse"]),
+        ({"noisy": None, "mmse": None}, ["std", "consensus"]),
+        (
+            {"mmse": np.full((20, 20), np.nan), "std": np.full((20, 20), np.nan)},
+            ["noisy", "mmse", "std", "consensus"],
+        ),
     ],
 )
-def test_absent_pieces_are_left_out(parts, count):
-    figure, _ = image_panel(data((20, 20), **parts), OBJECTS, region_to_show((20, 20), None), None)
-    assert len([axes for axes in figure.axes if axes.get_title()]) == count
-    assert to_png(figure).startswith(b"\x89PNG")
+def test_absent_pieces_are_left_out(parts, keys):
+    panels, _ = image_panels(data((20, 20), **parts), OBJECTS, region_to_show((20, 20), None), None)
+    assert [panel.key for panel in panels] == keys
+    assert to_png(panels[0].figure).startswith(b"\x89PNG")
+
+
+def test_samples_are_shown_beside_the_same_part_of_the_noisy_image():
+    item = data((20, 30))
+    panels = sample_panels(item, PixelSize(1, 1))
+    assert [panel.key for panel in panels] == ["detail", "sample1", "sample2"]
+    (picture,) = panels[0].figure.axes[0].images
+    brightest = np.unravel_index(np.argmax(picture.get_array()[:, :, 0]), (8, 9))
+    part = item.noisy[1:9, 2:11]
+    limits = (0, 71)  # of the samples, less half a percent on either side
+    np.testing.assert_array_equal(brightest, np.argwhere(part >= limits[1] - 0.3)[0])
+    flat, ramp = (panel.figure.axes[0].images[0].get_array() for panel in panels[1:])
+    assert np.ptp(flat) == 0
+    assert np.ptp(ramp) == 255
+    assert sample_panels(data((20, 30), crop=None), None) == []
+    assert len(sample_panels(data((20, 30), detail=None), None)) == 2
 
 
 @pytest.mark.parametrize(("shape", "pixels"), [((500, 400), 820), ((100, 3000), 1020)])
 def test_whole_image_keeps_or_thins_pixels(shape, pixels):
-    item = data(shape, mmse=None, noisy=None, samples=())
+    item = data(shape, mmse=None, noisy=None)
     figure = whole_image(item, OBJECTS, region_to_show(shape, item.labels), PixelSize(1, 1))
     assert figure.get_size_inches()[0] * 100 == pytest.approx(pixels)
     assert to_png(figure) == to_png(figure)
@@ -153,20 +174,19 @@ def test_huge_image_is_thinned(tmp_path):
         assert image.size == (3000, 4)
 
 
-def test_panel_of_a_real_run_shows_its_images(real_run):
+def test_panels_of_a_real_run_show_its_images(real_run):
     run = open_run(real_run)
     item = read_image_data(run, "large")
     assert item.missing == ()
     region = region_to_show(item.shape, item.labels)
-    figure, limits = image_panel(item, run.objects[run.objects["image"] == "large"], region, run.pixel_sizes["large"])
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == [
+    objects, size = run.objects[run.objects["image"] == "large"], run.pixel_sizes["large"]
+    panels, limits = image_panels(item, objects, region, size)
+    assert [panel.title for panel in panels] == [
         "Noisy image",
         "MMSE: mean of the samples",
-        "Posterior sample 1",
-        "Posterior sample 2",
         "Standard deviation of the samples",
         "Consensus",
     ]
-    assert item.mmse.min() < limits[0] < limits[1] <= item.noisy.max()
-    assert [text.get_text() for text in figure.axes[0].texts] == ["10 µm"]
+    assert item.noisy.min() < limits[0] < limits[1] <= item.noisy.max()
+    assert [text.get_text() for text in panels[0].figure.axes[0].texts] == ["10 µm"]
+    assert [panel.key for panel in sample_panels(item, size)] == ["detail", "sample1", "sample2", "sample3"]

@@ -3,8 +3,7 @@ import pandas as pd
 import pytest
 
 from divseg.report.image_data import ImageData, read_image_data
-from divseg.report.review import review_figure
-from divseg.report.style import to_png
+from divseg.report.review import SIZE, review_tiles
 from divseg.results.open_run import open_run
 from divseg.results.queues import least_certain
 
@@ -13,36 +12,35 @@ from divseg.results.queues import least_certain
 def test_every_object_is_pictured_wherever_it_lies(shape):
     labels = np.zeros(shape, np.int32)
     labels[0, 0], labels[-1, -1], labels[2:8, 2:8] = 1, 2, 3
-    data = ImageData("a", labels, None, np.ones(shape), None, (), ())
+    data = ImageData("a", labels, None, np.ones(shape), None, None, None, ())
     objects = pd.DataFrame({"image": ["$a"] * 4, "label": [1, 2, 3, 99], "existence": [0.1, np.nan, 1.0, 0.2]})
-    figure = review_figure(objects, lambda name: data)
-    (axes,) = figure.axes
-    assert [text.get_text() for text in axes.texts] == ["1. $a #1", "2. $a #2", "3. $a #3"]
-    assert to_png(figure)
-    coloured = [(np.ptp(image.get_array().astype(int), axis=2) > 0).any() for image in axes.images]
-    assert coloured == [True, False, True]
+    *tiles, absent = review_tiles(objects, lambda name: data)
+    assert absent is None
+    assert all(tile.dtype == np.uint8 and max(tile.shape) <= SIZE for tile in tiles)
+    assert [(np.ptp(tile.astype(int), axis=2) > 0).any() for tile in tiles] == [True, False, True]
 
 
 @pytest.mark.parametrize("shape", [(6, 60), (60, 6)])
 def test_long_objects_are_wholly_in_their_picture(shape):
     labels = np.zeros((200, 200), np.int32)
     labels[50 : 50 + shape[0], 50 : 50 + shape[1]] = 1
-    data = ImageData("a", labels, None, np.ones((200, 200)), None, (), ())
-    figure = review_figure(pd.DataFrame({"image": ["a"], "label": [1], "existence": [0.1]}), lambda name: data)
-    coloured = np.ptp(figure.axes[0].images[0].get_array().astype(int), axis=2) > 0
+    data = ImageData("a", labels, None, np.ones((200, 200)), None, None, None, ())
+    (tile,) = review_tiles(pd.DataFrame({"image": ["a"], "label": [1], "existence": [0.1]}), lambda name: data)
+    coloured = np.ptp(tile.astype(int), axis=2) > 0
     assert coloured.any()
     coloured[1:-1, 1:-1] = False
     assert not coloured.any()  # none of the outline at the edge of the picture
 
 
 def test_no_picture_without_labels_or_image():
-    data = ImageData("a", None, None, np.ones((9, 9)), None, (), ())
-    assert review_figure(pd.DataFrame({"image": ["a"], "label": [1]}), lambda name: data) is None
+    data = ImageData("a", None, None, np.ones((9, 9)), None, None, None, ())
+    assert review_tiles(pd.DataFrame({"image": ["a"], "label": [1]}), lambda name: data) == [None]
 
 
 def test_least_certain_objects_of_a_real_run_are_pictured(real_run):
     run = open_run(real_run)
     objects = least_certain(run.objects)
     assert objects["existence"].iloc[0] == run.objects["existence"].min()
-    (axes,) = review_figure(objects, lambda name: read_image_data(run, name)).axes
-    assert len(axes.texts) == len(objects) > 0
+    tiles = review_tiles(objects, lambda name: read_image_data(run, name))
+    assert len(tiles) == len(objects) > 0
+    assert all(tile is not None for tile in tiles)

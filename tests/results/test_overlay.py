@@ -91,6 +91,12 @@ def test_colours_of_existence_get_lighter_with_it():
     assert (np.diff(rgb @ [0.2126, 0.7152, 0.0722]) > 0).all()
 
 
+def test_the_outline_of_the_most_doubtful_object_is_seen_on_black():
+    """Contrast as in WCAG 2.1, which asks for 3 of graphics and 4.5 of text."""
+    linear = ((np.array(CONFIDENCE(0.0)[:3]) + 0.055) / 1.055) ** 2.4
+    assert (linear @ [0.2126, 0.7152, 0.0722] + 0.05) / 0.05 > 4.5
+
+
 def test_objects_table_without_columns_gives_white():
     _, colours = existence_colours(square(), pd.DataFrame())
     np.testing.assert_array_equal(colours, [[255, 255, 255]])

@@ -91,6 +91,7 @@ def test_large_images_are_judged_by_their_middle():
     assert _middle(np.zeros((600, 300)), 512).shape == (512, 300)
     image = np.arange(514 * 513).reshape(514, 513)
     np.testing.assert_array_equal(_middle(image, 512), image[1:513, :512])
+    assert _middle(np.zeros((40, 600, 150)), 512).shape == (32, 192, 150)
 
 
 def test_a_run_chooses_once(make_plate, tmp_path):

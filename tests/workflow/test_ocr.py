@@ -71,7 +71,7 @@ def test_pages_are_read_and_what_is_odd_is_said(pages, model, tmp_path):
     for image in read(pages)[:2]:  # what the command writes is what its parts give
         samples = loaded.draw(image, range(4))
         page = as_page(samples.mean(axis=0), engine, (1,))
-        direct = fuse_readings([page.read(sample, engine) for sample in samples])
+        direct = fuse_readings([page.read(sample, engine) for sample in samples])  # a quarter of four is one
         found = (result.out / "text" / f"{image.name}.txt").read_text()
         assert found == direct.text
         assert sum(word in found.split() for word in " ".join(TEXT[image.name]).split()) >= 4
@@ -116,6 +116,8 @@ def test_shards_give_what_one_process_gives(pages, model, tmp_path):
 def test_wrong_use_is_told_before_any_work(pages, model, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="samples=0"):
         ReadSettings(samples=0)
+    with pytest.raises(ConfigError, match="group=5"):
+        ReadSettings(samples=4, group=5)
     with pytest.raises(ConfigError, match="scale=9"):
         ReadSettings(scale=9)
     with pytest.raises(ConfigError, match="doubtful=2"):
