@@ -36,13 +36,9 @@ def test_facts_of_a_real_run(real_run):
     words = dict(facts.image_facts(run, "large"))
     assert words["size"] == "400 \u00d7 96 px"
     assert words["pixel size"] == "0.5 \u00d7 0.5 µm"
-<<<<<<< HEAD
-    assert words["objects"] == (str(row.n_objects) if row.n_objects else "nothing found")
-=======
     row = run.images_table.set_index("image").sort_values("n_objects").iloc[-1]
     words = dict(facts.image_facts(run, row.name))
     assert words["objects"] == str(row.n_objects)
->>>>>>> main
     assert words["count in the samples"].startswith(f"mean {row.count_mean:.1f}, 5\u201395 %: {row.count_q05:.0f} to")
     assert "pixel size" not in dict(facts.image_facts(run, "cell0"))
     assert dict(facts.training_facts(run))["steps"] == "20"
