@@ -1,6 +1,6 @@
 """Files of Nikon (.nd2), Zeiss (.czi) and Leica (.lif), by the readers nd2, pylibCZIrw and liffile.
 
-They are the readers beneath bioio's, which would add two hundred megabytes, and for LIF and CZI packages under the GPL.
+They are the readers beneath bioio's, whose package for CZI is under the GPL, and whose others bring xarray and s3fs.
 """
 
 from __future__ import annotations
