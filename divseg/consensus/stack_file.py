@@ -102,12 +102,14 @@ def _images(arrays: dict[str, NDArray[Any]]) -> tuple[tuple[int, ...], tuple[Run
         raise ValueError(f"its array {wrong[0]} has the wrong type")
     shape = tuple(arrays["shape"].tolist())
     units, n_runs, n_objects, scored = (arrays[n] for n in ("units", "n_runs", "n_objects", "scored"))
+    if len({len(a) for a in (units, n_runs, n_objects, scored)}) > 1:
+        raise ValueError("its arrays do not fit one another")
     runs = np.concatenate([[0], np.cumsum(n_runs)])
     probs = np.concatenate([[0], np.cumsum(n_objects * scored)])
     gaps, lengths, objects = (arrays[n] for n in ("gaps", "lengths", "objects"))
     prob = arrays["prob"].astype(np.float64)
     sizes = {len(gaps), len(lengths), len(objects), int(runs[-1])}
-    fitting = len(shape) in (2, 3) and len(sizes) == 1 and int(probs[-1]) == len(prob) and units.shape == n_runs.shape
+    fitting = len(shape) in (2, 3) and len(sizes) == 1 and int(probs[-1]) == len(prob)
     if not fitting or units.min() < 0 or not units.any() or min(n_runs.min(), n_objects.min(), *shape) < 0:
         raise ValueError("its arrays do not fit one another")
     if 4 * math.prod(shape) > limit_bytes() or (n_objects > n_runs).any():

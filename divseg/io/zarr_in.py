@@ -42,7 +42,9 @@ class ZarrSource(ImageSource):
     def load(self, index: Index, *, labels: bool = False) -> NDArray[np.generic]:
         """Read a part of it: the chunks that hold it, no others."""
         wanted = tuple(slice(None) if i is None else i for i in index)
-        sides = [len(range(*p.indices(n))) for p, n in zip(wanted, self.shape, strict=True) if isinstance(p, slice)]
+        # a length of Python's own would overflow on what a damaged header claims
+        parts = [p.indices(n) for p, n in zip(wanted, self.shape, strict=True) if isinstance(p, slice)]
+        sides = [max(0, -((start - stop) // step)) for start, stop, step in parts]
         check_claim(self.path, math.prod(sides) * self.dtype.itemsize)
         try:
             data = np.asarray(_open(self.path, self.array)[wanted])

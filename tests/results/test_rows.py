@@ -67,9 +67,9 @@ def test_columns_of_the_pixels():
         "pixel_size_x": None,
         "pixel_unit": None,
     }
-    row = pixel_columns((4, 5, 6), PixelSize(0.5, 0.25))
-    assert list(row) == ["depth", "height", "width", "pixel_size_y", "pixel_size_x", "pixel_unit"]
-    assert list(row.values()) == [4, 5, 6, 0.5, 0.25, "µm"]
+    row = pixel_columns((4, 5, 6), PixelSize(0.5, 0.25, z=2.0))
+    assert list(row) == ["depth", "pixel_size_z", "height", "width", "pixel_size_y", "pixel_size_x", "pixel_unit"]
+    assert list(row.values()) == [4, 2.0, 5, 6, 0.5, 0.25, "µm"]
 
 
 def test_files_that_cannot_be_used_are_failures():

@@ -239,6 +239,7 @@ def test_tables_without_objects_keep_their_columns(tmp_path):
         "objects": ["image"],
         "measurements": ["image"],
         "alternatives": ["image"],
+        "words": ["image"],
         "scores": ["image"],
     }
 

@@ -1,5 +1,6 @@
 """Volumes, channels and frames all the way through."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -50,11 +51,15 @@ def folder(tmp_path_factory):
     return root
 
 
+KEPT = "all" if importlib.util.find_spec("pyarrow") else "denoised,std,foreground,boundary,crops,stacks,samples,zarr"
+"""Everything, which takes pyarrow."""
+
+
 @pytest.fixture(scope="module")
 def done(folder):
     """Return the run of the folder; a network that has hardly seen them."""
     quick = {"network": "flat,depth=1,filters=4,latents=4", "train_steps": 1, "samples": 2, "fuse_with": "samples"}
-    quick |= {"baseline_sigmas": (1.0,), "compare": (), "keep": "all", "existence": 0.0, "snr": 0.0}
+    quick |= {"baseline_sigmas": (1.0,), "compare": (), "keep": KEPT, "existence": 0.0, "snr": 0.0}
     asked = {"channel": "nuclei", "measure": "all", "volume": True, "segmenter": "otsu,smooth=1,split=distance"}
     return run(folder / "images", folder / "out", truth=folder / "truth", **quick, **asked)
 

@@ -23,10 +23,7 @@ CORRELATED = 1.4
 SHARPENED = 0.6
 """Power below which neighbours are negatively correlated, as sharpening does it."""
 
-_QUANTILES = (0.01, 0.1, 0.5)  # of the blocks: structure can only add power, and few images have it everywhere
-_FLATTEST = 9.0  # blocks that the lowest quantile has below it at least,
-_SMALL = 0.05  # or this share of those of a small image
-_UNEVEN = 2.0  # power of the quotient of the two lower quantiles
+_QUANTILES = (0.05, 0.2, 0.5)  # of the blocks: structure can only add power, and few images have it everywhere
 _Y, _X = np.indices((SIDE, SIDE))
 RADIUS = np.hypot(_Y, _X)
 """Of each coefficient of the cosine transform of a block, in half periods a block; shape (SIDE, SIDE)."""
@@ -94,9 +91,8 @@ def noise_spectrum(image: NDArray[np.generic]) -> NoiseSpectrum:
     everywhere, whatever its distribution and however it depends on the signal, and the quotient of its mean powers in
     two bands follows an F distribution. Structure adds power to coarse bands, but not to the flattest blocks, so that
     low quantiles over the blocks, relative to those of the F distribution, tell of the noise. If noise is correlated,
-    it is so in all blocks, and the quantiles of 1 and 10 % are alike; if they differ, even the flattest blocks hold
-    structure, and the square of the quotient of the two is taken off. A stack of planes gives the blocks of all of
-    them.
+    it is so in all blocks, and the quantiles of 5 and 20 % are alike; if they differ, even the flattest blocks hold
+    structure, and the quotient of the two is taken off. A stack of planes gives the blocks of all of them.
 
     Parameters
     ----------
@@ -121,13 +117,12 @@ def noise_spectrum(image: NDArray[np.generic]) -> NoiseSpectrum:
     if len(power) < MIN_BLOCKS:
         return NoiseSpectrum(1.0, 1.0, 1.0, 1.0)
     freedom = int(FINEST.sum())
-    quantiles = np.maximum(_QUANTILES, min(_SMALL, _FLATTEST / len(power)))
     found, typical = {}, 1.0
     for k, (name, band) in enumerate(_BANDS.items()):
         ratio = power[:, k] / power[:, -1]
-        expected = f_distribution.ppf(quantiles, int(band.sum()), freedom)
-        low, higher, middle = (np.quantile(ratio, quantiles) / expected).tolist()
-        found[name] = low * min(1.0, low / higher) ** _UNEVEN
+        expected = f_distribution.ppf(_QUANTILES, int(band.sum()), freedom)
+        low, higher, middle = (np.quantile(ratio, _QUANTILES) / expected).tolist()
+        found[name] = low * min(1.0, low / higher)
         typical = min(typical, middle)
     return NoiseSpectrum(**found, typical=typical)
 

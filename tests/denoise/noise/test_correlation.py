@@ -83,8 +83,7 @@ def test_images_without_noise_or_too_small_tell_nothing():
 
 def test_blocks_without_data_are_left_out():
     image = 12 * correlated("rows", 0.5)
-    whole = image[32:].copy()
+    expected = noise_spectrum(image[32:])
     image[:32] = np.nan
-    assert noise_spectrum(image).rows == pytest.approx(noise_spectrum(whole).rows)
-    stacks = (np.stack([planes, planes]) for planes in (image, whole))
-    assert len({round(noise_spectrum(stack).rows, 6) for stack in stacks}) == 1
+    assert noise_spectrum(image).rows == pytest.approx(expected.rows)
+    assert noise_spectrum(np.stack([image, image])).rows == pytest.approx(expected.rows, rel=0.02)
