@@ -4,9 +4,13 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 import tifffile
+from typer.testing import CliRunner
+
+from divseg.cli.commands import app
 
 NETWORK = ["--network", "flat,filters=8,latents=8"]
 QUICK = ["--train-steps", "30", "--samples", "3", "--simulate", "0", "--device", "cpu", *NETWORK]
@@ -16,6 +20,13 @@ def divseg(*words, cwd=None):
     return subprocess.run(
         [sys.executable, "-m", "divseg", *map(str, words)], capture_output=True, text=True, cwd=cwd, check=False
     )
+
+
+def called(*words):
+    """Call a command in this process, which spares the start of another."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        return CliRunner().invoke(app, [*map(str, words)])
 
 
 @pytest.fixture(scope="module")
@@ -47,24 +58,24 @@ def test_run_evaluate_report_train_info(plate, tmp_path):
     assert "loss" in done.stderr
     assert tifffile.imread(out / "labels" / "cell0.tif").shape == (72, 80)
 
-    scored = divseg("evaluate", out / "labels", masks, "--save", tmp_path / "scores.csv")
-    assert scored.returncode == 0, scored.stderr
+    scored = called("evaluate", out / "labels", masks, "--save", tmp_path / "scores.csv")
+    assert scored.exit_code == 0, scored.stderr
     assert "map" in scored.stdout
     assert (tmp_path / "scores.csv").is_file()
 
     (out / "report.html").unlink()
-    assert divseg("report", out).returncode == 0
+    assert called("report", out).exit_code == 0
     assert (out / "report.html").is_file()
 
-    assert '"steps": 30' in divseg("info", out / "model").stdout
-    assert '"torch"' in divseg("info").stdout
+    assert '"steps": 30' in called("info", out / "model").stdout
+    assert '"torch"' in called("info").stdout
 
-    plan = divseg("run", images, "--out", out, "--truth", masks, "--config", config, *QUICK, "--dry-run")
-    assert plan.returncode == 0, plan.stderr
+    plan = called("run", images, "--out", out, "--truth", masks, "--config", config, *QUICK, "--dry-run")
+    assert plan.exit_code == 0, plan.stderr
     assert "score: 2 done, 0 to do" in plan.stdout
 
-    trained = divseg("train", images, "--out", tmp_path / "model", "--train-steps", "20", *NETWORK)
-    assert trained.returncode == 0, trained.stderr
+    trained = called("train", images, "--out", tmp_path / "model", "--train-steps", "20", *NETWORK)
+    assert trained.exit_code == 0, trained.stderr
     assert (tmp_path / "model" / "weights.pt").is_file()
 
 
@@ -88,11 +99,12 @@ def test_run_evaluate_report_train_info(plate, tmp_path):
         (["info", "{tmp}"], "config.json"),
     ],
 )
-def test_wrong_use_is_one_line_and_code_2(words, message, plate, tmp_path):
+def test_wrong_use_is_one_line_and_code_2(words, message, plate, tmp_path, monkeypatch):
     images = tmp_path / "images"
     images.symlink_to(plate[0])
-    done = divseg(*(w.format(images=images, tmp=tmp_path) for w in words), cwd=tmp_path)
-    assert done.returncode == 2
+    monkeypatch.chdir(tmp_path)
+    done = called(*(w.format(images=images, tmp=tmp_path) for w in words))
+    assert done.exit_code == 2
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("divseg: ")
     assert message in last
@@ -107,14 +119,14 @@ def test_some_failed_is_code_1(plate, tmp_path):
         (images / path.name).symlink_to(path)
     (images / "bad.tif").write_text("no image")
     words = ["run", images, "--out", tmp_path / "out", *QUICK, "--segmenter", "otsu,smooth=2"]
-    plan = divseg(*words, "--dry-run")
-    assert plan.returncode == 1, plan.stderr
+    plan = called(*words, "--dry-run")
+    assert plan.exit_code == 1, plan.stderr
     assert "bad.tif" in plan.stdout
     assert not (tmp_path / "out").exists()
     parts = [divseg(*words, "--shard", f"{part}/2") for part in (1, 2)]
     assert [done.returncode for done in parts] == [1, 1], "each part knows of the file that cannot be read"
-    done = divseg("finalize", tmp_path / "out")
-    assert done.returncode == 1, done.stderr
+    done = called("finalize", tmp_path / "out")
+    assert done.exit_code == 1, done.stderr
     assert "2 of 3 images done" in done.stdout
     assert "bad" in (tmp_path / "out" / "failures.csv").read_text()
 
