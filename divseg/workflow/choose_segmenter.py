@@ -34,7 +34,7 @@ WINDOW = 512
 WINDOW_3D = (32, 192, 192)
 """The same of a volume, along each axis."""
 
-POWERS = {"objects": 1.0, "explained": 1.1, "edges": 1.4, "sharpness": 1.8}
+POWERS = {"objects": 1.0, "explained": 1.5, "edges": 0.4, "sharpness": 1.4}
 """Power of each figure in the score of a segmenter; found by leaving sets of images out (lab book)."""
 
 
