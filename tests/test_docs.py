@@ -78,6 +78,8 @@ def test_shell(text, needs, files, tmp_path, make_plate):
             words += ["--simulate", "0"]
         if re.search("--(jobs|executor|shard)", text) and words[1] == "run":
             words += ["--segmenter", "otsu,smooth=2"]
+        if words[1] == "run" and "--model" not in text:
+            words += ["--no-report"]
         done = subprocess.run(
             [sys.executable, "-m", "divseg", *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
         )
