@@ -26,7 +26,11 @@ types: $(VENV)/.ready
 	$(BIN)/mypy
 
 unit: $(VENV)/.ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# what takes long: the shell commands of every page of the documents, and a training that is killed at any moment
+slow: $(VENV)/.ready
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 docs: $(VENV)/.ready
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build

@@ -28,7 +28,8 @@ def snippets(language):
         blocks = re.findall(r"^```(\w+)(?: needs=(\w+))?\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
         files = {name[1]: text for *_, text in blocks if (name := re.match(r"# (\w+\.py)\n", text))}
         mine = [(text, needs, files) for kind, needs, text in blocks if kind == language]
-        found += [pytest.param(*values, id=f"{page.name}-{i}") for i, values in enumerate(mine)]
+        marks = [pytest.mark.slow] if language == "sh" and page.name != "README.md" else []
+        found += [pytest.param(*values, id=f"{page.name}-{i}", marks=marks) for i, values in enumerate(mine)]
     return found
 
 
@@ -56,7 +57,6 @@ def test_python(text, needs, files, tmp_path, monkeypatch):
     exec(compile(text, "snippet", "exec"), {"__name__": "snippet"})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("text", "needs", "files"), snippets("sh"))
 def test_shell(text, needs, files, tmp_path, make_plate):
     """Each command runs as written, but trains little, and chooses and simulates only where that is the point."""
@@ -186,7 +186,6 @@ def test_the_feature_table_has_a_command_for_most():
     assert len(commands_of_the_feature_table()) >= 10
 
 
-@pytest.mark.slow
 def test_site_is_built_without_a_warning(tmp_path):
     """Every page and every docstring of a public name; a link to a page or a picture that is not there is a warning."""
     pytest.importorskip("furo", reason="the site needs pip install .[docs]")
