@@ -59,7 +59,9 @@ def save_crop(path: str | os.PathLike[str], crop: Crop) -> None:
         If the file cannot be written.
     """
     low, high = float(crop.samples.min()), float(crop.samples.max())
-    steps = np.rint((crop.samples - low) * (255 / (high - low) if high > low else 0.0)).astype(np.uint8)
+    span = np.float64(high) - low
+    fractions = (crop.samples.astype(np.float64) - low) / (span if span > 0 else 1.0)
+    steps = np.rint(255 * fractions).astype(np.uint8)
     with replacing(path) as file:
         np.savez_compressed(
             file, samples=steps, limits=np.array([low, high]), corner=np.array([crop.z, crop.y, crop.x])
