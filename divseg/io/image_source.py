@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from divseg.errors import FileProblem
 from divseg.io.image import Index, PixelSize
+from divseg.io.limits import check_claim
 
 COLOURS = ("red", "green", "blue", "alpha")
 """Names of the channels of a picture in colours."""
@@ -85,6 +87,21 @@ class ImageSource(ABC):
         FileProblem
             If the pixels cannot be read.
         """
+
+    def slices(self, index: Index) -> tuple[int | slice, ...]:
+        """Return an index as NumPy takes it, if what it takes may be held in memory.
+
+        Raises
+        ------
+        FileProblem
+            If it may not.
+        """
+        wanted = tuple(slice(None) if i is None else i for i in index)
+        # the length of a range would overflow on what a damaged header claims
+        parts = [p.indices(n) for p, n in zip(wanted, self.shape, strict=True) if isinstance(p, slice)]
+        sides = [max(0, -((start - stop) // step)) for start, stop, step in parts]
+        check_claim(self.path, math.prod(sides) * self.dtype.itemsize)
+        return wanted
 
     def stat(self) -> tuple[int, int, int]:
         """Return size in bytes, time of modification and time of change in nanoseconds: the same, the same pixels.

@@ -39,7 +39,7 @@ class Nd2Source(ImageSource):
 
     def load(self, index: Index, *, labels: bool = False) -> NDArray[np.generic]:
         """Read the frames that hold a part of it."""
-        wanted = _slices(self, index)
+        wanted = self.slices(index)
         with _reading(self.path) as nd2, nd2.ND2File(self.path) as file:
             return native(np.asarray(file.to_dask()[wanted].compute()))
 
@@ -52,7 +52,7 @@ class CziSource(ImageSource):
 
     def load(self, index: Index, *, labels: bool = False) -> NDArray[np.generic]:
         """Read the planes that hold a part of it, and of them the rectangle alone."""
-        wanted = _slices(self, index)
+        wanted = self.slices(index)
         lead = "".join(letter for letter in self.axes if letter in "TCZ" and not self.colours)
         taken = [wanted[self.axes.index(letter)] for letter in lead]
         steps = [[t] if isinstance(t, int) else list(range(*t.indices(self.shape[k]))) for k, t in enumerate(taken)]
@@ -75,7 +75,7 @@ class LifSource(ImageSource):
 
     def load(self, index: Index, *, labels: bool = False) -> NDArray[np.generic]:
         """Read it, and take a part."""
-        wanted = _slices(self, index)
+        wanted = self.slices(index)
         with _reading(self.path) as liffile, liffile.LifFile(self.path) as file:
             return native(np.asarray(file.images[self.series].asarray()[wanted]))
 
@@ -252,13 +252,6 @@ def _checked(source: Any) -> Any:
     plane = math.prod(n for letter, n in zip(source.axes, source.shape, strict=True) if letter in "YXC")
     check_claim(source.path, plane * source.dtype.itemsize)
     return source
-
-
-def _slices(source: ImageSource, index: Index) -> tuple[Any, ...]:
-    wanted = tuple(slice(None) if i is None else i for i in index)
-    sides = [len(range(*p.indices(n))) for p, n in zip(wanted, source.shape, strict=True) if isinstance(p, slice)]
-    check_claim(source.path, math.prod(sides) * source.dtype.itemsize)
-    return wanted
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from divseg.errors import CodecRequired, DivsegError, FileProblem, one_line
 from divseg.io.axes import UNKNOWN
 from divseg.io.image import Index, PixelSize, native
 from divseg.io.image_source import ImageSource
-from divseg.io.limits import check_claim
 from divseg.io.metadata import named, seconds
 from divseg.io.pixel_size import make_pixel_size
 from divseg.io.sources import is_zarr
@@ -41,11 +40,7 @@ class ZarrSource(ImageSource):
 
     def load(self, index: Index, *, labels: bool = False) -> NDArray[np.generic]:
         """Read a part of it: the chunks that hold it, no others."""
-        wanted = tuple(slice(None) if i is None else i for i in index)
-        # a length of Python's own would overflow on what a damaged header claims
-        parts = [p.indices(n) for p, n in zip(wanted, self.shape, strict=True) if isinstance(p, slice)]
-        sides = [max(0, -((start - stop) // step)) for start, stop, step in parts]
-        check_claim(self.path, math.prod(sides) * self.dtype.itemsize)
+        wanted = self.slices(index)
         try:
             data = np.asarray(_open(self.path, self.array)[wanted])
         except DivsegError:

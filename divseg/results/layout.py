@@ -12,18 +12,16 @@ OUTLINES = {"rois": "zip", "geojson": "geojson"}
 """Endings of the files of outlines."""
 
 TABLES = (
-    *(
-        "objects",
-        "measurements",
-        "alternatives",
-        "review",
-        "tracks",
-        "words",
-        "images",
-        "scores",
-        "summary",
-        "failures",
-    ),
+    "objects",
+    "measurements",
+    "alternatives",
+    "review",
+    "tracks",
+    "words",
+    "images",
+    "scores",
+    "summary",
+    "failures",
 )
 """Tables of the whole run."""
 

@@ -196,6 +196,7 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
         "specs": list(specs),
         "seed": config.sampling.seed,
         "precision": config.sampling.precision,
+        "data": config.data.pixels,
         "images": list(names),
     }
     return RunStage("segmenter", choose, settings, needs=("model",), recall=recall)

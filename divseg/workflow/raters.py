@@ -75,6 +75,7 @@ def raters_stage(model: Path, config: RunConfig, own: str, names: Sequence[str])
         "among": possible_raters(),
         "seed": config.sampling.seed,
         "precision": config.sampling.precision,
+        "data": config.data.pixels,
         "images": sorted(set(names)),
     }
     return RunStage("raters", choose, settings, needs=("model",))

@@ -1,6 +1,7 @@
 """The choice of a segmenter by posterior samples alone."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,15 @@ from scipy import ndimage as ndi
 
 from divseg.config import RunConfig
 from divseg.errors import ConfigError, InputError
-from divseg.workflow.choose_segmenter import POWERS, _middle, asked_candidates, candidates, rank_segmenters
+from divseg.workflow.choose_segmenter import (
+    POWERS,
+    _middle,
+    asked_candidates,
+    candidates,
+    choice_stage,
+    rank_segmenters,
+)
+from divseg.workflow.raters import raters_stage
 from divseg.workflow.run import run
 
 
@@ -126,3 +135,12 @@ def test_a_run_chooses_once(make_plate, tmp_path):
     assert said.count("by the samples of") == 2
     run(images, tmp_path / "out", config=config.replace(segmenter=record["segmenter"]), truth=masks)
     assert (tmp_path / "out" / "run.log").read_text().count("2 of 2 images were finished before") == 3
+
+
+@pytest.mark.parametrize(
+    "made", [lambda c: choice_stage(c, ["otsu", "li"], ["a"]), lambda c: raters_stage(Path("m"), c, "otsu", ["a"])]
+)
+def test_another_channel_is_another_choice(made):
+    keys = {made(RunConfig.make(channel=channel)).key({"model": "m"}) for channel in (0, 1)}
+    assert len(keys) == 2
+    assert made(RunConfig.make(measure="all")).key({"model": "m"}) == made(RunConfig.make()).key({"model": "m"})
