@@ -27,6 +27,7 @@ from benchmarks.record import data_root, limit_threads, write_result
 from benchmarks.sets import Picture, load_set, read_denoised
 from benchmarks.smoothing import SetNoise, gaussian
 from benchmarks.trained import trained
+from divseg.metrics import bootstrap_interval
 from divseg.ocr import (
     Box,
     Engine,
@@ -47,7 +48,6 @@ WIDTHS = (0.8, 1.2)
 FUSED, SINGLE = "fused", "mean single sample"
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 """Edges of the bins of confidence."""
-BOOTSTRAP = 10_000
 
 
 @dataclass(frozen=True)
@@ -206,13 +206,6 @@ def score_level(level: str, a: argparse.Namespace) -> tuple[list[Errors], list[t
     return rows, words, facts
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the mean."""
-    rng = np.random.default_rng(0)
-    means = np.asarray(values)[rng.integers(0, len(values), (BOOTSTRAP, len(values)))].mean(axis=1)
-    return float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
-
-
 def error_table(rows: list[Errors]) -> str:
     """Return the table of error rates and of differences to the fused reading."""
     lines = ["| level | method | character error | word error | word error, fused reading minus this one |"]
@@ -225,7 +218,7 @@ def error_table(rows: list[Errors]) -> str:
             these = [row for row in mine if row.method == method]
             character, word = (np.mean([getattr(row, kind) for row in these]) for kind in ("character", "word"))
             difference = [ours[row.page] - row.word for row in these]
-            low, high = interval(difference)
+            low, high = bootstrap_interval(np.array(difference), least=1)
             told = "" if method == fused else f"{np.mean(difference):+.3f} ({low:+.3f} to {high:+.3f})"
             lines.append(f"| {level} | {method} | {character:.3f} | {word:.3f} | {told} |")
     return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -131,8 +131,6 @@ def prepare(
 
 def _fitting(settings: TrainSettings, images: list[NDArray[np.float32]]) -> TrainSettings:
     """Return the published settings with the published patches of 128 pixels, or the largest that the images allow."""
-    from dataclasses import replace
-
     if settings is not PUBLISHED:
         return settings
     return replace(settings, patch=min(128, min(min(image.shape) for image in images) // 16 * 16))

@@ -13,28 +13,19 @@ from divseg.denoise.sampling.estimates import map_estimate
 from divseg.io import write_bytes
 from divseg.report.style import INK, new_chart, to_png
 from divseg.results.overlay import grey_limits
+from divseg.workflow.crops import busiest_corner
 
 SIDE = 96
 SHOWN = 3
 """Samples that are shown."""
 
 
-def busiest(image: NDArray[np.floating], side: int) -> tuple[slice, slice]:
-    """Return the square of `side` pixels (or less) with the largest variance, on a grid of half squares."""
-    height, width = (min(side, n) for n in image.shape)
-    places = [
-        (y, x)
-        for y in range(0, image.shape[0] - height + 1, max(height // 2, 1))
-        for x in range(0, image.shape[1] - width + 1, max(width // 2, 1))
-    ]
-    y, x = max(places, key=lambda at: float(image[at[0] : at[0] + height, at[1] : at[1] + width].var()))
-    return slice(y, y + height), slice(x, x + width)
-
-
 def sample_picture(path: Path, picture: Picture, samples: NDArray[np.float32], title: str = "") -> None:
     """Write a picture of one crop: noisy, samples, MMSE, MAP, standard deviation, and the target if there is one."""
     mean = samples.mean(axis=0)
-    crop = busiest(mean, SIDE)
+    height, width = (min(SIDE, n) for n in mean.shape)
+    y, x = busiest_corner(mean, (height, width))
+    crop = slice(y, y + height), slice(x, x + width)
     mode = map_estimate(torch.from_numpy(np.array(samples[:, *crop]))[:, None])[0].numpy()
     std = samples[:, *crop].std(axis=0, ddof=1)
     limits = grey_limits(mean[crop], low=0.5, high=99.5)

@@ -10,18 +10,13 @@ import numpy as np
 from benchmarks.denoising.methods import METHODS
 from benchmarks.denoising.registry import REGISTRY, missing_files
 from benchmarks.denoising.scores import FAILED, Row
-
-BOOTSTRAP = 4000
+from divseg.metrics import bootstrap_interval
 
 
 def interval(values: Sequence[float]) -> str:
-    """Return the 95 % bootstrap interval of the mean over images, as text."""
-    if len(values) < 2:
-        return ""
-    rng = np.random.default_rng(0)
-    means = np.asarray(values)[rng.integers(0, len(values), (BOOTSTRAP, len(values)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return f" ({low:.2f} to {high:.2f})"
+    """Return the 95 % bootstrap interval of the mean over images, as text; sets have three images or more."""
+    low, high = bootstrap_interval(np.array(values), least=2)
+    return "" if math.isnan(low) else f" ({low:.2f} to {high:.2f})"
 
 
 def registry_table() -> str:

@@ -187,13 +187,17 @@ def compare(
     )
 
 
-def bootstrap_interval(values: NDArray[np.float64], *, rounds: int = 2000, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(
+    values: NDArray[np.float64], *, least: int = MIN_IMAGES, rounds: int = 2000, seed: int = 0
+) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of a mean over images (Efron and Tibshirani 1993, ch. 13).
 
     Parameters
     ----------
     values : float64 array, shape (n,)
         One value for each image; NaN entries are left out.
+    least : int
+        Fewest values that an interval is made of.
     rounds : int
         Bootstrap rounds.
     seed : int
@@ -202,10 +206,10 @@ def bootstrap_interval(values: NDArray[np.float64], *, rounds: int = 2000, seed:
     Returns
     -------
     low, high : float
-        NaN with fewer than MIN_IMAGES values.
+        NaN with fewer than `least` values.
     """
     values = values[np.isfinite(values)]
-    if len(values) < MIN_IMAGES:
+    if len(values) < least:
         return np.nan, np.nan
     generator = np.random.default_rng(seed)
     means = [values[generator.integers(0, len(values), len(values))].mean() for _ in range(rounds)]

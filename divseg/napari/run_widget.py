@@ -65,8 +65,8 @@ class RunWidget(QWidget):
         self.samples.setValue(describe_setting("samples")[1])
         self.folder, self.model = QLineEdit(), QLineEdit()
         self.model.setPlaceholderText("none: train on this layer")
-        for setting in ("segmenter", "train_minutes", "samples"):
-            widget = {"segmenter": self.segmenter, "train_minutes": self.minutes, "samples": self.samples}[setting]
+        shown = {"segmenter": self.segmenter, "train_minutes": self.minutes, "samples": self.samples}
+        for setting, widget in shown.items():
             widget.setToolTip(describe_setting(setting)[2])
         self.start, self.stop = QPushButton("Run"), QPushButton("Cancel")
         self.start.clicked.connect(self.run)

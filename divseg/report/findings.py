@@ -79,7 +79,7 @@ def found(run: Run, groups: Mapping[str, Mapping[str, str]]) -> list[Line]:
         held = "every sample" if half == 1 else f"at least {100 * half:.0f} % of the samples"
         words += f"; half of the objects are in {held}"
     lines = [Line(f"{words}.")]
-    if (named := run.record.get("segmenter") or run.setting("segmentation", "segmenter")) is not None:
+    if (named := run.segmenter) is not None:
         asked = str(run.setting("segmentation", "segmenter")).startswith("auto")
         why = "which the samples support best" if asked else "as it was asked for"
         lines.append(Line(f"Segmenter: {named}, {why}.", section="segmenter"))

@@ -161,7 +161,7 @@ def _parts(page: _Page, shown: list[str]) -> dict[str, Any]:
         "anchors": {name: f"image-{k}" for k, name in enumerate(shown, 1)},
         "warnings": _warnings(run)[:MAX_ROWS],
         "ranking": facts.segmenter_ranking(run),
-        "segmenter": run.record.get("segmenter") or run.setting("segmentation", "segmenter"),
+        "segmenter": run.segmenter,
         "settings": facts.flatten(run.config),
         "versions": _versions(run),
         "citations": facts.citations(run),

@@ -86,6 +86,11 @@ class Run:
         part = self.config.get(section)
         return part.get(name) if isinstance(part, dict) else None
 
+    @property
+    def segmenter(self) -> str | None:
+        """Canonical string of the segmenter: the one that was chosen, or that the settings name."""
+        return self.record.get("segmenter") or self.setting("segmentation", "segmenter")
+
     # --- tables
 
     @cached_property

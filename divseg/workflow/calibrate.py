@@ -127,7 +127,7 @@ def calibrate_run(
         )
     if max_false is not None:
         check_promise(len(units), max_false)
-    settings = calibration_settings(run.config, run.record.get("segmenter") or run.setting("segmentation", "segmenter"))
+    settings = calibration_settings(run.config, run.segmenter)
     fit = {"method": str(settings["method"] or ""), "iou": iou, "source": LABELS, "settings": settings}
 
     def facts(store: RunStore, outcomes: Outcomes) -> dict[str, Any]:

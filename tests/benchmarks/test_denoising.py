@@ -6,10 +6,11 @@ import tifffile
 
 from benchmarks.denoising import registry
 from benchmarks.denoising.methods import METHODS, Denoised
-from benchmarks.denoising.pictures import busiest, sample_picture
+from benchmarks.denoising.pictures import sample_picture
 from benchmarks.denoising.scores import Row, add_row, fitted, read_rows, score
 from benchmarks.denoising.tables import set_table
 from benchmarks.sets import Picture
+from divseg.workflow.crops import busiest_corner
 
 TARGET = np.random.default_rng(0).normal(100, 20, (32, 40)).astype(np.float32)
 
@@ -94,9 +95,9 @@ def test_rows_come_back_and_make_a_table(tmp_path):
 def test_the_picture_shows_the_busiest_place(tmp_path):
     image = np.zeros((200, 200), np.float32)
     image[100:140, 150:190] = np.random.default_rng(0).normal(0, 9, (40, 40))
-    crop = busiest(image, 96)
-    assert crop[0].start <= 100 < 140 <= crop[0].stop
-    assert crop[1].stop >= 190
+    y, x = busiest_corner(image, (96, 96))
+    assert y <= 100 < 140 <= y + 96
+    assert x + 96 >= 190
     samples = np.stack([image + k for k in range(4)])
     sample_picture(tmp_path / "p" / "x.png", Picture("x", image, None, None, "test"), samples)
     assert (tmp_path / "p" / "x.png").stat().st_size > 5000
