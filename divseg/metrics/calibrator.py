@@ -34,6 +34,17 @@ FOLDS = 5
 """Parts of the images that are left out in turn, to measure the calibration on new images."""
 
 
+class TooFewObjects(InputError):
+    """Too few objects, or images, to calibrate on; `fraction` is what there is of the objects that are needed."""
+
+    def __init__(self, message: str, fraction: float) -> None:
+        super().__init__(message)
+        self.fraction = fraction
+
+    def __reduce__(self) -> tuple[Any, ...]:  # so that it survives the way back from a worker process
+        return type(self), (self.args[0], self.fraction)
+
+
 class Fusion(Protocol):
     """What calibration reads of a :class:`divseg.Consensus`."""
 
@@ -243,9 +254,11 @@ def fit_outcomes(
     n_objects = sum(sizes.values())
     if len(sizes) < fewest or n_objects < least:
         more = "give more images with truth" if source == LABELS else "simulate more images"
-        raise InputError(
-            f"{n_objects} objects in {len(sizes)} {'images' if source == LABELS else 'simulated images'} are too "
-            f"few to calibrate on: with less than {least} objects or {fewest} images the result would be chance; {more}"
+        kind = "images" if source == LABELS else "simulated images"
+        raise TooFewObjects(
+            f"{n_objects} objects in {len(sizes)} {kind} are too few to calibrate on: with less than {least} objects "
+            f"or {fewest} images the result would be chance; {more}",
+            n_objects / least,
         )
     made = replace(_fit(outcomes, source, iou, coverage, method), n_images=len(sizes), n_objects=n_objects)
     pairs = _left_out(outcomes, images, made)

@@ -8,6 +8,7 @@ image of it, that goes the whole way of the run, and its objects are compared wi
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from divseg.errors import ConfigError, InputError, OutputError, counted
 from divseg.io import ImageRef, check_inputs
 from divseg.metrics import Calibration
 from divseg.metrics.calibration import SIMULATED
+from divseg.metrics.calibrator import TooFewObjects
 from divseg.metrics.matching import check_threshold
 from divseg.results import RunLayout, RunStore
 from divseg.results.open_run import Run, open_run
@@ -42,7 +44,10 @@ IMAGES = 8
 """Simulated images, if nobody says."""
 
 SIDE, SIDE_IN_RUN = 512, 256
-"""Longest side in pixels of what is simulated of an image, by itself and inside a run: there it must not take long."""
+"""Longest side in pixels of what is simulated of an image, by itself and inside a run: there it must not take long.
+
+Where objects are so large that parts of the smaller size hold too few, a run simulates parts of the larger.
+"""
 
 IOU = 0.5
 """An object is right above this IoU with a true one."""
@@ -229,11 +234,20 @@ def simulation_stage(
 
     def process(context: RunContext) -> dict[str, Any]:
         refs, store = [unit.ref for unit in context.units], context.store
-        simulation = Simulation(refs, store.model, config, segmenter(context.outcomes), count, side=SIDE_IN_RUN)
         invocation = {"folder": os.path.abspath(store.folder), "images": count, "iou": IOU}
         shared = Options(options.jobs, options.executor, redo=["simulate"] if "simulate" in options.redo else [])
-        try:
+
+        def attempt(side: int) -> None:
+            simulation = Simulation(refs, store.model, config, segmenter(context.outcomes), count, side=side)
             perform(simulation.job(invocation), store.simulated, shared, _Within(context.reporter))
+
+        try:
+            try:
+                attempt(SIDE_IN_RUN)
+            except TooFewObjects as few:
+                if few.fraction * _growth(refs) < 1:
+                    raise
+                attempt(SIDE)
         except OutputError:
             raise
         except InputError as error:
@@ -257,6 +271,14 @@ def simulation_stage(
     }
     needs = ("model", "segmenter") if asked_candidates(config.segmentation.segmenter) is not None else ("model",)
     return RunStage("simulate", process, settings, needs, recall)
+
+
+def _growth(refs: Sequence[ImageRef]) -> float:
+    """Return how many times as many pixels the larger parts have as the smaller ones, in the mean of the images."""
+    small, large = (
+        sum(math.prod(min(side, n) for n in ref.shape[-2:]) for ref in refs) for side in (SIDE_IN_RUN, SIDE)
+    )
+    return large / small
 
 
 class _Within(LogReporter):

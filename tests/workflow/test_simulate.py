@@ -142,6 +142,14 @@ def test_nothing_found_is_no_calibration_and_no_failure(plain, tmp_path, caplog)
         simulate_run(tmp_path / "out", images=2)
 
 
+def test_parts_with_too_few_objects_are_replaced_by_larger_ones(plain, tmp_path, monkeypatch):
+    monkeypatch.setattr("divseg.workflow.simulate.SIDE_IN_RUN", 48)
+    result = run(plain.images, tmp_path / "out", model=plain.out / "model", report=False, simulate=2, **SETTINGS)
+    inner = open_run(tmp_path / "out" / "simulated")
+    assert inner.images_table[["height", "width"]].to_numpy().tolist() == [[128, 128]] * 2
+    assert result.open().record["calibration"]["n_objects"] == inner.images_table["n_objects"].sum() >= 20
+
+
 def test_shards(plain, simulated, tmp_path):
     out = shutil.copytree(plain.out, tmp_path / "run", ignore=shutil.ignore_patterns("simulated"))
     for part in (1, 2):
