@@ -21,7 +21,7 @@ from divseg.workflow.segmenter_support import Judged
 LEAST_SCORE = 0.9
 """Score of a second segmenter as a fraction of the best one's."""
 
-LEAST_AGREEMENT = 0.5
+LEAST_AGREEMENT = 0.45
 """mAP of the objects of a second segmenter in the mean samples, with those of the best one as truth."""
 
 
