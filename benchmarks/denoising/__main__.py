@@ -17,7 +17,7 @@ from divseg import DivsegWarning
 
 NOTE = """\
 Every network is trained on all noisy images of a set for so many minutes of processor time of one thread; the others
-need no training. The best Gaussian is chosen with the target, image by image. Means over the scored images; diversity
+need no training. Scored are the middle 256x256 pixels of at most four images a set, evenly chosen. The best Gaussian is chosen with the target, image by image. Means over the scored images; diversity
 is the root of the samples' mean variance divided by the range of their mean; the rank correlation is Spearman's, of the
 samples' standard deviation with the absolute error of their mean, pixel by pixel.""".replace("\n", " ")
 
@@ -25,7 +25,7 @@ samples' standard deviation with the absolute error of their mean, pixel by pixe
 def run_set(job: str, a: argparse.Namespace) -> None:
     """Train and score all methods on a set; what is in its table already is left as it is."""
     pictures = load(job)
-    chosen = scored(job, pictures, a.limit)
+    chosen = scored(pictures, a.limit)
     path = a.out / f"{job}.csv"
     done = {(row.method, row.image) for row in read_rows(path) if row.minutes == a.minutes}
     affine = REGISTRY[job].psnr == AFFINE
