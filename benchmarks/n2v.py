@@ -84,7 +84,9 @@ def main() -> None:
         work = Path(scratch)
         start, start_cpu = time.perf_counter(), time.process_time()
         noisy = [p.noisy for p in pictures]
-        tool = train_n2v(noisy, minutes=a.minutes, batch=a.batch, seed=a.seed, work=work, device="cpu", clock=time.process_time)
+        tool = train_n2v(
+            noisy, minutes=a.minutes, batch=a.batch, seed=a.seed, work=work, device="cpu", clock=time.process_time
+        )
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
         steps = tool.trainer.global_step
         denoised = predict_n2v(tool, [p.noisy for p in chosen], work)
