@@ -13,7 +13,7 @@ from benchmarks.denoising.registry import AFFINE, REGISTRY, load, missing_files,
 from benchmarks.denoising.scores import FAILED, Row, add_row, read_rows, score
 from benchmarks.denoising.tables import registry_table, set_table
 from benchmarks.record import limit_threads, write_result
-from divseg import DivsegWarning
+from divseg import DivsegError, DivsegWarning
 
 NOTE = """\
 Every network, Noise2Void's too, is trained on all noisy images of a set for so many minutes of processor time of one
@@ -47,7 +47,7 @@ def run_set(job: str, a: argparse.Namespace) -> None:
                 if made.samples is not None and picture is chosen[0]:
                     file = a.out / "pictures" / f"{job}-{name.replace(', ', '_').replace(' ', '_')}.png"
                     sample_picture(file, picture, made.samples, f"{job}: {name}")
-        except Impossible as error:
+        except (Impossible, DivsegError) as error:
             add_row(path, Row(job, FAILED, name, a.minutes, note=str(error).replace("|", "/")))
 
 
