@@ -53,6 +53,17 @@ def test_pairs_and_frames_are_read_as_the_registry_says(data):
     np.testing.assert_allclose(pictures[3].truth, frames.mean(axis=0)[:, :256], rtol=1e-5)
 
 
+def test_the_middles_of_evenly_chosen_images_are_scored():
+    images = [np.full((300, 200), k, np.float32) for k in range(9)]
+    for image in images:
+        image[22:278] += 100
+    pictures = [Picture(f"{k}", image, image, None, "test") for k, image in enumerate(images)]
+    chosen = registry.scored(pictures)
+    assert [p.name for p in chosen] == ["1", "3", "5", "7"]
+    assert all(p.noisy.shape == p.truth.shape == (256, 200) and p.noisy.min() >= 100 for p in chosen)
+    assert len(registry.scored(pictures, 2)) == 2
+
+
 def test_every_set_says_what_it_is():
     for name, entry in registry.REGISTRY.items():
         assert all([entry.what, entry.source, entry.licence, entry.protocol, entry.psnr]), name
