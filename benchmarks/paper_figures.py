@@ -1,6 +1,6 @@
 """The figures of the paper, made anew from data that may be shown.
 
-    python -m benchmarks.paper_figures [--models MODELS] [--out docs/figures] [--steps 2000] [--only scheme samples ...]
+    python -m benchmarks.paper_figures [--models MODELS] [--out docs/figures] [--steps 1500] [--only scheme samples ...]
 
 scheme        how the network is trained, and how samples and estimates come of it
 samples       samples of one crop beside MMSE, MAP and their standard deviation
@@ -50,8 +50,6 @@ LINES, LETTERS = slice(4, 56), 300
 """Rows and columns of the page that are shown."""
 SHOWN = 4
 """Samples whose masks are shown."""
-COLOURS = 128
-"""Of the pictures."""
 SHOWN_LINES = 3
 """Samples whose text is shown."""
 
@@ -77,10 +75,9 @@ def page() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def _write(path: Path, figure: Figure) -> None:
-    """Write a figure with a palette: with all its greys it would be twice as large."""
+    """Write a figure as WebP: PNG cannot compress pictures of noise."""
     stream = io.BytesIO()
-    picture = Image.fromarray(to_rgb(figure)).quantize(COLOURS, dither=Image.Dither.NONE)
-    picture.save(stream, "PNG", optimize=True)
+    Image.fromarray(to_rgb(figure)).save(stream, "WEBP", quality=90)
     write_bytes(path, stream.getvalue())
 
 
@@ -91,24 +88,24 @@ def scheme(out: Path, models: Path, steps: int) -> None:
         (
             "training",
             [
-                ("noisy image x", GREY),
+                ("noisy\nimage x", GREY),
                 ("encoder", BLUE),
-                ("latents z ~ q(z | x)", ORANGE),
+                ("latents\nz ~ q(z | x)", ORANGE),
                 ("decoder", BLUE),
                 ("signal s", GREY),
-                ("noise model p(x | s)", ORANGE),
+                ("noise model\np(x | s)", ORANGE),
             ],
             "loss: -log p(x | s) + KL(q(z | x) ‖ p(z)); no clean image takes part",
         ),
         (
             "prediction",
             [
-                ("noisy image x", GREY),
+                ("noisy\nimage x", GREY),
                 ("encoder", BLUE),
-                ("z₁ … z_K", ORANGE),
+                ("latents\n$z_1$ … $z_K$", ORANGE),
                 ("decoder", BLUE),
-                ("samples s₁ … s_K", GREY),
-                ("masks, text → consensus", ORANGE),
+                ("samples\n$s_1$ … $s_K$", GREY),
+                ("masks, text\n→ consensus", ORANGE),
             ],
             "mean of the samples: MMSE; their mode: MAP; their spread: uncertainty",
         ),
@@ -121,14 +118,14 @@ def scheme(out: Path, models: Path, steps: int) -> None:
         for k, (name, colour) in enumerate(boxes):
             _box(ax, k, name, colour)
         ax.text(0.05, 0.12, below, fontsize=8, color=INK)
-    _write(out / "scheme.png", figure)
+    _write(out / "scheme.webp", figure)
 
 
 def _box(ax: Axes, k: int, name: str, colour: str) -> None:
     ax.add_patch(
         FancyBboxPatch((k + 0.08, 0.38), 0.78, 0.42, boxstyle="round,pad=0.02", facecolor="white", edgecolor=colour)
     )
-    ax.text(k + 0.47, 0.59, name.replace(" ", "\n", 1), fontsize=7.5, ha="center", va="center", color=INK)
+    ax.text(k + 0.47, 0.59, name, fontsize=7.5, ha="center", va="center", color=INK)
     if k:
         ax.add_patch(FancyArrowPatch((k - 0.12, 0.59), (k + 0.06, 0.59), arrowstyle="->", mutation_scale=9, color=INK))
 
@@ -176,7 +173,7 @@ def text(out: Path, models: Path, steps: int) -> None:
             colour = INK if word.vote.confidence >= DOUBTFUL else ORANGE
             last.text(x, y, safe_text(word.vote.text), fontsize=8, color=colour, family="monospace")
             x += len(word.vote.text) + 1
-    _write(out / "text.png", figure)
+    _write(out / "text.webp", figure)
 
 
 def segmentation(out: Path, models: Path, steps: int) -> None:
@@ -212,7 +209,7 @@ def segmentation(out: Path, models: Path, steps: int) -> None:
     bar.set_label("existence of the objects of the consensus", fontsize=7, color=INK)
     bar.ax.tick_params(labelsize=7, colors=INK)
     bar.outline.set_visible(False)
-    _write(out / "segmentation.png", figure)
+    _write(out / "segmentation.webp", figure)
 
 
 FIGURES: dict[str, Callable[[Path, Path, int], None]] = {
@@ -227,13 +224,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=Path("paper_figures_models"))
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
-    parser.add_argument("--steps", type=int, default=2000, help="training steps of each model")
+    parser.add_argument("--steps", type=int, default=1500, help="training steps of each model")
     parser.add_argument("--only", nargs="+", choices=list(FIGURES), default=list(FIGURES))
     a = parser.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
     for name in a.only:
         FIGURES[name](a.out, a.models, a.steps)
-        print(a.out / f"{name}.png", flush=True)
+        print(f"{name} is in {a.out}", flush=True)
 
 
 if __name__ == "__main__":
