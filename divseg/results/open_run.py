@@ -27,6 +27,7 @@ from divseg.results.marker import FORMAT, Marker
 from divseg.results.reader import TRAINING_LOG, column, read_table, read_training_log, text
 from divseg.results.rows import SHOWN
 from divseg.results.run_record import check_record
+from divseg.specs import parts_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,6 +91,11 @@ class Run:
     def segmenter(self) -> str | None:
         """Canonical string of the segmenter: the one that was chosen, or that the settings name."""
         return self.record.get("segmenter") or self.setting("segmentation", "segmenter")
+
+    @property
+    def segmenters(self) -> list[str]:
+        """The segmenters in :attr:`segmenter`, which may be several, one by one."""
+        return parts_of(str(self.segmenter)) if self.segmenter is not None else []
 
     # --- tables
 

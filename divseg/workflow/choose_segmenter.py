@@ -15,7 +15,7 @@ from divseg.errors import ConfigError, DivsegError, InputError
 from divseg.io import write_csv
 from divseg.io.pixel_size import plane_distance
 from divseg.segment import segmenter
-from divseg.segment.ensemble import BETWEEN
+from divseg.specs import BETWEEN
 from divseg.workflow.second_segmenter import second_segmenter
 from divseg.workflow.segmenter_support import Judged, Support, measure_support
 from divseg.workflow.stage import RunContext, RunStage
