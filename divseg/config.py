@@ -130,12 +130,12 @@ class Sampling(_Section):
 
 
 class Segmentation(_Section):
-    """The segmenter that every sample is given to."""
+    """The segmenter that every sample is given to, or several."""
 
     segmenter: str = "auto"
     """Segmenter with options, such as "li,smooth=1,split=distance,min_size=30"; auto: the thresholding, or the scale of
-    stardist:nuclei, that the samples support best; auto:A|B|C: the best of these segmenters; stardist:NAME_OR_FOLDER;
-    python:module:function."""
+    stardist:nuclei, that the samples support best, with the best of another kind if both agree; auto:A|B|C: the same
+    among these; stardist:NAME_OR_FOLDER; python:module:function; "A + B": both segment each sample, all is fused."""
 
 
 class Fusion(_Section):

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tifffile
+from numpy.typing import NDArray
 
 import divseg
 from benchmarks.record import limit_threads, write_result
@@ -28,6 +29,7 @@ from benchmarks.untuned.confidence import confidence_row, confidence_table
 from benchmarks.untuned.powers import FIGURES, Table, fit_powers
 from benchmarks.untuned.sets import SETS, Left
 from divseg.metrics import bootstrap_interval
+from divseg.segment.ensemble import BETWEEN
 from divseg.workflow.choose_segmenter import POWERS
 
 
@@ -35,7 +37,7 @@ def run_default(left: Left, segmenter: str, samples: int, keep: Path) -> Path:
     """Run on the images of a set with a segmenter, unless that was done before, and return the run folder."""
     safe = "".join(c if c.isalnum() or c in ".=" else "_" for c in segmenter)
     out = keep / "runs" / f"{left.job}-{safe}"
-    if not (out / "scores.csv").is_file():
+    if not (out / "scores.csv").is_file() or len(pd.read_csv(out / "images.csv")) < len(left.pictures):
         shutil.rmtree(out, ignore_errors=True)
         images, masks = keep / "images" / left.job, keep / "masks" / left.job
         for folder in (images, masks):
@@ -62,19 +64,19 @@ def compare(job: str, out: Path) -> dict[str, Any]:
     return row
 
 
-def choice_table(tables: dict[str, Table]) -> tuple[str, dict[str, str]]:
-    """Return the table of choices, each by powers of the other sets, and what was picked for each set."""
+def choice_table(tables: dict[str, Table]) -> tuple[str, dict[str, NDArray[np.float64]]]:
+    """Return the table of choices, each by powers of the other sets, and these powers."""
     lines = [
         "| left out | picked | mAP | best in hindsight | mAP | lost | by the powers of all sets |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     every = np.array([POWERS[name] for name in FIGURES])
-    picks, losses = {}, []
+    found, losses = {}, []
     for job, table in tables.items():
         powers = fit_powers([t for other, t in tables.items() if other != job])
         loss, pick = table.loss(powers)
         best = int(np.argmax(table.quality))
-        picks[job] = table.names[pick]
+        found[job] = powers
         losses.append(loss)
         lines.append(
             f"| {job} | `{table.names[pick]}` | {table.quality[pick]:.3f} | `{table.names[best]}` | "
@@ -87,22 +89,22 @@ def choice_table(tables: dict[str, Table]) -> tuple[str, dict[str, str]]:
         f"Lost in the mean {np.mean(losses):.3f}, at most {max(losses):.3f}. Powers from all sets: {fitted} (those in "
         f"use: {', '.join(f'{name} {value:g}' for name, value in POWERS.items())})."
     )
-    return words + "\n\n" + "\n".join(lines), picks
+    return words + "\n\n" + "\n".join(lines), found
 
 
 def run_table(rows: list[dict[str, Any]]) -> str:
     """Return the table of default runs."""
     frame = pd.DataFrame(rows)
     lines = [
-        "| set | images | consensus | MMSE | best Gaussian | minus MMSE | minus best Gaussian |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| set | images | second segmenter | consensus | MMSE | best Gaussian | minus MMSE | minus best Gaussian |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         cells = [f"{row[name]:.3f}" for name in ("consensus", "MMSE", "best Gaussian")]
         for name in ("MMSE", "best Gaussian"):
             low, high = row[f"{name} interval"]
             cells.append(f"{row[f'minus {name}']:+.3f} [{low:+.3f}, {high:+.3f}]")
-        lines.append(f"| {row['set']} | {row['images']} | {' | '.join(cells)} |")
+        lines.append(f"| {row['set']} | {row['images']} | `{row['beside it']}` | {' | '.join(cells)} |")
     words = []
     for name in ("MMSE", "best Gaussian"):
         gain = frame[f"minus {name}"]
@@ -112,6 +114,11 @@ def run_table(rows: list[dict[str, Any]]) -> str:
             f"above the {name} on {(gain > 0).sum()} of {len(gain)} sets, surely below on {below}, in the mean "
             f"{gain.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
         )
+    lost = frame["best in hindsight"] - frame["consensus"]
+    words.append(
+        f"below the mean sample's labels by the best candidate in hindsight by {lost.mean():.3f} in the mean, "
+        f"{lost.max():.3f} at most"
+    )
     return f"Consensus {'; '.join(words)}.\n\n" + "\n".join(lines)
 
 
@@ -129,11 +136,18 @@ def main() -> None:
         limit_threads(a.threads)
     lefts = {job: Left(job, a.models, a.minutes) for job in a.sets}
     tables = {job: left.table(a.keep) for job, left in lefts.items()}
-    choice, picks = choice_table({job: t for job, t in tables.items() if not job.startswith("field_empty")})
+    choice, found = choice_table({job: t for job, t in tables.items() if not job.startswith("field_empty")})
     print(choice, flush=True)
-    runs = {job: run_default(lefts[job], pick, a.samples, a.keep) for job, pick in picks.items()}
+    runs, rows = {}, []
+    for job, powers in found.items():
+        pick = tables[job].names[tables[job].loss(powers)[1]]
+        second = lefts[job].second(tables[job], powers)
+        runs[job] = run_default(lefts[job], BETWEEN.join(filter(None, (pick, second))), a.samples, a.keep)
+        best = float(tables[job].quality.max())
+        rows.append(compare(job, runs[job]) | {"beside it": second or "-", "best in hindsight": best})
+        print(rows[-1], flush=True)
     body = f"## Choice of the segmenter\n\n{choice}"
-    body += f"\n\n## Default runs\n\n{run_table([compare(job, out) for job, out in runs.items()])}"
+    body += f"\n\n## Default runs\n\n{run_table(rows)}"
     rows = [confidence_row(job, out, lefts[job].pictures) for job, out in runs.items()]
     body += f"\n\n## Confidence\n\n{confidence_table(rows)}"
     if a.record:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from benchmarks.fields import KINDS
 from benchmarks.sets import Picture, evenly, load_set, split_name
@@ -13,6 +15,7 @@ from benchmarks.untuned.powers import Table
 from divseg import DivNoising, evaluate, segmenter
 from divseg.io.atomic import replacing
 from divseg.workflow.choose_segmenter import SAMPLES, candidates
+from divseg.workflow.second_segmenter import second_segmenter
 from divseg.workflow.segmenter_support import Judged, measure_support
 
 SETS = (
@@ -75,10 +78,19 @@ class Left:
         with np.load(file) as stored:
             return Table(tuple(stored["names"].tolist()), stored["support"], stored["score"])
 
+    def second(self, table: Table, powers: NDArray[np.float64]) -> str | None:
+        """Return the segmenter that works beside the pick of these powers, None if that works alone."""
+        score = np.exp(table.figures() @ powers)
+        order = np.argsort(-score, kind="stable")
+        ranking = pd.DataFrame({"segmenter": np.array(table.names)[order], "score": score[order]})
+        return second_segmenter(ranking, self._judged())
+
+    def _judged(self) -> list[Judged]:
+        model = self.model()
+        return [Judged(np.asarray(model.draw(p.noisy, range(SAMPLES)), np.float32)) for p in self.pictures]
+
     def _measure(self) -> Table:
-        model, names = self.model(), candidates()
-        pictures = self.pictures
-        judged = [Judged(np.asarray(model.draw(p.noisy, range(SAMPLES)), np.float32)) for p in pictures]
+        names, pictures, judged = candidates(), self.pictures, self._judged()
         support = measure_support(names, judged, segmenter)
         score = [
             [

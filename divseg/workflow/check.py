@@ -11,14 +11,15 @@ from divseg.io.objects_out import require_roifile
 from divseg.io.parquet import require_pyarrow
 from divseg.metrics import Calibration
 from divseg.results.kept import Kept
-from divseg.segment import Segmenter, segmenter
+from divseg.segment import segmenter
+from divseg.segment.ensemble import Ensemble, ensemble
 from divseg.workflow.choose_segmenter import asked_candidates
 from divseg.workflow.fuse_views import split_markers
 from divseg.workflow.volumes import check_dimensions, in_3d
 
 
-def check_settings(config: RunConfig) -> Segmenter | None:
-    """Raise ConfigError for settings that would stop a run later on; return the segmenter, None for ``auto``.
+def check_settings(config: RunConfig) -> Ensemble | None:
+    """Raise ConfigError for settings that would stop a run later on; return the segmenters, None for ``auto``.
 
     Names are checked where they are known: each room owns its own.
     """
@@ -48,8 +49,9 @@ def check_settings(config: RunConfig) -> Segmenter | None:
         for spec in specs if name != "auto" else []:
             check_dimensions(segmenter(spec), volume)
         return None
-    named = segmenter(name)
-    check_dimensions(named, volume)
+    named = ensemble(name)
+    for part in named.parts:
+        check_dimensions(part, volume)
     made_with = None if known is None else known.settings.get("segmenter")
     if made_with not in (None, named.name):
         warnings.warn(

@@ -15,6 +15,8 @@ from divseg.errors import ConfigError, DivsegError, InputError
 from divseg.io import write_csv
 from divseg.io.pixel_size import plane_distance
 from divseg.segment import segmenter
+from divseg.segment.ensemble import BETWEEN
+from divseg.workflow.second_segmenter import second_segmenter
 from divseg.workflow.segmenter_support import Judged, Support, measure_support
 from divseg.workflow.stage import RunContext, RunStage
 from divseg.workflow.units import ImageUnit
@@ -136,9 +138,16 @@ def rank_segmenters(
         shapes = ", ".join(str(s.shape) for s in stacks) or "no images"
         raise InputError(f"a choice of segmenter needs two samples (K, Y, X) of each image; got {shapes}")
     names = list(specs) if specs is not None else candidates()
+    return _table(names, measure_support(names, _judged(stacks, valid, distances), segmenter, step))
+
+
+def _judged(
+    stacks: Sequence[NDArray[np.float32]],
+    valid: Sequence[NDArray[np.bool_] | None] | None,
+    distances: Sequence[float | None] | None,
+) -> list[Judged]:
     unknown: list[None] = [None] * len(stacks)
-    judged = [Judged(*of) for of in zip(stacks, valid or unknown, distances or unknown, strict=True)]
-    return _table(names, measure_support(names, judged, segmenter, step))
+    return [Judged(*of) for of in zip(stacks, valid or unknown, distances or unknown, strict=True)]
 
 
 def _table(names: Sequence[str], support: NDArray[np.float64]) -> pd.DataFrame:
@@ -181,12 +190,16 @@ def choice_stage(config: RunConfig, specs: Sequence[str], names: Sequence[str]) 
             distances=distances,
             step=lambda spec: context.reporter.images(0, total, f"choosing a segmenter: {spec}"),
         )
-        write_csv(context.store.folder / "segmenters.csv", table)
         best = str(table["segmenter"].iloc[0])
+        second = second_segmenter(table, _judged(stacks, valid, distances))
+        used = [best] if second is None else [best, second]
+        write_csv(context.store.folder / "segmenters.csv", table.assign(used=table["segmenter"].isin(used)))
+        beside = "" if second is None else ", with the best of another kind that agrees with it"
         context.reporter.say(
-            f"segmenter: {best}, the best of {len(table)} by the samples of {len(stacks)} images (segmenters.csv)"
+            f"segmenter: {BETWEEN.join(used)}, the best of {len(table)} by the samples of {len(stacks)} images{beside} "
+            "(segmenters.csv)"
         )
-        return {"segmenter": best}
+        return {"segmenter": BETWEEN.join(used)}
 
     def recall(context: RunContext, outcome: Mapping[str, Any]) -> bool:
         context.reporter.say(f"segmenter: {outcome['segmenter']}, chosen before")

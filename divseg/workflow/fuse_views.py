@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from divseg.consensus import Consensus, LabelStack, fuse
 from divseg.consensus.witnesses import LEAST_SNR
 from divseg.io import Image
+from divseg.segment.ensemble import parts_of
 from divseg.workflow.moments import mmse, std
 from divseg.workflow.stage import UnitContext
 
@@ -24,7 +25,7 @@ def fuse_views(context: UnitContext, method: str) -> Consensus:
     plain, from_mmse = split_markers(method)
     snr = fusion.snr
     if snr is None:  # a function may find objects by something else than their brightness
-        snr = 0.0 if context.tools.segmenter.startswith("python:") else LEAST_SNR
+        snr = 0.0 if any(name.startswith("python:") for name in parts_of(context.tools.segmenter)) else LEAST_SNR
     options: dict[str, Any] = {
         "method": plain,
         "objective": fusion.objective,
@@ -53,7 +54,7 @@ def split_markers(method: str) -> tuple[str, bool]:
 
 
 def mmse_labels(context: UnitContext) -> Any:
-    """Return the label image of the MMSE."""
+    """Return the label image of the MMSE, by the first segmenter."""
     views = context.memory["segment info"]["views"]
     names = list(views)
     return context.memory["stack"].labels(sum(views[name] for name in names[: names.index("mmse")]))

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from divseg.results.intensities import load_moments, save_moments
 from divseg.results.kept import MAPS, Kept
 from divseg.results.rows import consensus_columns, defect_columns
 from divseg.results.writer import file_sha256
-from divseg.segment import Segmenter, segmenter
+from divseg.segment.ensemble import Ensemble, ensemble
 from divseg.workflow.crops import CropWatch
 from divseg.workflow.fuse_views import fuse_views
 from divseg.workflow.image_warnings import warn_of_misfit, warn_of_objects, warn_of_pixels
@@ -59,7 +60,7 @@ class RunTools:
     config : RunConfig
         Settings of the run.
     segmenter : str
-        Segmenter of the run, the chosen one if the samples chose.
+        Segmenter of the run, or several of them; what the samples chose if they did.
     calibration_file : path, optional
         The calibration, if there is one.
     """
@@ -81,12 +82,12 @@ class RunTools:
         return DivNoising.load(self.model_folder, device=self.config.sampling.device)
 
     @cached_property
-    def segment(self) -> Segmenter:
-        """The segmenter."""
-        return segmenter(self.segmenter)
+    def segment(self) -> Ensemble:
+        """The segmenters."""
+        return ensemble(self.segmenter)
 
-    def segment_of(self, image: Image) -> Segmenter:
-        """Return the segmenter, told what of an image is data and how far its planes are apart."""
+    def segment_of(self, image: Image) -> Ensemble:
+        """Return the segmenters, told what of an image is data and how far its planes are apart."""
         return self.segment.within(image.valid).spaced(plane_distance(image.pixel_size))
 
     @property
@@ -108,7 +109,7 @@ def image_stages(config: RunConfig, name: str, truth: bool, *, simulated: bool =
     config : RunConfig
         Settings of the run.
     name : str
-        Canonical string of the segmenter.
+        Canonical string of the segmenter, or of several.
     truth : bool
         Whether images are scored.
     simulated : bool
@@ -230,11 +231,14 @@ def denoise(context: UnitContext) -> None:
 
 
 def segment_samples(context: UnitContext) -> None:
-    """Segment every sample, and the other views; write all label images, and the weights they are fused with."""
+    """Segment every sample, and the other views; write all label images, and the weights they are fused with.
+
+    Each segmenter of a run segments them all: of each image there are as many label images as segmenters.
+    """
     from divseg.denoise.smoothing import smoothed
 
     config: RunConfig = context.tools.config
-    segment: Segmenter = context.tools.segment_of(context.load())
+    segment: Ensemble = context.tools.segment_of(context.load())
     context.step("segment")
     samples = context.memory.get("samples") or Samples(context.tools.model, context.load(), config.sampling)
     mean = mmse(context)
@@ -242,14 +246,14 @@ def segment_samples(context: UnitContext) -> None:
     every = config.fusion.fuse_with == "all"
     views, intensities = segment_and_measure(fitted, samples)
     if every and samples.settings.samples >= 2 * MEANS:
-        views["means"] = list(fitted(samples.means(MEANS)))
-    views["mmse"] = [fitted(mean)]
+        views["means"] = list(chain.from_iterable(fitted(samples.means(MEANS))))
+    views["mmse"] = list(next(fitted([mean])))
     if every:
         context.step("segment other views")
         noisy = context.load().data.astype(np.float32)
         distance = plane_distance(context.load().pixel_size)
         for i, (_, smooth) in enumerate(smoothed(noisy, context.tools.model.noise, distance or 1.0)):
-            views[f"smoothed {i}"] = [fitted.fit(smooth)(smooth)]
+            views[f"smoothed {i}"] = list(next(fitted.fit(smooth)([smooth])))
         weights = agreement_weights([list(group) for group in views.values()], first=SAMPLES_FRACTION)
         context.write.info["weights"] = [
             weight / len(group) for weight, group in zip(weights, views.values(), strict=True) for _ in group
@@ -262,8 +266,8 @@ def segment_samples(context: UnitContext) -> None:
     context.memory |= {"stack": stack, "intensities": intensities, "segment info": context.write.info}
 
 
-def segment_and_measure(fitted: Segmenter, samples: Samples) -> tuple[dict[str, list[Any]], list[Moments]]:
-    """Return the label image of each sample, and the intensity of its objects in that sample."""
+def segment_and_measure(fitted: Ensemble, samples: Samples) -> tuple[dict[str, list[Any]], list[Moments]]:
+    """Return the label images of each sample in turn, and the intensity of their objects in that sample."""
     waiting: deque[NDArray[np.float32]] = deque()  # no longer than the segmenter looks ahead
 
     def passed() -> Iterator[torch.Tensor]:
@@ -272,9 +276,11 @@ def segment_and_measure(fitted: Segmenter, samples: Samples) -> tuple[dict[str, 
             yield batch
 
     found, intensities = [], []
-    for labels in fitted(passed()):
-        found.append(labels)
-        intensities.append(object_moments(np.asarray(labels), waiting.popleft()))
+    for several in fitted(passed()):
+        sample = waiting.popleft()
+        for labels in several:
+            found.append(labels)
+            intensities.append(object_moments(np.asarray(labels), sample))
     return {"samples": found}, intensities
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from divseg.config import RunConfig
 from divseg.errors import InputError
 from divseg.segment import segmenter
+from divseg.segment.ensemble import parts_of
 from divseg.workflow.choose_segmenter import METHODS, SCALES, SPLITS, rank_segmenters, samples_to_judge
 from divseg.workflow.stage import RunContext, RunStage
 
@@ -38,9 +39,9 @@ def best_raters(ranking: pd.DataFrame, own: str) -> list[str]:
     ranking : DataFrame
         Of :func:`divseg.workflow.choose_segmenter.rank_segmenters`, best first.
     own : str
-        Canonical string of the segmenter of the run, which is a rater in any case and is left out here.
+        Canonical string of the segmenters of the run, which are raters in any case and are left out here.
     """
-    names = ranking["segmenter"][(ranking["score"] > 0) & (ranking["segmenter"] != own)]
+    names = ranking["segmenter"][(ranking["score"] > 0) & ~ranking["segmenter"].isin(parts_of(own))]
     network = names.str.startswith("stardist")
     return [*names[~network].head(OF_EACH_KIND), *names[network].head(OF_EACH_KIND)]
 

@@ -22,7 +22,7 @@ def _score(name: str, labels: Any, truth: NDArray[np.integer]) -> dict[str, Any]
 
 
 def score_baselines(context: UnitContext) -> None:
-    """Score the same segmenter on the noisy image, on smoothed ones, on the MMSE and on every sample.
+    """Score the segmenter on the noisy image, on smoothed ones, on the MMSE and on every sample; of several, the first.
 
     The label images of the noisy image, of the smoothing that does best on this image, and of the MMSE are kept: the
     report shows where each goes wrong.
@@ -31,7 +31,8 @@ def score_baselines(context: UnitContext) -> None:
         return
     context.step("score baselines")
     truth, image = _truth(context), context.load()
-    segment = context.tools.segment_of(image)
+    each = context.tools.segment_of(image)
+    segment = each.first
     noisy = image.data.astype(np.float32)
     spacing = (plane_distance(image.pixel_size) or 1.0, 1.0, 1.0)[-noisy.ndim :]
     stack: LabelStack = context.memory["stack"]
@@ -45,8 +46,8 @@ def score_baselines(context: UnitContext) -> None:
     best = max(smoothings, key=lambda row: row["map"], default={"input": None})["input"]
     shown = ("noisy", best, "mmse")
     context.write.rivals(truth, {name: np.asarray(labels) for name, labels in rivals.items() if name in shown})
-    for k in range(context.memory["segment info"]["views"]["samples"]):
-        row = _score("single sample", stack.labels(k), truth)
+    for k in range(context.memory["segment info"]["views"]["samples"] // len(each.parts)):
+        row = _score("single sample", stack.labels(k * len(each.parts)), truth)
         rows.append({"input": row.pop("input"), "draw": k, **row})
     context.write.scores += rows
 

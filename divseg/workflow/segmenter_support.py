@@ -68,7 +68,7 @@ class Judged:
 
     def support(self, segment: Segmenter) -> Support:
         """Return how well the samples support a segmenter."""
-        fitted = segment.within(self.valid).spaced(self.distance).fit(self.mean)
+        fitted = self._fitted(segment)
         masks = [np.asarray(labels) for labels in fitted(self.samples)]
         labels = np.asarray(fitted(self.mean))
         again = float(np.mean([evaluate(a, b, thresholds=AGAIN).tp[0] for a, b in pairwise(masks)]))
@@ -79,6 +79,13 @@ class Judged:
             float(np.mean([m.max() for m in masks])),
             sharpness(segment),
         )
+
+    def labels(self, segment: Segmenter) -> NDArray[np.integer]:
+        """Return the label image that a segmenter makes of the mean sample."""
+        return np.asarray(self._fitted(segment)(self.mean))
+
+    def _fitted(self, segment: Segmenter) -> Segmenter:
+        return segment.within(self.valid).spaced(self.distance).fit(self.mean)
 
     def _edges(self, labels: NDArray[np.integer]) -> float:
         size = (3,) * labels.ndim

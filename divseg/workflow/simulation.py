@@ -137,22 +137,22 @@ def simulate_again(context: UnitContext) -> bool:
     clean = tools.model.draw(image, [draw], seed=sampling.seed, tile=sampling.tile, precision=sampling.precision)[0]
     noisy = draw_noise(tools.model, clean, image.data, int(rng.integers(2**63)))
     context.memory["loaded"] = replace(image, data=noisy, outliers=0)
-    context.memory["truths"] = true_objects(tools.segment, clean, tools.raters, image.valid)
+    context.memory["truths"] = true_objects(tools.segment.parts, clean, tools.raters, image.valid)
     return True
 
 
 def true_objects(
-    segment: Segmenter,
+    own: Sequence[Segmenter],
     clean: NDArray[np.float32],
     raters: Sequence[str],
     valid: NDArray[np.bool_] | None = None,
 ) -> dict[str, NDArray[np.integer]]:
-    """Return what is true of a clean image, by the segmenter of the run and by the raters.
+    """Return what is true of a clean image, by the segmenters of the run and by the raters.
 
     Parameters
     ----------
-    segment : Segmenter
-        Segmenter of the run.
+    own : sequence of Segmenter
+        Segmenters of the run.
     clean : float32 array, shape (Y, X)
         The image.
     raters : sequence of str
@@ -163,7 +163,7 @@ def true_objects(
     Returns
     -------
     dict of str to integer array
-        Label image by the name of the segmenter, that of the run first.
+        Label image by the name of the segmenter, those of the run first.
 
     Notes
     -----
@@ -175,7 +175,7 @@ def true_objects(
     def labels(by: Segmenter) -> NDArray[np.integer]:
         return np.asarray(by.within(valid).fit(clean)(clean))
 
-    truths = {segment.name: labels(segment)}
+    truths = {segment.name: labels(segment) for segment in own}
     for name in raters:
         rater = segmenter(name)
         if rater.name not in truths:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from divseg.errors import ConfigError
 from divseg.segment import Segmenter
+from divseg.segment.ensemble import BETWEEN, parts_of
 from divseg.specs import split_spec
 
 
@@ -13,8 +14,10 @@ def in_3d(spec: str) -> str:
     Parameters
     ----------
     spec : str
-        As for :func:`divseg.segmenter`, or ``auto`` with candidates.
+        As for :func:`divseg.segmenter`, or several with `` + `` between them, or ``auto`` with candidates.
     """
+    if len(several := parts_of(spec)) > 1:
+        return BETWEEN.join(map(in_3d, several))
     word, colon, rest = spec.partition(":")
     if word.strip() == "auto" and colon:
         return "auto:" + "|".join(in_3d(part) for part in rest.split("|"))

@@ -26,6 +26,7 @@ def test_the_segmenter_of_the_run_and_what_finds_nothing_are_left_out():
     own = names[0]
     table = ranking(names, [2.0, 1.0, *[0.0] * (len(names) - 2)])
     assert best_raters(table, own) == [names[1]]
+    assert best_raters(table, f"{own} + {names[1]}") == []
 
 
 @pytest.mark.parametrize("name", possible_raters())

@@ -230,13 +230,15 @@ def test_raters_draw_the_truth_as_well():
         clean[np.hypot(y - 32 * cy - 16, x - 32 * cx - 16) < 9] = 200
     own = segmenter("local,smooth=2,split=distance,min_size=20")
     raters = [segmenter(method).name for method in ("li", "otsu")]
-    truths = true_objects(own, clean, raters)
+    truths = true_objects([own], clean, raters)
     assert list(truths) == [own.name, *raters]
     assert [labels.max() for labels in truths.values()] == [9, 9, 9]
-    assert list(true_objects(segmenter("otsu"), clean, raters)) == raters[::-1]
+    assert list(true_objects([segmenter("otsu")], clean, raters)) == raters[::-1]
+    several = true_objects([own, segmenter("otsu")], clean, raters)
+    assert list(several) == [own.name, raters[1], raters[0]]
     valid = np.ones(clean.shape, bool)
     valid[:, :32] = False
-    assert [labels.max() for labels in true_objects(own, clean, raters, valid).values()] == [6, 6, 6]
+    assert [labels.max() for labels in true_objects([own], clean, raters, valid).values()] == [6, 6, 6]
 
 
 def test_raters_are_of_each_kind(simulated):

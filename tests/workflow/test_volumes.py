@@ -200,6 +200,7 @@ def test_channels_to_measure(folder):
 def test_strings_of_segmenters_for_volumes():
     assert in_3d("otsu,smooth=1") == "otsu,smooth=1,ndim=3"
     assert in_3d("otsu,ndim=3") == "otsu,ndim=3"
+    assert in_3d("otsu,smooth=1 + li") == "otsu,smooth=1,ndim=3 + li,ndim=3"
     assert in_3d("stardist:3D_demo") == "stardist:3D_demo"
     assert in_3d("auto:otsu|li,smooth=2") == "auto:otsu,ndim=3|li,smooth=2,ndim=3"
     assert in_3d("auto") == "auto"
