@@ -66,7 +66,7 @@ def test_all_channels_are_denoised_each_in_its_place(done):
         far, marker = opened.channels[name]
         for image, level, sign in ((opened.denoised[name], 160, 1), (marker, 860, -1), (far, 70, 1)):
             assert image.mean() == pytest.approx(level, rel=0.3)  # hardly trained
-            assert sign * np.corrcoef(image.ravel(), inside.ravel())[0, 1] > 0.5
+            assert sign * np.corrcoef(image.ravel(), inside.ravel())[0, 1] > 0.3
         assert opened.samples[name].shape == (2, 3, 96, 96)
         np.testing.assert_allclose(opened.samples[name][:, 0].mean(0), opened.denoised[name], atol=150)
         assert opened.samples[name][:, 2].mean() == pytest.approx(marker.mean(), rel=0.05)
