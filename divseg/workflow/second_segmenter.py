@@ -44,7 +44,7 @@ def second_segmenter(ranking: pd.DataFrame, judged: Sequence[Judged]) -> str | N
     -------
     str or None
         The best one of another kind than the first (:func:`kind_of`) with at least `LEAST_SCORE` of its score whose
-        objects agree with those of the first at least by `LEAST_AGREEMENT`.
+        objects agree with those of the first at least by `LEAST_AGREEMENT`, and are not just the same.
     """
     names, scores = ranking["segmenter"].tolist(), ranking["score"].tolist()
     first = segmenter(names[0])
@@ -57,7 +57,9 @@ def second_segmenter(ranking: pd.DataFrame, judged: Sequence[Judged]) -> str | N
         if kind_of(other) in tried:
             continue
         tried.add(kind_of(other))
-        agreement = [evaluate(image.labels(other), own).map for image, own in zip(judged, drawn, strict=True)]
-        if np.mean(agreement) >= LEAST_AGREEMENT:
+        pairs = [(image.labels(other), own) for image, own in zip(judged, drawn, strict=True)]
+        if all(np.array_equal(*pair) for pair in pairs):  # such as a scale that scale=auto takes
+            continue
+        if np.mean([evaluate(*pair).map for pair in pairs]) >= LEAST_AGREEMENT:
             return str(name)
     return None

@@ -252,6 +252,6 @@ def compare(context: UnitContext) -> None:
     consensus = fuse_views(context, context.tools.config.fusion.method)
     truths = context.memory["truths"]
     made = {name: compare_result(consensus, truth, iou=context.tools.iou) for name, truth in truths.items()}
-    own = truths[context.tools.segment.name]
+    own = truths[context.tools.segment.first.name]
     agreed = {name: int(object_hits(own, truth)["hit"].sum()) for name, truth in truths.items()}
     write_outcomes(context, consensus.objects["label"], made, agreed)

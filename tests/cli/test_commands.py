@@ -123,8 +123,8 @@ def test_some_failed_is_code_1(plate, tmp_path):
     assert plan.exit_code == 1, plan.stderr
     assert "bad.tif" in plan.stdout
     assert not (tmp_path / "out").exists()
-    parts = [divseg(*words, "--shard", f"{part}/2") for part in (1, 2)]
-    assert [done.returncode for done in parts] == [1, 1], "each part knows of the file that cannot be read"
+    parts = [called(*words, "--shard", f"{part}/2") for part in (1, 2)]
+    assert [done.exit_code for done in parts] == [1, 1], "each part knows of the file that cannot be read"
     done = called("finalize", tmp_path / "out")
     assert done.exit_code == 1, done.stderr
     assert "2 of 3 images done" in done.stdout

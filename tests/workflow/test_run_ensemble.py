@@ -9,6 +9,8 @@ from divseg.config import RunConfig
 from divseg.consensus import LabelStack
 from divseg.errors import ConfigError
 from divseg.results import RunLayout
+from divseg.segment.ensemble import ensemble
+from divseg.workflow.simulate import simulate_run
 
 A, B = "otsu,smooth=1,min_size=20", "local,smooth=2,min_size=20"
 SAMPLES = 8
@@ -66,6 +68,15 @@ def test_the_first_segmenter_stands_for_all_in_the_baselines(runs):
     rivals = [~table["input"].str.startswith("consensus") for table in (one, both)]
     pd.testing.assert_frame_equal(one[rivals[0]].reset_index(drop=True), both[rivals[1]].reset_index(drop=True))
     assert (both["input"] == "single sample").sum() == SAMPLES
+
+
+def test_simulated_images_go_the_same_way(runs):
+    both = runs[f"{A} + {B}"]
+    made = simulate_run(both.folder, images=5)
+    assert made.n_failed == 0
+    inner = made.open()
+    assert inner.calibration.settings["segmenter"] == f"{A} + {B}"
+    assert inner.objects["truth"].drop_duplicates().tolist()[:2] == [ensemble(A).name, ensemble(B).name]
 
 
 def test_a_wrong_one_of_two_is_told_before_any_work(make_plate, tmp_path):

@@ -51,6 +51,12 @@ def test_none_that_sees_other_things(judged):
     assert second_segmenter(ranking((OTSU, 0.5), (nothing, 0.5), (NETWORK, 0.5)), judged) == NETWORK
 
 
+def test_none_that_does_just_the_same(judged):
+    same = f"{NETWORK},max_candidates=100000"
+    assert kind_of(segmenter(same)) != kind_of(segmenter(NETWORK))
+    assert second_segmenter(ranking((NETWORK, 0.5), (same, 0.5), (OTSU, 0.48)), judged) == OTSU
+
+
 def nothing(image):
     """A segmenter that finds nothing."""
     return np.zeros(image.shape, int)
