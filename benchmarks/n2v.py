@@ -2,11 +2,12 @@
 
     python -m benchmarks.n2v --set dsb2018_fluo-n20 --minutes 3 --threads 1 --out FOLDER
 
-trains on all noisy images of the set for so many minutes of wall clock, with CAREamics' own configuration for N2V
-(2-D, patches of 64x64, flips and rotations, its U-Net and optimiser as they come), and writes the denoised images on
-which the table scores (all, with ``--all``) to ``FOLDER/SET-LEVEL/NAME.npy`` beside ``training.json``. It needs the
-package `careamics`, so it may run in another Python than the other benchmarks. CAREamics imports torchvision
-for its LVAE networks alone; if torchvision is absent, a stand-in takes its place, which N2V never calls.
+trains on all noisy images of the set for so many minutes of processor time, threads added up, with CAREamics' own
+configuration for N2V (2-D, patches of 64x64, flips and rotations, its U-Net and optimiser as they come), and writes the
+denoised images on which the table scores (all, with ``--all``) to ``FOLDER/SET-LEVEL/NAME.npy`` beside
+``training.json``. It needs the package `careamics`, so it may run in another Python than the other benchmarks.
+CAREamics imports torchvision for its LVAE networks alone; if torchvision is absent, a stand-in takes its place, which
+N2V never calls.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def main() -> None:
     parser.add_argument(
         "--set", required=True, metavar="SET-LEVEL", help="e.g. dsb2018_fluo-n20, or a set of benchmarks.denoising"
     )
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=10.0, help="training, processor time")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--batch", type=int, default=16, help="patches a step")
     parser.add_argument("--seed", type=int, default=0)
@@ -67,7 +68,7 @@ def main() -> None:
     a = parser.parse_args()
     if a.set in registry.REGISTRY:
         pictures = registry.load(a.set)
-        chosen = registry.scored(a.set, pictures, a.limit)
+        chosen = registry.scored(pictures, a.limit)
     else:
         name, level = split_name(a.set)
         pictures = load_set(name, level) if a.all else load_clean(a.set)
@@ -83,7 +84,9 @@ def main() -> None:
         work = Path(scratch)
         start, start_cpu = time.perf_counter(), time.process_time()
         noisy = [p.noisy for p in pictures]
-        tool = train_n2v(noisy, minutes=a.minutes, batch=a.batch, seed=a.seed, work=work, device="cpu")
+        tool = train_n2v(
+            noisy, minutes=a.minutes, batch=a.batch, seed=a.seed, work=work, device="cpu", clock=time.process_time
+        )
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
         steps = tool.trainer.global_step
         denoised = predict_n2v(tool, [p.noisy for p in chosen], work)

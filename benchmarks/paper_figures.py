@@ -19,18 +19,20 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 import divseg
 from benchmarks.denoising.pictures import sample_picture
-from benchmarks.picture import LEFT, SIDE, TOP
+from benchmarks.picture import LEFT, SCALE, SEGMENTER, SIDE, TOP, outlined
 from benchmarks.sets import Picture
 from divseg.io import write_bytes
 from divseg.report.style import BLUE, GREY, INK, ORANGE, new_chart, safe_text, to_png
-from divseg.results.overlay import grey_limits
-from divseg.workflow.demo import DEMO, demo_image
+from divseg.results.overlay import CONFIDENCE, grey_limits, to_grey
+from divseg.workflow.demo import demo_image
+from divseg.workflow.ocr import DOUBTFUL
 
 SAMPLES = 32
 TEXT = (
@@ -41,9 +43,13 @@ TEXT = (
     "where they differ, the reader is told so.",
 )
 """Set here, so that it may be shown."""
-TEXT_NOISE = 45.0
+TEXT_NOISE = 32.0
+LINES, LETTERS = slice(4, 56), 300
+"""Rows and columns of the page that are shown."""
 SHOWN = 4
-"""Samples that are shown."""
+"""Samples whose masks are shown."""
+SHOWN_LINES = 3
+"""Samples whose text is shown."""
 
 
 def model_of(models: Path, name: str, images: list[NDArray[np.float32]], steps: int, noise: str) -> divseg.DivNoising:
@@ -129,46 +135,45 @@ def text(out: Path, models: Path, steps: int) -> None:
     from divseg.ocr import as_page, fuse_readings, read_views, subsets, text_engine
 
     clean, noisy = page()
-    model = model_of(models, "page", [noisy], steps, f"gaussian,std={TEXT_NOISE:g}")
+    model = model_of(models, f"page{TEXT_NOISE:g}", [noisy], steps, f"gaussian,std={TEXT_NOISE:g}")
     drawn = model.draw(noisy, range(SAMPLES))
     mean = drawn.mean(axis=0)
     engine = text_engine()
     shown = as_page(mean, engine, turn=False)
-    readings = [shown.read(drawn[k], engine) for k in range(SHOWN)]
+    readings = [shown.read(drawn[k], engine) for k in range(SHOWN_LINES)]
     fused = fuse_readings(read_views(drawn, shown, engine, subsets(SAMPLES)))
-    lines = slice(4, 56)
-    panels = [("noisy", noisy, as_page(noisy, engine, (shown.scale,), turn=False).read(noisy, engine).text)]
-    panels += [(f"sample {k + 1}", drawn[k], readings[k].text) for k in range(SHOWN)]
-    panels += [("MMSE", mean, shown.read(mean, engine).text), ("clean", clean, "\n".join(TEXT))]
-    figure, axes = new_chart(len(panels) + 1, 1, 6.2, 7.4)
+    noisy_read = as_page(noisy, engine, (shown.scale,), turn=False).read(noisy, engine).text
+    panels = [("noisy", noisy, noisy_read)]
+    panels += [(f"sample {k + 1}", drawn[k], readings[k].text) for k in range(SHOWN_LINES)]
+    panels += [("mean of the samples (MMSE)", mean, shown.read(mean, engine).text), ("clean", clean, "\n".join(TEXT))]
+    figure, axes = new_chart(len(panels) + 1, 1, 5.0, 7.0)
     limits = grey_limits(mean, low=0.2, high=99.8)
     for ax, (name, image, read) in zip(axes, panels, strict=False):
-        ax.imshow(image[lines], cmap="gray", vmin=limits[0], vmax=limits[1])
-        ax.set_title(f"{name}: {safe_text(' / '.join(read.splitlines()[:2]), 90)}", fontsize=7.5, loc="left", color=INK)
+        ax.imshow(image[LINES, :LETTERS], cmap="gray", vmin=limits[0], vmax=limits[1], interpolation="nearest")
+        said = safe_text(" / ".join(read.splitlines()[:2]), 90) or "nothing is read"
+        ax.set_title(f"{name}: {said}", fontsize=6.5, loc="left", color=INK)
         ax.set_axis_off()
     last = axes[-1]
     last.set_axis_off()
-    last.set_xlim(0, 80)
-    words = [word for line in fused.lines[:2] for word in line.words]
-    x = 0.0
-    for word in words:
-        colour = INK if word.vote.confidence >= 0.8 else ORANGE
-        last.text(x % 80, 0.7 - 0.5 * (x // 80), word.vote.text, fontsize=8, color=colour, family="monospace")
-        x += len(word.vote.text) + 1
-    last.set_title(f"fused reading of {SAMPLES} samples; doubtful words in colour", fontsize=7.5, loc="left", color=INK)
+    last.set_xlim(0, 60)
+    last.set_ylim(0, 1)
+    last.set_title(f"fused reading of {SAMPLES} samples; doubtful words in colour", fontsize=6.5, loc="left", color=INK)
+    for line, y in zip(fused.lines[:2], (0.6, 0.1), strict=False):
+        x = 0
+        for word in line.words:
+            colour = INK if word.vote.confidence >= DOUBTFUL else ORANGE
+            last.text(x, y, safe_text(word.vote.text), fontsize=8, color=colour, family="monospace")
+            x += len(word.vote.text) + 1
     write_bytes(out / "text.png", to_png(figure))
 
 
 def segmentation(out: Path, models: Path, steps: int) -> None:
     """Show outlines in samples, and their consensus coloured by existence."""
-    from benchmarks.picture import SCALE, outlined
-    from divseg.results.overlay import CONFIDENCE, to_grey
-
     noisy, truth, _ = demo_image()
     model = model_of(models, "demo", [noisy.astype(np.float32)], steps, "learned")
     drawn = model.draw(noisy, range(SAMPLES))
     mean = drawn.mean(axis=0)
-    masks = np.asarray(list(divseg.segmenter(DEMO["segmenter"]).fit(mean)(drawn)))
+    masks = np.asarray(list(divseg.segmenter(SEGMENTER).fit(mean)(drawn)))
     consensus = divseg.fuse(masks)
     crop = np.s_[TOP : TOP + SIDE, LEFT : LEFT + SIDE]
     existence = consensus.objects.set_index("label")["existence"]
@@ -182,7 +187,7 @@ def segmentation(out: Path, models: Path, steps: int) -> None:
 
     panels = [
         (f"mask of sample {k + 1}", outlined(to_grey(drawn[k][crop], limits), masks[k][crop], plain))
-        for k in (0, 1, 2, 3)
+        for k in range(SHOWN)
     ]
     panels.append(("consensus", outlined(to_grey(mean[crop], limits), consensus.labels[crop], sure)))
     panels.append(("ground truth", outlined(to_grey(mean[crop], limits), truth[crop], plain)))
@@ -191,6 +196,10 @@ def segmentation(out: Path, models: Path, steps: int) -> None:
         ax.imshow(image)
         ax.set_title(name, fontsize=8, loc="left", color=INK)
         ax.set_axis_off()
+    bar = figure.colorbar(ScalarMappable(SCALE, CONFIDENCE), ax=axes[2::3], fraction=0.03, aspect=45, pad=0.02)
+    bar.set_label("existence of the objects of the consensus", fontsize=7, color=INK)
+    bar.ax.tick_params(labelsize=7, colors=INK)
+    bar.outline.set_visible(False)
     write_bytes(out / "segmentation.png", to_png(figure))
 
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.picture [--model FOLDER] [--out docs/picture.png]
 
-The image, the number of training steps and the segmenter are those of ``divseg demo``. The model is trained on the
-noisy image alone, for some four minutes on one core, and kept in FOLDER; a model that is there already is loaded.
+The image and the number of training steps are those of ``divseg demo``; the segmenter is named here. The model is
+trained on the noisy image alone, for some four minutes on one core, and kept in FOLDER; a model that is there already
+is loaded.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ TOP, LEFT, SIDE = 354, 66, 128
 """The part of the image that is shown."""
 ENLARGE = 6
 SAMPLES = 32
+SEGMENTER = "stardist:nuclei,scale=auto"
 SHOWN = (0, 1)
 """Samples that are shown."""
 SCALE = Normalize(0.6, 1.0, clip=True)
@@ -61,7 +63,7 @@ def main() -> None:
     model = load_or_train(a.model, noisy)
     samples = model.draw(noisy, range(SAMPLES))
     mmse = samples.mean(axis=0)
-    segment = divseg.segmenter(DEMO["segmenter"]).fit(mmse)
+    segment = divseg.segmenter(SEGMENTER).fit(mmse)
     consensus = divseg.fuse(segment(samples))
     crop = np.s_[TOP : TOP + SIDE, LEFT : LEFT + SIDE]
     limits = grey_limits(mmse[crop], low=0.5, high=99)

@@ -17,7 +17,7 @@ from benchmarks.record import data_root
 from benchmarks.sets import Picture, psnr, read_denoised
 from benchmarks.smoothing import SetNoise, denoisers
 from benchmarks.trained import CpuBudget
-from divseg import DivNoising, DivsegError
+from divseg import DivNoising
 from divseg.denoise.noise import NoiseModel, bootstrap, measure, photon_transfer
 from divseg.denoise.training.settings import TrainSettings
 from divseg.denoise.training.train import train_parts
@@ -92,7 +92,9 @@ def prepare(
     Raises
     ------
     Impossible
-        If the method cannot be had: a package or the noise is not known, or training collapsed.
+        If the method cannot be had: a package is not installed, or the noise is not known.
+    DivsegError
+        If training collapsed, or the noise cannot be measured.
     """
     if name in CLASSICAL:
         return Method(_classical(name, job, pictures))
@@ -108,21 +110,18 @@ def prepare(
         choice = _noise(noise, job, images, models, minutes)
         settings = _fitting(settings, images)
         start = time.process_time()
-        try:
-            parts = train_parts(
-                images,
-                choice,
-                CpuBudget(minutes=minutes),
-                seed=0,
-                device=torch.device("cpu"),
-                network=kind,
-                settings=settings,
-                progress=None,
-                checkpoints=None,
-                resume=False,
-            )
-        except DivsegError as error:
-            raise Impossible(str(error)) from error
+        parts = train_parts(
+            images,
+            choice,
+            CpuBudget(minutes=minutes),
+            seed=0,
+            device=torch.device("cpu"),
+            network=kind,
+            settings=settings,
+            progress=None,
+            checkpoints=None,
+            resume=False,
+        )
         seconds = time.process_time() - start
         model = DivNoising(parts, device="cpu")
         model.save(folder)
@@ -200,7 +199,7 @@ def _noise(noise: str, job: str, images: list[NDArray[np.float32]], models: Path
     entry = REGISTRY[job]
     if noise == "known":
         if entry.noise is None:
-            raise Impossible("the noise is real and not known")
+            raise Impossible("no noise model is known to be true")
         return entry.noise
     if noise == "measured":
         if not entry.calibration:

@@ -11,7 +11,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from benchmarks.record import data_root
-from benchmarks.sets import SCORED, Picture, evenly, load_set
+from benchmarks.sets import Picture, evenly, load_set
+
+MOST = 4
+"""Images of a set that are scored."""
 
 RANGE = "range of the target as peak"
 AFFINE = "range of the target as peak, after the scale and offset that fit each estimate best (scale-invariant)"
@@ -91,10 +94,9 @@ def load(name: str) -> list[Picture]:
     return [_cropped(p, entry.crop) for p in pictures]
 
 
-def scored(name: str, pictures: list[Picture], limit: int | None = None) -> list[Picture]:
-    """Return the images on which a set is scored: evenly chosen, at most eight of large sets."""
-    most = SCORED.get(name.rpartition("-")[0], 8)
-    return evenly(pictures, min(most, 8) if limit is None else min(most, limit))
+def scored(pictures: list[Picture], limit: int | None = None) -> list[Picture]:
+    """Return the images on which a set is scored: evenly chosen, at most four."""
+    return evenly(pictures, MOST if limit is None else limit)
 
 
 def _cropped(picture: Picture, crop: tuple[slice, slice]) -> Picture:

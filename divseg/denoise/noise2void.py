@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib
 import logging
 import tempfile
+import time
 import warnings
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,7 @@ def train_n2v(
     seed: int,
     work: Path,
     device: str | torch.device = "auto",
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Any:
     """Return a CAREamist, trained with CAREamics' default configuration for N2V.
 
@@ -117,11 +118,13 @@ def train_n2v(
     images : list of array, shape (Y, X)
         Noisy images; all are trained on.
     minutes : float
-        Wall-clock time of the training, without imports and the preparation of the data.
+        Time of the training, without imports and the preparation of the data.
     batch, seed, device
         As for :func:`denoise_n2v`.
     work : Path
         Folder for Lightning's logs and checkpoint.
+    clock : callable
+        Clock of the training, in seconds: that on the wall, or ``time.process_time``.
     """
     careamics = import_careamics()
     factories = importlib.import_module("careamics.config.factories")
@@ -140,13 +143,28 @@ def train_n2v(
         checkpoint_params={"save_top_k": 0, "save_last": False},
         seed=seed + 1,  # CAREamics does not accept 0
     )
-    timer = callbacks.Timer(timedelta(minutes=minutes), interval="step", verbose=False)
+    timer = _timer(callbacks.Callback, 60 * minutes, clock)
     tool = careamics.CAREamist(config, work_dir=work, callbacks=[timer], enable_progress_bar=False)
     try:
         tool.train(train_data=images)
     except ValueError as error:  # too few patches for its validation, for example
         raise InputError(f"Noise2Void cannot be trained on the images: {error}") from error
     return tool
+
+
+def _timer(base: type, seconds: float, clock: Callable[[], float]) -> Any:
+    """Return a callback of Lightning that ends the training after so many seconds of a clock."""
+
+    class Timer(base):
+        end = 0.0
+
+        def on_train_start(self, trainer: Any, module: Any) -> None:
+            self.end = clock() + seconds
+
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, number: int) -> None:
+            trainer.should_stop = clock() >= self.end or trainer.should_stop
+
+    return Timer()
 
 
 def predict_n2v(tool: Any, images: list[NDArray[np.float32]], work: Path) -> list[NDArray[np.float32]]:

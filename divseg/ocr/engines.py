@@ -79,7 +79,7 @@ def text_engine(spec: str = "auto") -> Engine:
 
 
 def _installed() -> str:
-    if importlib.util.find_spec("rapidocr") is not None:
+    if all(importlib.util.find_spec(package) is not None for package in ("rapidocr", "onnxruntime")):
         return "rapidocr"
     if shutil.which("tesseract"):
         return "tesseract"

@@ -41,6 +41,9 @@ def test_a_program_is_taken_if_the_package_is_absent(nothing_installed, monkeypa
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     assert text_engine("auto").name == "tesseract"
+    half = {"rapidocr": object()}  # without ONNX Runtime it cannot read
+    monkeypatch.setattr(engines_importlib.util, "find_spec", half.get)
+    assert text_engine("auto").name == "tesseract"
 
 
 def test_mistakes_are_told():
