@@ -93,9 +93,9 @@ def main() -> None:
         rows.append(f"| one network for both | {steps} | {seconds:.0f} s | {one:.2f} | {two:.2f} |")
         print(rows[-1], flush=True)
     body = (
-        f"{args.images} drawn images of {SIDE}x{SIDE} pixels with two channels that show the same nuclei; known Gaussian "
-        f"noise of standard deviation {NOISE[0]:g} and {NOISE[1]:g}; mean of {args.samples} samples; one thread "
-        f"(torch {torch.__version__}).\n\n"
+        f"{args.images} drawn images of {SIDE}x{SIDE} pixels with two channels that show the same nuclei; known "
+        f"Gaussian noise of standard deviation {NOISE[0]:g} and {NOISE[1]:g}; mean of {args.samples} samples; one "
+        f"thread (torch {torch.__version__}).\n\n"
         "| | steps | training, processor | PSNR, first channel (dB) | PSNR, second channel (dB) |\n"
         "| --- | --- | --- | --- | --- |\n" + "\n".join(rows)
     )
