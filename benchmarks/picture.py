@@ -28,7 +28,7 @@ TOP, LEFT, SIDE = 354, 66, 128
 """The part of the image that is shown."""
 ENLARGE = 6
 SAMPLES = 32
-SEGMENTER = "stardist:nuclei,scale=auto"
+SEGMENTER = "local,smooth=1,split=distance,min_size=20"
 SHOWN = (0, 1)
 """Samples that are shown."""
 SCALE = Normalize(0.6, 1.0, clip=True)

@@ -17,10 +17,10 @@ from divseg import DivsegError, DivsegWarning
 
 NOTE = """\
 Every network, Noise2Void's too, is trained on all noisy images of a set for so many minutes of processor time of one
-thread; the others need no training. Scored are at most four images a set, evenly chosen. The best Gaussian is chosen
-with the target, image by image. Means over the scored images; diversity is the root of the samples' mean variance
-divided by the range of their mean; the rank correlation is Spearman's, of the samples' standard deviation with the
-absolute error of their mean, pixel by pixel.""".replace("\n", " ")
+thread; the others need no training. Scored are the middle 256x256 pixels of at most four images a set, evenly chosen.
+The best Gaussian is chosen with the target, image by image. Means over the scored images; diversity is the root of the
+samples' mean variance divided by the range of their mean; the rank correlation is Spearman's, of the samples' standard
+deviation with the absolute error of their mean, pixel by pixel.""".replace("\n", " ")
 
 
 def run_set(job: str, a: argparse.Namespace) -> None:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from benchmarks.record import data_root
 from benchmarks.sets import Picture, evenly, load_set
 
-MOST = 4
-"""Images of a set that are scored."""
+MOST, SIDE = 4, 256
+"""Images of a set that are scored, and the side in pixels of the part of each, in its middle."""
 
 RANGE = "range of the target as peak"
 AFFINE = "range of the target as peak, after the scale and offset that fit each estimate best (scale-invariant)"
@@ -95,8 +95,13 @@ def load(name: str) -> list[Picture]:
 
 
 def scored(pictures: list[Picture], limit: int | None = None) -> list[Picture]:
-    """Return the images on which a set is scored: evenly chosen, at most four."""
-    return evenly(pictures, MOST if limit is None else limit)
+    """Return what a set is scored on: the middles of evenly chosen images, at most four."""
+    return [_cropped(p, _middle(p.noisy.shape)) for p in evenly(pictures, MOST if limit is None else limit)]
+
+
+def _middle(shape: tuple[int, ...]) -> tuple[slice, slice]:
+    y, x = (max(0, (side - SIDE) // 2) for side in shape)
+    return slice(y, y + SIDE), slice(x, x + SIDE)
 
 
 def _cropped(picture: Picture, crop: tuple[slice, slice]) -> Picture:

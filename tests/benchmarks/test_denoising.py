@@ -1,10 +1,13 @@
 """The registry of sets: what is missing is said, layouts that are documented are read."""
 
+from argparse import Namespace
+
 import numpy as np
 import pytest
 import tifffile
 
 from benchmarks.denoising import registry
+from benchmarks.denoising.__main__ import run_set
 from benchmarks.denoising.methods import METHODS, Denoised
 from benchmarks.denoising.pictures import sample_picture
 from benchmarks.denoising.scores import Row, add_row, fitted, read_rows, score
@@ -50,6 +53,17 @@ def test_pairs_and_frames_are_read_as_the_registry_says(data):
     np.testing.assert_allclose(pictures[3].truth, frames.mean(axis=0)[:, :256], rtol=1e-5)
 
 
+def test_the_middles_of_evenly_chosen_images_are_scored():
+    images = [np.full((300, 200), k, np.float32) for k in range(9)]
+    for image in images:
+        image[22:278] += 100
+    pictures = [Picture(f"{k}", image, image, None, "test") for k, image in enumerate(images)]
+    chosen = registry.scored(pictures)
+    assert [p.name for p in chosen] == ["1", "3", "5", "7"]
+    assert all(p.noisy.shape == p.truth.shape == (256, 200) and p.noisy.min() >= 100 for p in chosen)
+    assert len(registry.scored(pictures, 2)) == 2
+
+
 def test_every_set_says_what_it_is():
     for name, entry in registry.REGISTRY.items():
         assert all([entry.what, entry.source, entry.licence, entry.protocol, entry.psnr]), name
@@ -90,6 +104,24 @@ def test_rows_come_back_and_make_a_table(tmp_path):
     assert "| noisy | 21.00 (20.00 to 22.00) | 0.500 | - |" in table
     assert "| N2V | not run |" in table
     assert set(METHODS) >= {"noisy", "N2V", "published flat, depth 2", "hierarchical, mixture"}
+
+
+def test_what_was_missing_is_tried_again(data):
+    for kind, shift in (("noisy", 2), ("clean", 0)):
+        (data / "mouse" / kind).mkdir(parents=True)
+        tifffile.imwrite(data / "mouse" / kind / "a.tif", TARGET + shift)
+    how = Namespace(out=data / "out", methods=["N2V"], minutes=1.0, samples=4, limit=None, n2v=[data / "n2v"])
+    run_set("mouse", how)
+    (row,) = read_rows(data / "out" / "mouse.csv")
+    assert (row.image, row.note) == ("*", "python -m benchmarks.n2v --set mouse --out FOLDER has not been run")
+    (data / "n2v" / "mouse").mkdir(parents=True)
+    np.save(data / "n2v" / "mouse" / "a.npy", TARGET + 1)
+    run_set("mouse", how)
+    run_set("mouse", how)  # nothing is left to do
+    rows = read_rows(data / "out" / "mouse.csv")
+    assert [row.image for row in rows] == ["*", "a"]
+    assert rows[1].psnr == pytest.approx(20 * np.log10(np.ptp(TARGET)), abs=1e-3)
+    assert "| N2V | 4" in set_table("mouse", rows)
 
 
 def test_the_picture_shows_the_busiest_place(tmp_path):
