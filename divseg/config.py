@@ -49,6 +49,9 @@ class Data(_Section):
     """Axes of the files if their metadata does not tell, for example TYX."""
     channel: str | None = None
     """Channel that is segmented, by its name in the files or its number from 0, if they have several."""
+    together: tuple[str, ...] = ()
+    """Further channels that are denoised together with the one that is segmented, by one network, and measured: names
+    or numbers separated by commas, or all."""
     measure: tuple[str, ...] = ()
     """Further channels in which the objects are measured, names or numbers separated by commas, or all."""
     volume: bool = False
@@ -73,7 +76,7 @@ class Data(_Section):
             raise ValueError("must be the name of a channel, or its number from 0")
         return value
 
-    @field_validator("measure", mode="before")
+    @field_validator("measure", "together", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return tuple(map(str, _parts(value, ","))) if isinstance(value, str | list | tuple) else value

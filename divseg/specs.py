@@ -8,6 +8,7 @@ from their defaults, in the order of their definition: equal methods have equal 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -244,3 +245,12 @@ def canonical(method: str, values: Mapping[str, Any], options: Mapping[str, Opti
     """Return the string of a method and its options, without those that have their defaults."""
     named = [f"{n}={o.kind.show(values[n])}" for n, o in options.items() if values[n] != o.default]
     return ",".join([method, *named])
+
+
+BETWEEN = " + "
+"""Stands between the segmenters of a string that names several."""
+
+
+def parts_of(spec: str) -> list[str]:
+    """Return the strings of the segmenters in a string that may name several: ``"A + B"``."""
+    return re.split(r"\s+\+\s+", spec.strip())

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "consensus": BASE | {"io", "labels", "specs"},
     "metrics": BASE | {"io", "labels", "packages"},
     "ocr": BASE | {"specs"},
-    "results": BASE | {"consensus", "denoise", "io", "metrics"},
+    "results": BASE | {"consensus", "denoise", "io", "metrics", "specs"},
     "report": BASE | {"io", "metrics", "results"},
     "workflow": BASE
     | {

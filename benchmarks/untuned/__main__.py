@@ -29,7 +29,7 @@ from benchmarks.untuned.confidence import confidence_row, confidence_table
 from benchmarks.untuned.powers import FIGURES, Table, fit_powers
 from benchmarks.untuned.sets import SETS, Left
 from divseg.metrics import bootstrap_interval
-from divseg.segment.ensemble import BETWEEN
+from divseg.specs import BETWEEN
 from divseg.workflow.choose_segmenter import POWERS
 
 

@@ -28,6 +28,7 @@ _TRAINING = ("noise", "network", "train_steps", "train_minutes", "seed", "device
 @command
 @o.with_settings(
     *o.DATA,
+    "together",
     "measure",
     *_TRAINING,
     "samples",

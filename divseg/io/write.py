@@ -17,6 +17,7 @@ from divseg.io.label_colours import label_colours
 _MAX_IMAGEJ = 2**32 - 2**25
 """ImageJ TIFFs have 32-bit offsets."""
 _AXES = {"YX": "YX", "ZYX": "ZYX", "TYX": "TYX", "CYX": "CYX", "SYX": "TYX", "SZYX": "TZYX"}
+_AXES |= {"CZYX": "ZCYX", "SCYX": "TCYX", "SCZYX": "TZCYX"}
 _COLOR_MAP, _CENTIMETER = 320, 3
 
 
@@ -38,8 +39,8 @@ def write_image(
     pixel_size : PixelSize, optional
         Written so that Fiji shows it.
     axes : str
-        ``"YX"``, ``"ZYX"``, ``"TYX"``, ``"CYX"``, ``"SYX"`` or ``"SZYX"``; samples (S) are written as time, for which
-        viewers show a slider.
+        Those of one image (``"YX"``, ``"ZYX"``), after (C) for channels, (T) for frames, (S) for samples, or ``"SC"``;
+        samples are written as time, for which viewers show a slider, and channels after Z, as ImageJ has them.
     compress : bool
         Deflate the pixels, without loss. It makes a file much smaller only if its numbers are rounded
         (:mod:`divseg.io.rounding`).
@@ -53,6 +54,8 @@ def write_image(
     """
     data = np.ascontiguousarray(image, dtype=np.float32)
     _check_axes(path, data, axes)
+    if axes.endswith("CZYX"):
+        data = np.ascontiguousarray(np.moveaxis(data, -4, -3))
     write_tiff(path, data, _AXES[axes], pixel_size, compression="zlib" if compress else None)
 
 

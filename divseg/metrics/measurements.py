@@ -23,7 +23,7 @@ def measure_objects(
     *,
     channels: Sequence[str] = ("",),
     denoised: ArrayLike | None = None,
-    samples: Iterable[tuple[NDArray[np.integer], Moments]] | None = None,
+    samples: Iterable[tuple[NDArray[np.integer], Sequence[Moments]]] | None = None,
     valid: NDArray[np.bool_] | None = None,
     pixel_size: PixelSize | None = None,
 ) -> pd.DataFrame:
@@ -37,11 +37,11 @@ def measure_objects(
         The channels as they were recorded.
     channels : sequence of str
         Their names; ``""`` for a channel whose columns need none.
-    denoised : array_like, shape of the labels, optional
-        Posterior mean of the channel that was denoised.
-    samples : iterable of (integer array, Moments), optional
-        Label image of each posterior sample, and the intensity of its objects in that sample; seen one by one. It
-        needs the posterior mean.
+    denoised : array_like, shape (D, *labels.shape), optional
+        Posterior mean of the channels that were denoised, the first D of all.
+    samples : iterable of (integer array, sequence of Moments), optional
+        Label image of each posterior sample, and the intensity of its objects in the D channels of that sample; seen
+        one by one. It needs the posterior mean.
     valid : bool array, shape of the labels, optional
         Pixels that are data.
     pixel_size : PixelSize, optional
@@ -70,9 +70,12 @@ def measure_objects(
     regions = Regions(labels, n, valid, plane_distance(pixel_size))
     columns |= channel_columns(regions, image, channels)
     if denoised is not None:
-        columns |= channel_columns(regions, np.asarray(denoised)[None], [""], "denoised")
+        means = np.asarray(denoised)
+        names = list(channels[: len(means)])
+        columns |= channel_columns(regions, means, names, "denoised")
         if samples is not None:
-            columns |= posterior_columns(labels, n, samples, columns["denoised_background"])
+            around = [columns[f"denoised_{name}_background" if name else "denoised_background"] for name in names]
+            columns |= posterior_columns(labels, n, samples, around, names)
     whole = [name for name in ("area", "volume", "euler_number") if name in columns]
     present = np.flatnonzero(~np.isnan(columns[whole[0]]))
     table = pd.DataFrame({"label": present + 1, **{name: values[present] for name, values in columns.items()}})

@@ -42,8 +42,9 @@ def object_moments(labels: NDArray[np.integer], image: NDArray[np.floating]) -> 
 def posterior_columns(
     labels: NDArray[np.integer],
     n: int,
-    samples: Iterable[tuple[NDArray[np.integer], Moments]],
-    background: NDArray[np.float64],
+    samples: Iterable[tuple[NDArray[np.integer], Sequence[Moments]]],
+    backgrounds: Sequence[NDArray[np.float64]],
+    channels: Sequence[str] = ("",),
 ) -> dict[str, NDArray[np.float64]]:
     """Return posterior mean and 90 % interval of the intensity of each object.
 
@@ -57,16 +58,19 @@ def posterior_columns(
         Objects 1..n, 0 = background.
     n : int
         Largest label.
-    samples : iterable of (integer array, Moments)
-        Label image of each sample, and the intensity of its objects in that sample; seen one by one.
-    background : float64 array, shape (n,)
-        Intensity around each object, which is taken as known.
+    samples : iterable of (integer array, sequence of Moments)
+        Label image of each sample, and the intensity of its objects in each channel of that sample; seen one by one.
+    backgrounds : sequence of float64 array, shape (n,)
+        For each channel the intensity around each object, which is taken as known.
+    channels : sequence of str
+        Names of the channels, ``""`` for one whose columns need none.
 
     Returns
     -------
     dict of str to float64 array, shape (n,)
         ``posterior_mean posterior_std posterior_sum posterior_corrected posterior_corrected_sum``: mean over the
-        samples that hold the object, and with the endings ``_q05`` and ``_q95`` quantiles. NaN if none holds it.
+        samples that hold the object, and with the endings ``_q05`` and ``_q95`` quantiles. NaN if none holds it. Of
+        a channel with a name ``posterior_NAME_mean`` and so on.
     """
     inside = np.flatnonzero(labels)
     pixels = inside[np.argsort(labels.ravel()[inside], kind="stable")]
@@ -75,13 +79,16 @@ def posterior_columns(
     drawn = list(_members(pixels, owner, area, samples))
     columns: dict[str, NDArray[np.float64]] = {}
     names = ("mean", "std", "sum", "corrected", "corrected_sum")
-    if not drawn or not n:
-        return {f"posterior_{name}{end}": np.full(n, np.nan) for name in names for end in ("", "_q05", "_q95")}
-    mean, std, size = (np.stack(values) for values in zip(*drawn, strict=True))
-    for name, values in zip(
-        names, (mean, std, mean * size, mean - background, (mean - background) * size), strict=True
-    ):
-        columns |= _summary(f"posterior_{name}", values)
+    for k, (channel, background) in enumerate(zip(channels, backgrounds, strict=True)):
+        start = f"posterior_{channel}_" if channel else "posterior_"
+        if not drawn or not n:
+            columns |= {f"{start}{name}{end}": np.full(n, np.nan) for name in names for end in ("", "_q05", "_q95")}
+            continue
+        mean, std = (np.stack([one[1 + 2 * k + i] for one in drawn]) for i in range(2))
+        size = np.stack([one[0] for one in drawn])
+        figures = (mean, std, mean * size, mean - background, (mean - background) * size)
+        for name, values in zip(names, figures, strict=True):
+            columns |= _summary(start + name, values)
     return columns
 
 
@@ -89,15 +96,15 @@ def _members(
     pixels: NDArray[np.int64],
     owner: NDArray[np.int64],
     area: NDArray[np.int64],
-    samples: Iterable[tuple[NDArray[np.integer], Moments]],
+    samples: Iterable[tuple[NDArray[np.integer], Sequence[Moments]]],
 ) -> Iterator[Sequence[NDArray[np.float64]]]:
-    """Yield mean, standard deviation and area of the members in each sample; NaN for objects that it does not hold."""
-    for drawn, moments in samples:
+    """Yield area, and mean and standard deviation in each channel, of the members in each sample; NaN without one."""
+    for drawn, channels in samples:
         sizes = np.bincount(drawn.ravel())
         member: NDArray[np.int64] = _majority(owner, drawn.ravel()[pixels].astype(np.int64), area, sizes)
         held = member > 0
-        found = [np.full(len(area), np.nan) for _ in range(3)]
-        known: list[NDArray[Any]] = [moments.mean, moments.std, sizes[1:]]
+        known: list[NDArray[Any]] = [sizes[1:], *(values for moments in channels for values in moments)]
+        found = [np.full(len(area), np.nan) for _ in known]
         for values, of in zip(found, known, strict=True):
             values[held] = of[member[held] - 1]
         yield found

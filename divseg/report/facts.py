@@ -207,7 +207,7 @@ def segmenter_ranking(run: Run, max_rows: int = 8) -> dict[str, Any] | None:
     score, rival = column(table, "score"), ""
     if len(names) > 1 and np.isfinite(score[:2]).all():
         rival = f"Its score is {number(score[0])}, that of the next, {names[1]}, {number(score[1])}."
-    return {"chosen": run.segmenter, "rows": rows, "total": len(names), "rival": rival}
+    return {"chosen": run.segmenters, "rows": rows, "total": len(names), "rival": rival}
 
 
 def area_of_pixel(run: Run, names: Sequence[str]) -> tuple[np.ndarray, str]:

@@ -162,6 +162,7 @@ def _parts(page: _Page, shown: list[str]) -> dict[str, Any]:
         "warnings": _warnings(run)[:MAX_ROWS],
         "ranking": facts.segmenter_ranking(run),
         "segmenter": run.segmenter,
+        "segmenters": run.segmenters,
         "settings": facts.flatten(run.config),
         "versions": _versions(run),
         "citations": facts.citations(run),

@@ -107,10 +107,11 @@ def mistakes_figure(run: Run, name: str, data: ImageData, region: Region) -> tup
                 _picture(_behind(kind, data.noisy, data.mmse), labels, truth, mistakes, region),
             )
         )
+    beside = ", and others beside it for the consensus" if len(run.segmenters) > 1 else ""
     caption = (
-        f"{name}, the same segmenter on each. Outlines: blue objects are right (an IoU of {IOU:g} or more with one of "
-        "the truth), orange ones are false; dashed in pink are objects of the truth that are missed. Counts are of the "
-        "whole image; the smoothing is the best for this image by the truth."
+        f"{name}, the same segmenter on each{beside}. Outlines: blue objects are right (an IoU of {IOU:g} or more with "
+        "one of the truth), orange ones are false; dashed in pink are objects of the truth that are missed. Counts are "
+        "of the whole image; the smoothing is the best for this image by the truth."
     )
     return _row(pictures), caption
 

@@ -85,15 +85,23 @@ class Files(Mapping[str, T], Generic[T]):
 
 
 def read_samples(path: Path) -> NDArray[np.float32]:
-    """Read posterior samples that a run wrote, shape (S, Y, X) or (S, Z, Y, X).
+    """Read posterior samples that a run wrote, shape (S, Y, X) or (S, Z, Y, X), of several channels (S, C, ...).
 
     Raises
     ------
     FileProblem
         If the file is damaged.
     """
-    samples = read_image(path)
-    return samples if "T" in tiff_sources(path)[0].axes else samples[None]
+    samples, axes = read_image(path), tiff_sources(path)[0].axes
+    samples = samples if "T" in axes else samples[None]
+    return np.moveaxis(samples, -3, -4) if "ZC" in axes else samples
+
+
+def read_channels(path: Path) -> NDArray[np.float32]:
+    """Read channels that a run wrote, shape (C, Y, X) or (C, Z, Y, X)."""
+    images, axes = read_image(path), tiff_sources(path)[0].axes
+    images = images if "C" in axes else images[None]
+    return np.moveaxis(images, -3, -4) if "ZC" in axes else images
 
 
 def read_fractions(path: Path) -> NDArray[np.float32]:

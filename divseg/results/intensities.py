@@ -13,25 +13,26 @@ from divseg.metrics.posterior import Moments
 from divseg.results.archive import reading
 
 
-def save_moments(path: str | os.PathLike[str], samples: Sequence[Moments]) -> None:
-    """Write the intensities of the objects of each sample.
+def save_moments(path: str | os.PathLike[str], samples: Sequence[Sequence[Moments]]) -> None:
+    """Write the intensities of the objects of each sample, in each of its channels.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    empty = [np.zeros(0, np.float32)]
+    channels = len(samples[0]) if samples else 1
+    empty = [np.zeros((channels, 0), np.float32)]
     with replacing(path) as file:
         np.savez_compressed(
             file,
-            objects=np.array([len(moments.mean) for moments in samples], np.int64),
-            mean=np.concatenate(empty + [moments.mean for moments in samples]),
-            std=np.concatenate(empty + [moments.std for moments in samples]),
+            objects=np.array([len(sample[0].mean) for sample in samples], np.int64),
+            mean=np.concatenate(empty + [np.stack([channel.mean for channel in sample]) for sample in samples], axis=1),
+            std=np.concatenate(empty + [np.stack([channel.std for channel in sample]) for sample in samples], axis=1),
         )
 
 
-def load_moments(path: Path) -> list[Moments]:
+def load_moments(path: Path) -> list[list[Moments]]:
     """Read what :func:`save_moments` wrote.
 
     Raises
@@ -42,6 +43,7 @@ def load_moments(path: Path) -> list[Moments]:
     with reading(path) as arrays:
         ends = np.cumsum(arrays["objects"])
         mean, std = (arrays[name].astype(np.float32) for name in ("mean", "std"))
-        if not mean.shape == std.shape == (int(ends[-1]) if len(ends) else 0,):
+        if not (mean.shape == std.shape and mean.ndim == 2 and mean.shape[1] == (int(ends[-1]) if len(ends) else 0)):
             raise ValueError("its arrays do not fit together")
-        return [Moments(*parts) for parts in zip(np.split(mean, ends[:-1]), np.split(std, ends[:-1]), strict=True)]
+        parts = (np.split(of, ends[:-1], axis=1) for of in (mean, std))
+        return [[Moments(*channel) for channel in zip(*sample, strict=True)] for sample in zip(*parts, strict=True)]

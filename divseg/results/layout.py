@@ -33,6 +33,7 @@ class RunLayout:
 
         labels/<name>.tif      label images         objects.csv  images.csv  scores.csv  summary.csv
         denoised/<name>.tif    denoised images      failures.csv run.json    run.log     report.html
+        channels/<name>.tif    other channels that were denoised together with the segmented one
         maps/<name>_std.tif    and _foreground, _boundary; of divseg denoise _low, _high, _mode
         samples/<name>.tif     the first samples    crops/<name>.npz  a part of them    plots/  model/
         stacks/<name>.npz      label images of all samples   intensities/<name>.npz  of their objects
@@ -77,6 +78,10 @@ class RunLayout:
     def denoised(self, name: str) -> Path:
         """Return the file of a denoised image."""
         return self.folder / "denoised" / f"{check_name(name)}.tif"
+
+    def channels(self, name: str) -> Path:
+        """Return the file of the denoised other channels of an image."""
+        return self.folder / "channels" / f"{check_name(name)}.tif"
 
     def map(self, name: str, kind: str) -> Path:
         """Return the file of a map of an image: one of :data:`MAPS`."""

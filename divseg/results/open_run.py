@@ -20,13 +20,14 @@ from divseg.io.defects import blank
 from divseg.io.json_file import read_json
 from divseg.io.pixel_size import make_pixel_size
 from divseg.results.crops import Crop, load_crop
-from divseg.results.files import Files, T, read_fractions, read_image, read_samples
+from divseg.results.files import Files, T, read_channels, read_fractions, read_image, read_samples
 from divseg.results.kept import Kept
 from divseg.results.layout import RunLayout
 from divseg.results.marker import FORMAT, Marker
 from divseg.results.reader import TRAINING_LOG, column, read_table, read_training_log, text
 from divseg.results.rows import SHOWN
 from divseg.results.run_record import check_record
+from divseg.specs import parts_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,6 +91,11 @@ class Run:
     def segmenter(self) -> str | None:
         """Canonical string of the segmenter: the one that was chosen, or that the settings name."""
         return self.record.get("segmenter") or self.setting("segmentation", "segmenter")
+
+    @property
+    def segmenters(self) -> list[str]:
+        """The segmenters in :attr:`segmenter`, which may be several, one by one."""
+        return parts_of(str(self.segmenter)) if self.segmenter is not None else []
 
     # --- tables
 
@@ -203,6 +209,11 @@ class Run:
         return self._files("denoised images", self.layout.denoised, read_image, "denoised")
 
     @property
+    def channels(self) -> Files[NDArray[np.float32]]:
+        """Other channels that were denoised together with the segmented one, shape (C, Y, X), by name of the image."""
+        return self._files("other denoised channels", self.layout.channels, read_channels, "denoised")
+
+    @property
     def std(self) -> Files[NDArray[np.float32]]:
         """Standard deviation of the posterior samples of each pixel, by name of the image."""
         return self._maps("maps of the standard deviation", "std", read_image)
@@ -219,7 +230,10 @@ class Run:
 
     @property
     def samples(self) -> Files[NDArray[np.float32]]:
-        """Posterior samples that the run wrote, shape (S, Y, X), by name of the image."""
+        """Posterior samples that the run wrote, shape (S, Y, X), by name of the image.
+
+        Of channels that were denoised together (S, C, Y, X), the segmented one first.
+        """
         return self._files("samples", self.layout.samples, read_samples, "samples")
 
     @property

@@ -58,6 +58,12 @@ class StageWriter:
         """Write the denoised image, (Y, X) or (Z, Y, X)."""
         self._image(self.layout.denoised(self.name), image, pixel_size, compress)
 
+    def channels(self, images: ArrayLike, pixel_size: PixelSize | None = None) -> None:
+        """Write the other denoised channels, (C, Y, X) or (C, Z, Y, X)."""
+        axes = "C" + "ZYX"[-np.ndim(images) + 1 :]
+        target = self.layout.channels(self.name)
+        self._write(target, lambda path: write_image(path, images, pixel_size, axes, compress=True))
+
     def map(self, kind: str, image: ArrayLike, pixel_size: PixelSize | None = None, compress: bool = False) -> None:
         """Write a map of intensities, such as ``"std"``."""
         self._image(self.layout.map(self.name, kind), image, pixel_size, compress)
@@ -67,9 +73,9 @@ class StageWriter:
         axes = "ZYX"[-np.ndim(image) :]
         self._write(self.layout.map(self.name, kind), lambda path: write_fractions(path, image, pixel_size, axes))
 
-    def samples(self, samples: ArrayLike, pixel_size: PixelSize | None = None) -> None:
-        """Write a few samples, (S, Y, X) or (S, Z, Y, X)."""
-        axes = "S" + "ZYX"[-np.ndim(samples) + 1 :]
+    def samples(self, samples: ArrayLike, pixel_size: PixelSize | None = None, *, several: bool = False) -> None:
+        """Write a few samples, (S, Y, X) or (S, Z, Y, X); with `several` channels (S, C, Y, X) or (S, C, Z, Y, X)."""
+        axes = ("SC" if several else "S") + "ZYX"[1 + several - np.ndim(samples) :]
         self._write(self.layout.samples(self.name), lambda path: write_image(path, samples, pixel_size, axes))
 
     def crop(self, crop: Crop) -> None:

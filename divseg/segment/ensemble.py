@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import tee
@@ -13,14 +12,12 @@ from numpy.typing import NDArray
 
 from divseg.errors import ConfigError
 from divseg.segment.protocol import Segmenter, segmenter
+from divseg.specs import BETWEEN, parts_of
 
 if TYPE_CHECKING:
     from divseg.io import Image
     from divseg.labels import LabelImage
     from divseg.segment.stream import Pixels
-
-BETWEEN = " + "
-"""Stands between the segmenters of a string."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +72,6 @@ class Ensemble:
 
     def _each(self, change: Callable[[Segmenter], Segmenter]) -> Self:
         return type(self)(tuple(map(change, self.parts)))
-
-
-def parts_of(spec: str) -> list[str]:
-    """Return the strings of the segmenters in a string that may name several: ``"A + B"``."""
-    return re.split(r"\s+\+\s+", spec.strip())
 
 
 def ensemble(spec: str) -> Ensemble:

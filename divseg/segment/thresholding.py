@@ -160,9 +160,11 @@ class ThresholdSegmenter:
                 f"{level.low.shape}; fit it to a reference of the image's shape"
             )
         mask = foreground(prepared, level, o.connectivity)
+        if self.valid is not None:  # what it was filled with may join objects that are apart
+            mask = mask & self.valid
         if o.fill_holes:
             mask = fill_holes(mask, o.max_hole)
         labels = split(mask, prepared, o)
-        if self.valid is not None:  # cut last: a border that is none would be background to the distances
+        if self.valid is not None:  # holes that were filled
             labels = np.where(self.valid, labels, 0)
         return drop_objects(labels, min_size=o.min_size, max_size=o.max_size, clear_border=o.clear_border)

@@ -116,7 +116,7 @@ def calibrate_run(
         objects = run.layout.objects(ref.name)
         if objects.is_file():
             spread = {name: float(counts[ref.name][name]) for name in NEEDED_OF_IMAGE}
-            units.append(ConsensusUnit(ref, found.truth[ref.name], spread, objects))
+            units.append(ConsensusUnit(ref, found.truth[ref.name], spread, objects=objects))
         else:
             error = f"{objects} is missing; run again to make it anew"
             failures.append({"image": ref.name, "file": str(ref.path), "stage": "check", "error": error})

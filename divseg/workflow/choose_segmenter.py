@@ -15,7 +15,7 @@ from divseg.errors import ConfigError, DivsegError, InputError
 from divseg.io import write_csv
 from divseg.io.pixel_size import plane_distance
 from divseg.segment import segmenter
-from divseg.segment.ensemble import BETWEEN
+from divseg.specs import BETWEEN
 from divseg.workflow.second_segmenter import second_segmenter
 from divseg.workflow.segmenter_support import Judged, Support, measure_support
 from divseg.workflow.stage import RunContext, RunStage
@@ -250,9 +250,13 @@ def samples_to_judge(
     for i in np.unique(np.linspace(0, len(units) - 1, min(images, len(units))).round().astype(int)):
         try:
             image = units[i].load()
-            middle = _middle(pixels(image), window)
+            pixels(image)
+            joint = units[i].joint() if units[i].together else None
+            parts = [_middle(part, window) for part in (image.data[None] if joint is None else joint.data)]
+            middle = parts[0] if joint is None else np.stack(parts)
             batches = draws.sample(middle, n=SAMPLES, seed=config.sampling.seed, precision=config.sampling.precision)
-            stacks.append(np.concatenate([batch.cpu().numpy() for batch in batches]))
+            drawn = np.concatenate([batch.cpu().numpy() for batch in batches])
+            stacks.append(drawn if joint is None else drawn[:, 0])
             mask = None if image.valid is None else _middle(image.valid, window)
             valid.append(None if mask is None or mask.all() or not mask.any() else mask)
             distances.append(plane_distance(image.pixel_size))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from divseg.consensus import Consensus, LabelStack, fuse
 from divseg.consensus.witnesses import LEAST_SNR
 from divseg.io import Image
-from divseg.segment.ensemble import parts_of
+from divseg.specs import parts_of
 from divseg.workflow.moments import mmse, std
 from divseg.workflow.stage import UnitContext
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import torch
 
     from divseg.denoise import DivNoising
+    from divseg.denoise.noise import NoiseModel
 
 MEANS = 4
 """Samples in a mean that is fused beside single samples, if all views are fused."""
@@ -91,6 +92,13 @@ class RunTools:
         return self.segment.within(image.valid).spaced(plane_distance(image.pixel_size))
 
     @property
+    def noise(self) -> NoiseModel:
+        """The noise of the channel that is segmented."""
+        from divseg.denoise.training.likelihood import noise_of
+
+        return noise_of(self.model.noise, 0)
+
+    @property
     def kept(self) -> Kept:
         """What is kept of each image."""
         return Kept.of(self.config.output.keep)
@@ -129,7 +137,7 @@ def image_stages(config: RunConfig, name: str, truth: bool, *, simulated: bool =
                 "data": config.data.pixels,
             },
             needs=("model",),
-            reads=("image",),
+            reads=("image", "together"),
             recall=recall_denoised,
             keeps=kept.of_stage("denoised", "std", "crops", "samples"),
         ),
@@ -154,7 +162,7 @@ def image_stages(config: RunConfig, name: str, truth: bool, *, simulated: bool =
             measure,
             {"channels": config.data.measure},
             needs=("denoise", "segment", "fuse"),
-            reads=("image",),
+            reads=("image", "measured"),
         ),
     ]
     outlines = () if config.data.volume else ("rois", "geojson")  # of planes
@@ -178,6 +186,13 @@ def image_stages(config: RunConfig, name: str, truth: bool, *, simulated: bool =
 # --- denoise
 
 
+def drawn_samples(context: UnitContext) -> Samples:
+    """Return the samples of an image, of all channels that are denoised together."""
+    joint = context.memory.get("joint")  # of a simulated image
+    image = context.load() if not context.unit.together else context.unit.joint() if joint is None else joint
+    return Samples(context.tools.model, image, context.tools.config.sampling)
+
+
 def denoise(context: UnitContext) -> None:
     """Draw samples; write their mean, their standard deviation and the first of them.
 
@@ -193,8 +208,8 @@ def denoise(context: UnitContext) -> None:
     image = context.load()
     noisy = pixels(image, context.tools.model.network.config.smallest_side)
     pixel_columns = warn_of_pixels(context, noisy)
-    ranks = RankHistogram(context.tools.model.noise, noisy, config.sampling.seed)
-    samples = context.memory["samples"] = Samples(context.tools.model, image, config.sampling)
+    ranks = RankHistogram(context.tools.noise, noisy, config.sampling.seed)
+    samples = context.memory["samples"] = drawn_samples(context)
     crops = CropWatch(noisy) if "crops" in kept else None
 
     def watch(batch: torch.Tensor) -> None:
@@ -204,6 +219,10 @@ def denoise(context: UnitContext) -> None:
 
     moments, first = samples.moments(watch, kept.samples)
     mean, spread = moments.mean.cpu().numpy(), moments.std.cpu().numpy()
+    if context.unit.together:
+        others = [to_step(m, step_of(within(s, image.valid))) for m, s in zip(mean[1:], spread[1:], strict=True)]
+        mean, spread = mean[0], spread[0]
+        context.memory["blank other means"] = blank(np.stack(others), image.valid)
     mean, spread = to_step(mean, step_of(within(spread, image.valid))), to_bits(spread)
     # what is no data is blank in every result
     mean, spread = blank(mean, image.valid), blank(spread, image.valid)
@@ -212,12 +231,14 @@ def denoise(context: UnitContext) -> None:
     write, size = context.write, image.pixel_size
     if "denoised" in kept:
         write.denoised(mean, size, compress=True)
+        if context.unit.together:
+            write.channels(context.memory["blank other means"], size)
     if "std" in kept:
         write.map("std", spread, size, compress=True)
     if crops is not None:
         write.crop(crops.crop)
     if kept.samples:
-        write.samples(blank(first, image.valid), size)
+        write.samples(blank(first, image.valid), size, several=bool(context.unit.together))
     write.row |= {
         **context.unit.row(),
         **defect_columns(image),
@@ -240,7 +261,7 @@ def segment_samples(context: UnitContext) -> None:
     config: RunConfig = context.tools.config
     segment: Ensemble = context.tools.segment_of(context.load())
     context.step("segment")
-    samples = context.memory.get("samples") or Samples(context.tools.model, context.load(), config.sampling)
+    samples = context.memory.get("samples") or drawn_samples(context)
     mean = mmse(context)
     fitted = segment.fit(mean)
     every = config.fusion.fuse_with == "all"
@@ -252,7 +273,7 @@ def segment_samples(context: UnitContext) -> None:
         context.step("segment other views")
         noisy = context.load().data.astype(np.float32)
         distance = plane_distance(context.load().pixel_size)
-        for i, (_, smooth) in enumerate(smoothed(noisy, context.tools.model.noise, distance or 1.0)):
+        for i, (_, smooth) in enumerate(smoothed(noisy, context.tools.noise, distance or 1.0)):
             views[f"smoothed {i}"] = list(next(fitted.fit(smooth)([smooth])))
         weights = agreement_weights([list(group) for group in views.values()], first=SAMPLES_FRACTION)
         context.write.info["weights"] = [
@@ -266,21 +287,26 @@ def segment_samples(context: UnitContext) -> None:
     context.memory |= {"stack": stack, "intensities": intensities, "segment info": context.write.info}
 
 
-def segment_and_measure(fitted: Ensemble, samples: Samples) -> tuple[dict[str, list[Any]], list[Moments]]:
-    """Return the label images of each sample in turn, and the intensity of their objects in that sample."""
+def segment_and_measure(fitted: Ensemble, samples: Samples) -> tuple[dict[str, list[Any]], list[list[Moments]]]:
+    """Return the label images of each sample in turn, and the intensity of their objects in that sample.
+
+    Objects are measured in each channel of the sample: those that are denoised together.
+    """
     waiting: deque[NDArray[np.float32]] = deque()  # no longer than the segmenter looks ahead
 
     def passed() -> Iterator[torch.Tensor]:
-        for batch in samples.batches():
+        for batch in samples.joint():
             waiting.extend(sample.cpu().numpy() for sample in batch)
-            yield batch
+            yield samples.own(batch)
 
     found, intensities = [], []
     for several in fitted(passed()):
         sample = waiting.popleft()
         for labels in several:
             found.append(labels)
-            intensities.append(object_moments(np.asarray(labels), sample))
+            drawn = np.asarray(labels)
+            channels = sample.reshape(-1, *drawn.shape)
+            intensities.append([object_moments(drawn, channel) for channel in channels])
     return {"samples": found}, intensities
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from divseg.config import RunConfig
 from divseg.errors import InputError
 from divseg.segment import segmenter
-from divseg.segment.ensemble import parts_of
+from divseg.specs import parts_of
 from divseg.workflow.choose_segmenter import METHODS, SCALES, SPLITS, rank_segmenters, samples_to_judge
 from divseg.workflow.stage import RunContext, RunStage
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divseg.config import RunConfig
-from divseg.errors import ConfigError, FileProblem, InputError
+from divseg.config import Data, RunConfig
+from divseg.errors import ConfigError, InputError
 from divseg.io import ImageList, InputReport, check_inputs
 from divseg.io.sources import Source
 from divseg.metrics import Calibration
@@ -18,11 +18,11 @@ from divseg.results import RunLayout, RunStore
 from divseg.results.kept import Kept
 from divseg.results.queues import review_queue, track_points
 from divseg.results.rows import failure_rows, left_out_rows, score_summary, summary_lines
+from divseg.workflow.channels import channel_unit, without_channels
 from divseg.workflow.check import check_settings
 from divseg.workflow.choose_segmenter import asked_candidates, choice_stage
 from divseg.workflow.engine import Job, Outcomes, Result, perform
 from divseg.workflow.image_stages import RunTools, image_stages
-from divseg.workflow.measure import measured_channels
 from divseg.workflow.plan import carry_out
 from divseg.workflow.progress import Reporter
 from divseg.workflow.series import series_stage
@@ -125,7 +125,7 @@ def run(
     chosen = check_settings(settings_of_run)  # a wrong setting is told before any work
     folder = default_out(source) if out is None else Path(out).expanduser()
     found = check_inputs(source, **settings_of_run.data.reading, truth=truth, out=folder)
-    _without_measured(found, settings_of_run.data.measure)
+    _without_channels(found, settings_of_run.data)
     options = Options(jobs, executor, shard, redo, finalize)
 
     def trial(place: Path, unit: ImageUnit) -> None:
@@ -156,21 +156,15 @@ def run(
     )
 
 
-def _without_measured(found: InputReport, asked: Sequence[str]) -> None:
-    """Make images that lack a channel that is to be measured a problem.
+def _without_channels(found: InputReport, data: Data) -> None:
+    """Make images that lack a channel that is to be denoised together or measured a problem.
 
     Raises
     ------
     InputError
         If that is so of all.
     """
-    refs, problems = [], []
-    for ref in found.images.refs:
-        try:
-            measured_channels(ref, asked)
-            refs.append(ref)
-        except FileProblem as problem:
-            problems.append(problem.problem)
+    refs, problems = without_channels(found.images.refs, data)
     if not refs:
         raise InputError(f"none of the images can be used: {problems[0]}")
     found.images = ImageList(refs)
@@ -217,7 +211,7 @@ def _job(
     options: Options,
     report: bool = True,
 ) -> Job:
-    units = [ImageUnit(ref, found.truth.get(ref.name)) for ref in found.images.refs]
+    units = [channel_unit(ref, found.truth.get(ref.name), config.data) for ref in found.images.refs]
     before = [model_stage(units, config, None if model is None else Path(model))]
     volume = config.data.volume
     if segmenter is None:

@@ -30,19 +30,27 @@ class Samples:
     model : DivNoising
         Model that draws them.
     image : Image
-        Noisy image.
+        Noisy image; if it has several channels, the first is the one that is segmented.
     settings : Sampling
         Number of samples, seed, tile, precision.
     """
 
     def __init__(self, model: DivNoising, image: Image, settings: Sampling) -> None:
-        self.model, self.settings = model, settings
+        self.model, self.settings, self._several = model, settings, image.axes[0] == "C"
         self.posterior = model.posterior(image, tile=settings.tile, precision=settings.precision)
         self._hold = 4 * image.data.size * settings.samples <= SAMPLE_MEMORY
         self._held: list[torch.Tensor] | None = None
 
     def batches(self) -> Iterator[torch.Tensor]:
-        """Yield the samples as batches (B, Y, X) on the device of the model."""
+        """Yield the samples of the channel that is segmented as batches (B, Y, X) on the device of the model."""
+        return map(self.own, self.joint())
+
+    def own(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return the channel that is segmented of a batch of all channels."""
+        return batch[:, 0] if self._several else batch
+
+    def joint(self) -> Iterator[torch.Tensor]:
+        """Yield the samples of all channels as batches (B, C, Y, X); without the channels if there is one alone."""
         if self._held is not None:
             yield from self._held
             return
@@ -66,14 +74,17 @@ class Samples:
     def moments(
         self, watch: Callable[[torch.Tensor], object] = lambda batch: None, keep: int = 0
     ) -> tuple[RunningMoments, NDArray[np.float32]]:
-        """Return mean and standard deviation of all samples, and the first `keep` samples; `watch` sees every batch."""
+        """Return mean and standard deviation of all samples, and the first `keep` samples, of all channels.
+
+        `watch` sees every batch of the channel that is segmented.
+        """
         from divseg.denoise.sampling.estimates import RunningMoments
 
         running = RunningMoments()
         first: list[NDArray[np.float32]] = []
-        for batch in self.batches():
+        for batch in self.joint():
             running.add(batch)
-            watch(batch)
+            watch(self.own(batch))
             room = keep - len(first)
             first.extend(sample.cpu().numpy() for sample in batch[: max(0, room)])
         return running, np.stack(first) if first else np.empty((0, *self.posterior.shape), np.float32)

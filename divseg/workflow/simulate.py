@@ -25,6 +25,7 @@ from divseg.metrics.matching import check_threshold
 from divseg.results import RunLayout, RunStore
 from divseg.results.open_run import Run, open_run
 from divseg.results.writer import file_sha256
+from divseg.workflow.channels import channel_unit
 from divseg.workflow.choose_segmenter import asked_candidates
 from divseg.workflow.comparison import calibration_settings, calibration_stage, describe_fit
 from divseg.workflow.engine import Job, Outcomes, Result, perform
@@ -59,7 +60,7 @@ class Simulation:
 
     Attributes
     ----------
-    refs : sequence of ImageRef
+    images : sequence of ImageUnit
         Images of the run.
     model : Path
         Model folder of the run.
@@ -75,7 +76,7 @@ class Simulation:
         Longest side in pixels of what is simulated of an image.
     """
 
-    refs: Sequence[ImageRef]
+    images: Sequence[ImageUnit]
     model: Path
     config: RunConfig
     segmenter: str
@@ -113,11 +114,11 @@ class Simulation:
 
         return Job(
             command="simulate",
-            units=simulated_units(self.refs, self.count, self.side),
+            units=simulated_units(self.images, self.count, self.side),
             stages=lambda outcomes: simulation_stages(config, self.segmenter, self.iou, raters(outcomes)),
             before=[
                 RunStage("model", lambda _: model, model),
-                raters_stage(self.model, self.config, self.segmenter, [ref.name for ref in self.refs]),
+                raters_stage(self.model, self.config, self.segmenter, [unit.ref.name for unit in self.images]),
             ],
             after=[calibration_stage(fit)],
             tools=tools,
@@ -184,14 +185,14 @@ def simulate_run(
     simulation = Simulation(*_of_run(run, allow_code), images, iou)
     target = run.layout.simulated if out is None else Path(out).expanduser()
     job = simulation.job({"folder": os.path.abspath(run.folder), "images": images, "iou": iou})
-    notes = [f"{counted(images, 'simulated image')} of {counted(len(simulation.refs), 'image')} of {run.folder}"]
+    notes = [f"{counted(images, 'simulated image')} of {counted(len(simulation.images), 'image')} of {run.folder}"]
     side = smallest_side(simulation.config, simulation.model)
     return carry_out(
         job, target, options, reporter, notes, dry_run=dry_run, check=lambda unit: check_image(unit.load(), side)
     )
 
 
-def _of_run(run: Run, allow_code: bool) -> tuple[list[ImageRef], Path, RunConfig, str]:
+def _of_run(run: Run, allow_code: bool) -> tuple[list[ImageUnit], Path, RunConfig, str]:
     """Return images, model folder, settings and segmenter of a run."""
     from divseg.denoise.model_folder import check_model
 
@@ -206,10 +207,10 @@ def _of_run(run: Run, allow_code: bool) -> tuple[list[ImageRef], Path, RunConfig
         raise InputError(f"{run.folder}: volumes are not simulated; calibrate with ground truth: --truth MASKS")
     found = check_inputs(asked["source"], **config.data.reading, truth=asked.get("truth"))
     done = set(run.names)
-    refs = [ref for ref in found.images.refs if ref.name in done]
-    if not refs:
+    images = [channel_unit(ref, None, config.data) for ref in found.images.refs if ref.name in done]
+    if not images:
         raise InputError(f"{run.folder}: no image of the run is left to simulate from; run again")
-    return refs, run.layout.model, config, segmenter
+    return images, run.layout.model, config, segmenter
 
 
 def simulation_stage(
@@ -233,19 +234,19 @@ def simulation_stage(
     count = config.evaluation.simulate
 
     def process(context: RunContext) -> dict[str, Any]:
-        refs, store = [unit.ref for unit in context.units], context.store
+        images, store = list(context.units), context.store
         invocation = {"folder": os.path.abspath(store.folder), "images": count, "iou": IOU}
         shared = Options(options.jobs, options.executor, redo=["simulate"] if "simulate" in options.redo else [])
 
         def attempt(side: int) -> None:
-            simulation = Simulation(refs, store.model, config, segmenter(context.outcomes), count, side=side)
+            simulation = Simulation(images, store.model, config, segmenter(context.outcomes), count, side=side)
             perform(simulation.job(invocation), store.simulated, shared, _Within(context.reporter))
 
         try:
             try:
                 attempt(SIDE_IN_RUN)
             except TooFewObjects as few:
-                if few.fraction * _growth(refs) < 1:
+                if few.fraction * _growth([unit.ref for unit in images]) < 1:
                     raise
                 attempt(SIDE)
         except OutputError:
@@ -261,7 +262,7 @@ def simulation_stage(
         made = RunLayout(context.store.simulated).calibration
         return outcome["calibration"] is None or (made.is_file() and file_sha256(made) == outcome["calibration"])
 
-    chosen = {unit.ref.name: unit.ref for unit in simulated_units([unit.ref for unit in units], count, SIDE_IN_RUN)}
+    chosen = {unit.ref.name: unit.ref for unit in simulated_units(units, count, SIDE_IN_RUN)}
     settings = {
         "count": count,
         "files": [[name, list(ref.shape), list(ref.stat()[:2])] for name, ref in chosen.items()],

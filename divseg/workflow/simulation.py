@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from divseg.config import RunConfig
 from divseg.errors import InputError
-from divseg.io import Image, ImageRef
+from divseg.io import Image
+from divseg.io.joint import first_channel
 from divseg.metrics import object_hits
 from divseg.metrics.calibrator import compare_result
 from divseg.results.rows import pixel_columns
@@ -64,17 +65,17 @@ class SimulatedUnit(ImageUnit):
         return super().row() | pixel_columns(shape, self.ref.pixel_size)
 
 
-def simulated_units(refs: Sequence[ImageRef], count: int, side: int) -> list[SimulatedUnit]:
-    """Return `count` units, of parts of at most `side` pixels on a side, spread evenly over the images.
+def simulated_units(units: Sequence[ImageUnit], count: int, side: int) -> list[SimulatedUnit]:
+    """Return `count` units, of parts of at most `side` pixels on a side, spread evenly over those of the run.
 
     With fewer images, several samples of each are taken.
     """
-    of_each, rest = divmod(count, len(refs))
-    more = {int((k + 0.5) * len(refs) / rest) for k in range(rest)} if rest else set()
-    numbers = [range(of_each + (i in more)) for i in range(len(refs))]
+    of_each, rest = divmod(count, len(units))
+    more = {int((k + 0.5) * len(units) / rest) for k in range(rest)} if rest else set()
+    numbers = [range(of_each + (i in more)) for i in range(len(units))]
     return [
-        SimulatedUnit(ref, None, {"draw": k, "side": side})
-        for ref, draws in zip(refs, numbers, strict=True)
+        SimulatedUnit(unit.ref, None, {"draw": k, "side": side}, unit.together)
+        for unit, draws in zip(units, numbers, strict=True)
         for k in draws
     ]
 
@@ -103,7 +104,7 @@ def simulation_stages(config: RunConfig, name: str, iou: float, raters: Sequence
             "raters": list(raters),
         },
         needs=("model",),
-        reads=("image",),
+        reads=("image", "together"),
         unit_settings=("draw", "side"),
         recall=simulate_again,
     )
@@ -133,10 +134,12 @@ def simulate_again(context: UnitContext) -> bool:
     sampling, draw = tools.config.sampling, int(context.unit.settings["draw"])
     number = zlib.crc32(context.unit.ref.name.encode(errors="backslashreplace"))
     rng = np.random.default_rng([sampling.seed, number, draw])
-    image = part_of(context.unit.load(), int(context.unit.settings["side"]), rng)
+    image = part_of(context.unit.joint(), int(context.unit.settings["side"]), rng)
     clean = tools.model.draw(image, [draw], seed=sampling.seed, tile=sampling.tile, precision=sampling.precision)[0]
     noisy = draw_noise(tools.model, clean, image.data, int(rng.integers(2**63)))
-    context.memory["loaded"] = replace(image, data=noisy, outliers=0)
+    context.memory["joint"] = joint = replace(image, data=noisy, outliers=0)
+    context.memory["loaded"] = first_channel(joint)
+    clean = clean[0] if context.unit.together else clean
     context.memory["truths"] = true_objects(tools.segment.parts, clean, tools.raters, image.valid)
     return True
 
@@ -212,9 +215,9 @@ def draw_noise(
     ----------
     model : DivNoising
         Its noise model knows the limits of the detector.
-    clean : float32 array, shape (Y, X)
+    clean : float32 array, shape (Y, X), or (C, Y, X) of a model of several channels
         In intensity units.
-    like : array, shape (Y, X)
+    like : array, same shape
         The image of the camera: its number type, and whether it writes whole numbers.
     seed : int
         Seed of the noise.
@@ -230,7 +233,7 @@ def draw_noise(
     generator = torch.Generator().manual_seed(seed)
     try:
         with torch.no_grad():
-            noisy = noise.sample(torch.from_numpy(clean), generator).numpy()
+            noisy = noise.sample(torch.from_numpy(clean)[None], generator)[0].numpy()
     except NotImplementedError:
         raise InputError(
             f"the noise model ({noise.kind or type(noise).__name__}) cannot be drawn from, so nothing can be "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from divseg.config import RunConfig
 from divseg.errors import ONLY_NOISE, UNFINISHED, ConfigError, InputError, ModelError, some
 from divseg.io import Image, ImageList
+from divseg.io.joint import JointImages
 from divseg.results import RunStore
 from divseg.workflow.progress import Reporter
 from divseg.workflow.stage import RunContext, RunStage
@@ -97,14 +98,15 @@ def _large_enough(context: RunContext) -> ImageList:
     """
     from divseg.denoise.training.settings import TrainSettings
 
-    refs = [unit.ref for unit in context.units]
     side = TrainSettings().patch
-    large = [ref for ref in refs if len(ref.shape) > 2 or min(ref.shape) >= side]
-    if len(large) == len(refs) or sum(math.prod(r.shape) for r in large) < 0.9 * sum(math.prod(r.shape) for r in refs):
-        return ImageList(refs)
-    names = [ref.name for ref in refs if ref not in large]
-    context.reporter.say(f"note: smaller than a crop of {side} pixels, and not trained on: {some(names)}")
-    return ImageList(large)
+    units = list(context.units)
+    large = [unit for unit in units if len(unit.ref.shape) > 2 or min(unit.ref.shape) >= side]
+    sizes = [sum(math.prod(unit.ref.shape) for unit in some_of) for some_of in (large, units)]
+    if len(large) < len(units) and sizes[0] >= 0.9 * sizes[1]:
+        names = [unit.name for unit in units if unit not in large]
+        context.reporter.say(f"note: smaller than a crop of {side} pixels, and not trained on: {some(names)}")
+        units = large
+    return JointImages([unit.ref for unit in units], [list(unit.together.values()) for unit in units])
 
 
 def _is_there(context: RunContext, outcome: Mapping[str, Any]) -> bool:
@@ -134,6 +136,7 @@ def drop_unusable(context: RunContext, config: RunConfig) -> None:
     for unit in list(context.units):
         try:
             check_image(unit.load(), side)
+            unit.joint()
         except Exception as error:  # one file never stops a folder, whatever is wrong with it
             context.fail(unit, "read", error)
             reason = reason or str(error)

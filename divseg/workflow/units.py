@@ -9,6 +9,7 @@ from typing import Any
 
 from divseg.io import Image, ImageRef, LabelRef, MaskSet, PixelSize, config_hash, fingerprint
 from divseg.io.image_source import file_stat
+from divseg.io.joint import load_joint
 from divseg.results.rows import pixel_columns
 
 
@@ -19,6 +20,10 @@ class ImageUnit:
     ref: ImageRef
     truth: LabelRef | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    together: Mapping[str, int] = field(default_factory=dict)
+    """Name and number of the channels that are denoised together with the own one."""
+    measured: Mapping[str, int] = field(default_factory=dict)
+    """Name and number of all channels that objects are measured in beside the own one; the former come first."""
 
     @property
     def name(self) -> str:
@@ -37,20 +42,25 @@ class ImageUnit:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The image, and its truth."""
-        return ("image",) if self.truth is None else ("image", "truth")
+        """The image, its truth, and its other channels that are worked on."""
+        there = {"truth": self.truth is not None, "together": self.together, "measured": self.measured}
+        return ("image", *(name for name, given in there.items() if given))
 
     def stat(self, source: str) -> list[Any]:
         """Return size and times of the file, and the place in it."""
         if source == "truth" and self.truth is not None:
             return [self.truth.path.name, *file_stat(self.truth.path), list(self.truth.lead)]
-        return [self.ref.path.name, *self.ref.stat(), self.ref.source.series, list(self.ref.index), self.ref.project]
+        place = [self.ref.source.series, list(self.ref.index), self.ref.project]
+        others = {"together": self.together, "measured": self.measured}.get(source, {})
+        return [self.ref.path.name, *self.ref.stat(), *place, *([dict(others)] if others else [])]
 
     def fingerprint(self, source: str) -> str:
         """Return the SHA-256 of the pixels."""
         if source == "truth" and self.truth is not None:
             return fingerprint(self.truth.load())
-        return self.load().fingerprint
+        if source == "measured":
+            return config_hash({name: self.channel(name).fingerprint for name in self.measured})
+        return (self.joint() if source == "together" else self.load()).fingerprint
 
     def row(self) -> dict[str, Any]:
         """Return file, plane, shape and pixel size."""
@@ -67,6 +77,14 @@ class ImageUnit:
         """Read the image."""
         return self.ref.load()
 
+    def joint(self) -> Image:
+        """Read the channels that are denoised together, the own one first; without others it is the image itself."""
+        return load_joint(self.ref, list(self.together.values()))
+
+    def channel(self, name: str) -> Image:
+        """Read one of the measured channels."""
+        return self.ref.of_channel(self.measured[name]).load(check=False)
+
     def record(self) -> dict[str, Any]:
         """Return what run.json says of it."""
         ref = self.ref
@@ -78,6 +96,7 @@ class ImageUnit:
             "file_axes": ref.letters,
             "channel": ref.channel,
             "channels": ref.source.channels,
+            **({"together": list(self.together)} if self.together else {}),
             "frame_interval_s": ref.source.interval,
             "shape": ref.shape,
             "dtype": str(ref.dtype),

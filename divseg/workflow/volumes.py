@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from divseg.errors import ConfigError
 from divseg.segment import Segmenter
-from divseg.segment.ensemble import BETWEEN, parts_of
-from divseg.specs import split_spec
+from divseg.specs import BETWEEN, parts_of, split_spec
 
 
 def in_3d(spec: str) -> str:

@@ -100,8 +100,8 @@ def test_columns_follow_the_pixel_size():
 
 def test_without_objects_there_are_columns_without_rows():
     nothing = np.zeros((4, 5), int)
-    samples = [(nothing, object_moments(nothing, np.zeros((4, 5))))]
-    table = measure_objects(nothing, np.zeros((1, 4, 5)), denoised=np.zeros((4, 5)), samples=samples)
+    samples = [(nothing, [object_moments(nothing, np.zeros((4, 5)))])]
+    table = measure_objects(nothing, np.zeros((1, 4, 5)), denoised=np.zeros((1, 4, 5)), samples=samples)
     assert len(table) == 0
     assert {f"raw_{name}" for name in STATISTICS} <= set(table)
     assert {"posterior_mean_q05", "denoised_median"} <= set(table)

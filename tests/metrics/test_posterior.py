@@ -26,8 +26,8 @@ def test_moments_are_those_of_the_pixels(labels, image):
 def test_members_are_those_with_half_of_the_union(labels, drawn):
     n = int(labels.max())
     background = np.linspace(1, 2, n)
-    samples = ((other, object_moments(other, image)) for other, image in drawn)
-    columns = posterior_columns(labels, n, samples, background)
+    samples = ((other, [object_moments(other, image)]) for other, image in drawn)
+    columns = posterior_columns(labels, n, samples, [background])
     for k in range(1, n + 1):
         means, sums = [], []
         for other, image in drawn:
@@ -51,9 +51,9 @@ def test_the_interval_covers_what_the_samples_say():
 
     def draw():
         for level in rng.normal(50, 3, 400):
-            yield labels, Moments(np.array([level], np.float32), np.ones(1, np.float32))
+            yield labels, [Moments(np.array([level], np.float32), np.ones(1, np.float32))]
 
-    columns = posterior_columns(labels, 1, draw(), np.array([10.0]))
+    columns = posterior_columns(labels, 1, draw(), [np.array([10.0])])
     assert columns["posterior_mean"][0] == pytest.approx(50, abs=0.5)
     assert columns["posterior_mean_q95"][0] == pytest.approx(50 + 1.645 * 3, abs=1)
     assert columns["posterior_corrected_sum"][0] == pytest.approx(100 * 40, rel=0.02)
@@ -65,7 +65,7 @@ def test_samples_are_seen_one_by_one():
     def draw():
         for k in range(3):
             seen.append(k)
-            yield labels, Moments(np.ones(1, np.float32), np.ones(1, np.float32))
+            yield labels, [Moments(np.ones(1, np.float32), np.ones(1, np.float32))]
 
-    posterior_columns(labels, 1, draw(), np.zeros(1))
+    posterior_columns(labels, 1, draw(), [np.zeros(1)])
     assert seen == [0, 1, 2]

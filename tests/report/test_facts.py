@@ -118,7 +118,9 @@ def test_the_choice_of_a_segmenter_is_ranked(table_run):
         "config": {"segmentation": {"segmenter": "auto"}},
     }
     ranking = facts.segmenter_ranking(table_run(record, segmenters=table))
-    assert (ranking["chosen"], ranking["total"], len(ranking["rows"])) == (names[0], 10, 8)
+    assert (ranking["chosen"], ranking["total"], len(ranking["rows"])) == ([names[0]], 10, 8)
+    both = facts.segmenter_ranking(table_run(record | {"segmenter": f"{names[0]} + {names[3]}"}, segmenters=table))
+    assert both["chosen"] == [names[0], names[3]]
     assert ranking["rows"][1] == (names[1], ["0.460", "0.900", "0.700", "0.950", "0.500", "12.2"])
     # a table that an earlier run with auto left behind
     assert facts.segmenter_ranking(table_run(config_named(record), segmenters=table)) is None

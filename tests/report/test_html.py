@@ -335,3 +335,17 @@ def test_the_choice_of_a_segmenter_is_shown(run_copy):
     assert "Its score is 0.500, that of the next, li, 0.400." in text
     assert "Segmenter: otsu,smooth=2, which the samples support best." in text
     assert "li 0.400 0.900 0.700 0.950 0.500 12.2" in text
+    assert "The same segmenter on every input." in text
+
+
+def test_two_segmenters_are_told_apart(run_copy):
+    record = json.loads((run_copy / "run.json").read_text())
+    record["segmenter"] = "otsu,smooth=2 + li"
+    record["config"]["segmentation"]["segmenter"] = "auto"
+    (run_copy / "run.json").write_text(json.dumps(record))
+    table = pd.DataFrame({"segmenter": ["otsu,smooth=2", "li"], "score": [0.5, 0.48]})
+    table.to_csv(run_copy / "segmenters.csv", index=False)
+    text = Page(write_report(run_copy, max_images=0)).text
+    assert "otsu,smooth=2 and li , the best and the best of another kind that agrees with it, of 2" in text
+    assert "otsu,smooth=2 on every input, and for the consensus li too." in text
+    assert "each with the labels of 2 segmenters, in which the object was found" in text

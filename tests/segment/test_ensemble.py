@@ -5,7 +5,8 @@ import pytest
 
 from divseg.errors import ConfigError
 from divseg.segment import segmenter
-from divseg.segment.ensemble import Ensemble, ensemble, parts_of
+from divseg.segment.ensemble import Ensemble, ensemble
+from divseg.specs import parts_of
 
 
 def images(n=3):

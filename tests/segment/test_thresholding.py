@@ -260,3 +260,16 @@ def test_real_nuclei():
     assert ap50(segmenter("otsu,smooth=1,min_size=15")(image), truth) < 0.40
     assert ap50(segmenter("otsu,smooth=2,split=distance,min_size=15")(noisy), truth) > 0.45
     assert ap50(segmenter("local,smooth=1,split=distance,min_size=15")(image), truth) > 0.70
+
+
+@pytest.mark.parametrize("split", ["none", "distance", "intensity"])
+@pytest.mark.parametrize("border", ["straight", "slanted", "steps"])
+def test_objects_are_not_joined_where_there_is_no_data(split, border):
+    y, x = np.indices((80, 80))
+    valid = {"straight": y < 50, "slanted": y + x // 4 < 56, "steps": y < 45 + 10 * (x > 40)}[border]
+    image = np.where((np.hypot(y - 45, x - 20) < 10) | (np.hypot(y - 45, x - 60) < 10), 100.0, 10.0)
+    image[~valid] = 100.0
+    labels = segmenter(f"otsu,smooth=0,split={split}").within(valid)(image.astype(np.float32))
+    assert not labels[~valid].any()
+    assert labels.max() == 2
+    check_objects(labels)

@@ -54,7 +54,7 @@ def test_every_object_is_measured(out):
         expected = measure_objects(
             run.labels[name],
             run.images[name][None],
-            denoised=run.denoised[name],
+            denoised=run.denoised[name][None],
             samples=drawn,
             pixel_size=PixelSize(0.5, 0.5),
         )
@@ -67,10 +67,11 @@ def test_every_object_is_measured(out):
 
 
 def test_intensities_of_the_samples_come_back(tmp_path):
-    samples = [Moments(*np.ones((2, n), np.float32)) for n in (0, 3, 1)]
+    samples = [[Moments(*np.full((2, n), c, np.float32)) for c in (1, 2)] for n in (0, 3, 1)]
     save_moments(tmp_path / "a.npz", samples)
     back = load_moments(tmp_path / "a.npz")
-    assert [len(moments.mean) for moments in back] == [0, 3, 1]
+    assert [[len(moments.mean) for moments in sample] for sample in back] == [[0, 0], [3, 3], [1, 1]]
+    assert [moments.std.tolist() for moments in back[2]] == [[1.0], [2.0]]
     (tmp_path / "a.npz").write_bytes(b"PK")
     with pytest.raises(divseg.errors.InputError, match="it cannot be read"):
         load_moments(tmp_path / "a.npz")

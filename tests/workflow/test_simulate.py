@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,6 +26,7 @@ from divseg.workflow.run import run
 from divseg.workflow.sharing import Options
 from divseg.workflow.simulate import simulate_run
 from divseg.workflow.simulation import draw_noise, part_of, simulated_units, true_objects
+from divseg.workflow.units import ImageUnit
 
 SETTINGS = {
     "network": "flat,filters=8,latents=8",
@@ -278,7 +280,7 @@ def test_raters_that_see_something_else_are_not_asked(simulated, tmp_path):
 @pytest.mark.parametrize(("n", "count"), [(1, 4), (3, 4), (5, 4), (40, 6), (4, 4)])
 def test_units_are_spread_over_the_images(plain, n, count):
     ref = check_inputs(plain.images).images.refs[0]
-    units = simulated_units([SimpleNamespace(name=f"i{k}", ref=ref) for k in range(n)], count, 64)
+    units = simulated_units([ImageUnit(replace(ref, name=f"i{k}")) for k in range(n)], count, 64)
     assert len({unit.name for unit in units}) == count
     per_image = pd.Series([unit.ref.name for unit in units]).value_counts()
     assert per_image.max() - (per_image.min() if len(per_image) == n else 0) <= 1

@@ -12,8 +12,8 @@ from divseg import open_run
 from divseg.errors import ConfigError, FileProblem, InputError
 from divseg.io import read
 from divseg.io.ome_zarr_out import ome_zarr_files
+from divseg.workflow.channels import other_channels
 from divseg.workflow.denoise import DenoiseSettings, denoise_folder
-from divseg.workflow.measure import measured_channels
 from divseg.workflow.run import run
 from divseg.workflow.segment import segment_folder
 from divseg.workflow.volumes import in_3d
@@ -190,11 +190,11 @@ def test_frames_become_a_stack_of_labels(tmp_path, rng):
 
 def test_channels_to_measure(folder):
     ref = read(folder / "images" / "a.ome.tif", channel=0).refs[0]
-    assert measured_channels(ref, ()) == {}
-    assert measured_channels(ref, ("all",)) == {"marker": 1}
-    assert measured_channels(ref, ("1", "nuclei")) == {"marker": 1, "nuclei": 0}
+    assert other_channels(ref, (), "--measure") == {}
+    assert other_channels(ref, ("all",), "--measure") == {"marker": 1}
+    assert other_channels(ref, ("1", "nuclei"), "--measure") == {"marker": 1, "nuclei": 0}
     with pytest.raises(FileProblem, match="no channel 'DAPI'; choose --measure from"):
-        measured_channels(ref, ("DAPI",))
+        other_channels(ref, ("DAPI",), "--measure")
 
 
 def test_strings_of_segmenters_for_volumes():

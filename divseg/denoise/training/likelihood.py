@@ -115,6 +115,11 @@ def choose_likelihood(
     return models[0] if channels == 1 else ChannelNoise(models)
 
 
+def noise_of(noise: NoiseModel, channel: int) -> NoiseModel:
+    """Return the noise model of one channel; a model for all images of one channel is that channel's."""
+    return noise.models[channel] if isinstance(noise, ChannelNoise) else noise
+
+
 def _choose(word: str | NoiseModel, channel: int, transfer: Callable[[int], PhotonTransfer], std: float) -> NoiseModel:
     if isinstance(word, str) and word.strip().lower() == NoNoiseModel.kind:
         return NoNoiseModel(std)

@@ -28,7 +28,7 @@ class Job:
     rays : mapping, optional
         3D: class and arguments of the rays.
     label_shape : tuple of int, optional
-        2D: shape of the label image if the network saw a resized image; otherwise `shape`.
+        Shape of the label image if the network saw a resized image; otherwise `shape`.
     valid : bool array, shape of the label image, optional
         Objects are cut to these pixels.
     """
@@ -39,7 +39,7 @@ class Job:
     shape: tuple[int, ...]
     nms: float
     rays: Mapping[str, Any] | None = None
-    label_shape: tuple[int, int] | None = None
+    label_shape: tuple[int, ...] | None = None
     valid: NDArray[np.bool_] | None = None
 
 
@@ -78,25 +78,28 @@ def _paint_polygons(job: Job) -> LabelImage:
     from divseg.segment.stardist.render import paint_polygons
 
     dist, centres = job.dist, job.points
-    shape = job.label_shape or (job.shape[0], job.shape[1])
+    height, width = shape = job.label_shape or job.shape
     if shape != job.shape:
         # suppressed in the resized image, as in StarDist, painted in the original one; the distances of all rays grow
         # alike, up to the rounding of the resized lengths
         factor = np.array(shape) / np.array(job.shape)
         dist = (dist * factor.mean()).astype(np.float32)
         centres = (centres + 0.5) * factor - 0.5
-    return LabelImage(paint_polygons(dist, centres, job.prob, shape), job.prob)
+    return LabelImage(paint_polygons(dist, centres, job.prob, (height, width)), job.prob)
 
 
 def _paint_polyhedra(job: Job) -> LabelImage:
     from skimage.segmentation import relabel_sequential
     from stardist.geometry import polyhedron_to_label
 
+    shape = job.label_shape or job.shape
     if not len(job.points):
-        return LabelImage(np.zeros(job.shape, np.int32), job.prob)
-    painted = polyhedron_to_label(
-        job.dist, job.points, rays=make_rays(job.rays or {}), prob=job.prob, shape=job.shape, verbose=False
-    )
+        return LabelImage(np.zeros(shape, np.int32), job.prob)
+    rays, centres = make_rays(job.rays or {}), job.points
+    if shape != job.shape:  # suppressed as the network saw them, painted as planes lie in the image
+        factor = np.array(shape) / np.array(job.shape)
+        rays, centres = rays.copy(scale=tuple(factor)), (centres + 0.5) * factor - 0.5
+    painted = polyhedron_to_label(job.dist, centres, rays=rays, prob=job.prob, shape=shape, verbose=False)
     labels, _, painted_label = relabel_sequential(np.asarray(painted))
     return LabelImage(labels.astype(np.int32, copy=False), job.prob[np.asarray(painted_label)[1:] - 1])
 

@@ -43,6 +43,12 @@ OPTIONS: Mapping[str, Option] = {
         "factor by which images are resized for the network: use 0.5 if objects are twice as large as in training; "
         "auto: the factor from 0.25 to 2 with the highest mean object probability in the reference of fit()",
     ),
+    "anisotropy": Option(
+        Number(0.01, 100.0, words=("none",)),
+        "none",
+        "distance between planes of the volumes that the model was trained on, in units of the pixel size: volumes of "
+        "another distance are resized along Z for the network; none: volumes are taken as they are",
+    ),
     "tile": Option(
         Number(64, whole=True, words=("auto",)), "auto", "longest side in pixels predicted at once (2048; 3D 192)"
     ),
@@ -72,6 +78,7 @@ class StarDistOptions:
     pmax: float
     channels: str
     scale: str | float
+    anisotropy: str | float
     tile: str | int
     batch: str | int
     max_candidates: str | int

@@ -79,6 +79,15 @@ def resized(x: Tensor, scale: float) -> Tensor:
     return torch.nn.functional.interpolate(x, size, mode="bilinear", antialias=scale < 1.0, align_corners=False)
 
 
+def resized_along_z(x: Tensor, planes: int) -> Tensor:
+    """Resize volumes (B, C, Z, Y, X) to a number of planes, smoothed first if they shrink."""
+    flat = x.flatten(3)  # interpolation of volumes has no smoothing
+    made = torch.nn.functional.interpolate(
+        flat, [planes, flat.shape[3]], mode="bilinear", antialias=planes < x.shape[2], align_corners=False
+    )
+    return made.unflatten(3, x.shape[3:])
+
+
 def predict_candidates(net: StarDistNet, x: Tensor, threshold: float, tile: int) -> list[Candidates]:
     """Predict a batch and keep the pixels above a probability; they alone leave the device, once for each tile.
 

@@ -76,8 +76,11 @@ class StarDistSegmenter:
             )
         if options.scale != 1.0 and self.config.ndim != 2:
             raise ConfigError(f"segmenter {name!r}: scale is for 2-D models; resize the volumes beforehand")
+        if options.anisotropy != "none" and self.config.ndim != 3:
+            raise ConfigError(f"segmenter {name!r}: anisotropy is for 3-D models; leave it out")
         self._limits: Limits | None = None
         self._valid: NDArray[np.bool_] | None = None
+        self._stretch = 1.0  # planes that the network sees for each plane of the volume
         self._scale = options.scale if isinstance(options.scale, float) else None
         self._net: StarDistNet | None = None
         self._tile = options.tile if isinstance(options.tile, int) else _TILE[self.config.ndim]
@@ -166,8 +169,13 @@ class StarDistSegmenter:
         return self.config.ndim
 
     def spaced(self, distance: float | None) -> Self:
-        """Return the segmenter itself: its network was trained on one spacing."""
-        return self
+        """Return a segmenter whose network sees volumes as if their planes had the distance of ``anisotropy=``.
+
+        Without this option, or if the distance is not known, it is the segmenter itself: volumes are taken as they are.
+        """
+        own = self.options.anisotropy
+        stretch = distance / own if distance is not None and isinstance(own, float) else 1.0
+        return self if stretch == self._stretch else self._changed(_stretch=stretch)
 
     def _changed(self, **values: Any) -> Self:
         """Return a copy that shares the network."""
@@ -318,7 +326,7 @@ class StarDistSegmenter:
 
         from divseg.segment.stardist.batches import check_finite
         from divseg.segment.stardist.normalise import normalise
-        from divseg.segment.stardist.predict import limit_candidates, predict_candidates, resized
+        from divseg.segment.stardist.predict import limit_candidates, predict_candidates, resized, resized_along_z
 
         limit = self.options.max_candidates if isinstance(self.options.max_candidates, int) else None
         if self.options.normalize == "none" or self._limits is not None:
@@ -327,9 +335,11 @@ class StarDistSegmenter:
         else:
             x = normalise(batch, self._find_limits(first, batch))
         scale = self._scale or 1.0  # it is set: __call__ checks
-        full = (x.shape[-2], x.shape[-1]) if scale != 1.0 else None
-        if full is not None:
+        full = tuple(x.shape[2:])
+        if scale != 1.0:
             x = resized(x, scale)
+        if self._stretch != 1.0:
+            x = resized_along_z(x, max(1, round(full[0] * self._stretch)))
         shape = tuple(x.shape[2:])
         jobs = []
         for i, found in enumerate(predict_candidates(self._network(), x, self.thresholds.prob, self._tile)):

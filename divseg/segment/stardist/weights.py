@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from divseg.errors import DAMAGE, FileProblem, ModelError, one_line
 from divseg.io.limits import check_claim
+from divseg.segment.stardist.heaps import check_heaps
 
 Array = NDArray[np.float32]
 
@@ -99,6 +100,7 @@ def read_weights(path: Path) -> WeightFile:
     import h5py
 
     try:
+        check_heaps(path)
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)
             if not isinstance(root, h5py.Group):
