@@ -102,14 +102,12 @@ def prepare(
         return Method(_n2v(job, n2v))
     kind, noise, settings = NETWORKS[name]
     folder = models / f"{job}-{name.replace(', ', '_').replace(' ', '_')}-{minutes:g}min"
-    seconds = 0.0
     if (folder / "config.json").is_file():
         model = DivNoising.load(folder, device="cpu")
     else:
         images = [p.noisy for p in pictures]
         choice = _noise(noise, job, images, models, minutes)
         settings = _fitting(settings, images)
-        start = time.process_time()
         parts = train_parts(
             images,
             choice,
@@ -122,10 +120,9 @@ def prepare(
             checkpoints=None,
             resume=False,
         )
-        seconds = time.process_time() - start
         model = DivNoising(parts, device="cpu")
         model.save(folder)
-    return Method(_network(model, samples), seconds or float(model.training["seconds"]), model.noise.describe())
+    return Method(_network(model, samples), float(model.training["seconds"]), model.noise.describe())
 
 
 def _fitting(settings: TrainSettings, images: list[NDArray[np.float32]]) -> TrainSettings:
