@@ -224,7 +224,7 @@ def check_invalid(how: Invalid) -> Invalid:
         return how
     try:
         finite = math.isfinite(float(how))
-    except (ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError):
         finite = False
     if not finite:
         raise ConfigError(f"invalid={brief(how)}: write auto, none or the value that pixels without data have")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from divseg.errors import ConfigError, DivsegWarning, InputError, counted, one_line
+from divseg.errors import ConfigError, DivsegWarning, InputError, brief, counted, one_line
 from divseg.io import PixelSize, read, read_labels
 from divseg.io.defects import blank
 from divseg.io.json_file import read_json
@@ -281,17 +281,27 @@ class Run:
         except ConfigError:  # of a damaged record
             return True
 
+    def _word(self, section: str, name: str) -> Any:
+        """Return a setting that is a word or a number; InputError for anything else, of a damaged record."""
+        value = self.setting(section, name)
+        if value is None or isinstance(value, str | int | float):
+            return value
+        raise InputError(
+            f"{self.folder / 'run.json'}: its setting {section}.{name}={brief(value)} is not a word or a number; run "
+            "again"
+        )
+
     def _noisy(self, name: str) -> NDArray[Any]:
         row = next(row for row in self.record["inputs"] if row["name"] == name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DivsegWarning)  # the run has shown it
-            settings = {name: self.setting("data", name) for name in ("axes", "channel")}
+            settings = {name: self._word("data", name) for name in ("axes", "channel")}
             depth = next((name for name in ("volume", "planes") if self.setting("data", name)), None)
             images = read(
                 row["path"],
                 **settings,
-                depth=depth or self.setting("data", "project"),
-                invalid=self.setting("data", "invalid") or "none",
+                depth=depth or self._word("data", "project"),
+                invalid=self._word("data", "invalid") or "none",
             )
         for ref in images.refs:
             if [list(place) for place in ref.plane] == row.get("plane", []):

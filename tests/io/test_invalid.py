@@ -143,7 +143,7 @@ class TestSetting:
         image[40:50, 40:50] = np.nan
         assert (~find_invalid(image, "YX", "auto")).sum() == 100
 
-    @pytest.mark.parametrize("text", ["nan", "inf", "zero", ""])
+    @pytest.mark.parametrize("text", ["nan", "inf", "zero", "", ["auto"]])
     def test_other_words_are_refused(self, text):
         with pytest.raises(ConfigError, match="auto, none or the value"):
             check_invalid(text)

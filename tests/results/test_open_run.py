@@ -58,6 +58,15 @@ def test_names_that_a_run_does_not_hold_are_told_in_one_line(run, run_copy):
         open_run(run_copy).labels["cell0"]
 
 
+@pytest.mark.parametrize("name", ["axes", "channel", "invalid", "project"])
+def test_a_setting_of_a_damaged_record_is_named(run_copy, name):
+    record = json.loads((run_copy / "run.json").read_text())
+    record["config"]["data"][name] = [["auto"]]
+    (run_copy / "run.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=rf"run\.json: its setting data\.{name}=.* is not a word or a number"):
+        open_run(run_copy).images["cell0"]
+
+
 @pytest.mark.parametrize(
     ("kept", "says"), [(["samples=2"], NotInRun), (["labels", "std"], NotKept), (["none"], NotKept), (3, NotInRun)]
 )
