@@ -241,7 +241,7 @@ class RunStore(RunLayout):
 
 
 def _utf8(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: as_utf8(value) for name, value in row.items()} for row in rows]
+    return [{as_utf8(name): as_utf8(value) for name, value in row.items()} for row in rows]
 
 
 def _read_table(path: Path, name: str) -> pd.DataFrame:

@@ -337,6 +337,8 @@ def test_bytes_of_a_file_name_become_escapes_in_tables(tmp_path):
     store = RunStore(tmp_path)
     process(store, "a")
     marker = store.read_marker("a")
-    next(iter(marker.stages.values())).row["file"] = "cell_\udce4.tif"
+    next(iter(marker.stages.values())).row |= {"file": "cell_\udce4.tif", "shape\udce4": 1}
     marker.write(store.marker("a"))
-    assert store.collect(["a"], STAGES)["images"]["file"].tolist() == ["cell_\\udce4.tif"]
+    images = store.collect(["a"], STAGES)["images"]
+    assert images["file"].tolist() == ["cell_\\udce4.tif"]
+    assert "shape\\udce4" in images
