@@ -58,7 +58,7 @@ def write_demo(folder: str | Path) -> tuple[Path, Path]:
     return images, masks
 
 
-DEMO = {"train_steps": 4000, "samples": 32, "simulate": 4}
+DEMO = {"train_steps": 2600, "samples": 32, "simulate": 4}
 """Settings of the demo: a short training, and nothing that was chosen for its image."""
 
 
