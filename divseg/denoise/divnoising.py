@@ -39,6 +39,7 @@ from divseg.denoise.training.trainer import Progress
 from divseg.denoise.validation import ImageLike, ImagesLike, checked_image
 from divseg.device import choose_device
 from divseg.errors import DivsegWarning, InputError, ModelError
+from divseg.to_host import drawn_to_host
 
 
 class DivNoising:
@@ -377,7 +378,11 @@ class DivNoising:
         if not numbers or min(numbers) < 0:
             raise InputError(f"numbers={numbers} must name at least one sample, counted from 0")
         sampler = self._sampler(image, **options)
-        return self.normalization.denormalize(sampler.draw(numbers)).reshape(-1, *sampler.shape).cpu().numpy()
+
+        def draw(some: Sequence[int]) -> Tensor:
+            return self.normalization.denormalize(sampler.draw(some)).reshape(-1, *sampler.shape)
+
+        return drawn_to_host(draw, numbers, sampler.shape, self.device)
 
     def moments(
         self, image: ImageLike | Posterior, *, n: SampleCount = 32, **options: Unpack[SamplingOptions]

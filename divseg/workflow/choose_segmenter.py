@@ -244,6 +244,7 @@ def samples_to_judge(
     """
     from divseg.denoise import DivNoising
     from divseg.denoise.validation import pixels
+    from divseg.to_host import batches_to_host
 
     draws = DivNoising.load(model, device=config.sampling.device)
     stacks, valid, distances = [], [], []
@@ -255,7 +256,7 @@ def samples_to_judge(
             parts = [_middle(part, window) for part in (image.data[None] if joint is None else joint.data)]
             middle = parts[0] if joint is None else np.stack(parts)
             batches = draws.sample(middle, n=SAMPLES, seed=config.sampling.seed, precision=config.sampling.precision)
-            drawn = np.concatenate([batch.cpu().numpy() for batch in batches])
+            drawn = np.concatenate(list(batches_to_host(batches)))
             stacks.append(drawn if joint is None else drawn[:, 0])
             mask = None if image.valid is None else _middle(image.valid, window)
             valid.append(None if mask is None or mask.all() or not mask.any() else mask)

@@ -292,11 +292,13 @@ def segment_and_measure(fitted: Ensemble, samples: Samples) -> tuple[dict[str, l
 
     Objects are measured in each channel of the sample: those that are denoised together.
     """
+    from divseg.to_host import to_host
+
     waiting: deque[NDArray[np.float32]] = deque()  # no longer than the segmenter looks ahead
 
     def passed() -> Iterator[torch.Tensor]:
         for batch in samples.joint():
-            waiting.extend(sample.cpu().numpy() for sample in batch)
+            waiting.extend(to_host(batch))
             yield samples.own(batch)
 
     found, intensities = [], []

@@ -79,6 +79,7 @@ class Samples:
         `watch` sees every batch of the channel that is segmented.
         """
         from divseg.denoise.sampling.estimates import RunningMoments
+        from divseg.to_host import to_host
 
         running = RunningMoments()
         first: list[NDArray[np.float32]] = []
@@ -86,5 +87,5 @@ class Samples:
             running.add(batch)
             watch(self.own(batch))
             room = keep - len(first)
-            first.extend(sample.cpu().numpy() for sample in batch[: max(0, room)])
+            first.extend(to_host(batch[: max(0, room)]))
         return running, np.stack(first) if first else np.empty((0, *self.posterior.shape), np.float32)

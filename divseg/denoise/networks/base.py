@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from divseg.denoise.networks.upsampling import Upsampling2d, Upsampling3d
 from divseg.errors import ConfigError, brief
 from divseg.specs import Kind, Number, Option
 
@@ -18,10 +19,7 @@ LOGVAR_MIN, LOGVAR_MAX = -14.0, 6.0
 """Bounds of the posterior's log-variance: outside, exp() vanishes or overflows in half precision."""
 
 CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
-    2: nn.ConvTranspose2d,
-    3: nn.ConvTranspose3d,
-}
+UPSAMPLING: dict[int, type[Upsampling2d] | type[Upsampling3d]] = {2: Upsampling2d, 3: Upsampling3d}
 LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 """Memory layout in which convolutions are fastest, by the number of spatial axes."""
 

@@ -14,7 +14,7 @@ from divseg.denoise.networks.base import (
     CONVOLUTION,
     LOGVAR_MAX,
     LOGVAR_MIN,
-    TRANSPOSED,
+    UPSAMPLING,
     LatentNet,
     Trim,
     VAEConfig,
@@ -111,7 +111,7 @@ class _Down(_Level):
 class _Up(_Level):
     def __init__(self, channels_in: int, channels: int, config: FlatConfig) -> None:
         super().__init__(channels_in, channels, config)
-        self.convtranspose = TRANSPOSED[config.dims](channels, channels, 2, stride=2)
+        self.convtranspose = UPSAMPLING[config.dims](channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.convtranspose(self.features(x))

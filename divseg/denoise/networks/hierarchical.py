@@ -25,7 +25,7 @@ from divseg.denoise.networks.base import (
     CONVOLUTION,
     LOGVAR_MAX,
     LOGVAR_MIN,
-    TRANSPOSED,
+    UPSAMPLING,
     LatentNet,
     Trim,
     VAEConfig,
@@ -132,8 +132,8 @@ class _Layers:
     def conv(self, channels_in: int, channels: int, side: int = 3) -> nn.Conv2d | nn.Conv3d:
         return CONVOLUTION[self.dims](channels_in, channels, side, padding=side // 2)
 
-    def up(self, channels_in: int, channels: int) -> nn.ConvTranspose2d | nn.ConvTranspose3d:
-        return TRANSPOSED[self.dims](channels_in, channels, 2, stride=2)
+    def up(self, channels_in: int, channels: int) -> Transposed:
+        return UPSAMPLING[self.dims](channels_in, channels)
 
     def double(self, channels_in: int, channels: int) -> nn.Sequential:
         """Two convolutions with ReLU."""

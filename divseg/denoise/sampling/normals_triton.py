@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import triton
@@ -71,20 +70,20 @@ _ADDRESS = ["key0", "key1", "x0", "y0", "third"]
 
 
 @triton.jit(do_not_specialize=_ADDRESS)
-def _normals(
-    out: Any,
-    numbers: Any,
-    key0: Any,
-    key1: Any,
-    x0: Any,
-    y0: Any,
-    third: Any,
-    width: Any,
-    height: Any,
-    groups: Any,
-    counters: Any,
+def _normals(  # type: ignore[no-untyped-def]  # Triton takes no annotation but its own
+    out,
+    numbers,
+    key0,
+    key1,
+    x0,
+    y0,
+    third,
+    width,
+    height,
+    groups,
+    counters,
     BLOCK: tl.constexpr,
-) -> None:  # pragma: no cover - compiled
+):  # pragma: no cover - compiled
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     sample = tl.program_id(1)
     group, position = at % groups, at // groups

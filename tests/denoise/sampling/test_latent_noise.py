@@ -1,9 +1,11 @@
+import ast
 import importlib.util
 import logging
 import os
 import subprocess
 import sys
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,6 +180,38 @@ def test_triton_and_numba_agree_to_the_bit():
     environment = os.environ | {"TRITON_INTERPRET": "1"}
     code = INTERPRETED % (WINDOWS,)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_triton_knows_every_annotation_of_its_kernels():
+    """The interpreter takes what the compiler refuses: a name that stands for nothing in a kernel."""
+    source = Path(latent_noise.__file__).with_name("normals_triton.py").read_text()
+    kernels = [f for f in ast.walk(ast.parse(source)) if isinstance(f, ast.FunctionDef) and f.decorator_list]
+    assert [kernel.name for kernel in kernels] == ["_normals"]
+    annotations = {ast.unparse(a.annotation) for kernel in kernels for a in kernel.args.args if a.annotation}
+    assert annotations == {"tl.constexpr"}
+
+
+COMPILED = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from divseg.denoise.sampling.normals_triton import BLOCK, _normals
+
+names = [p.name for p in _normals.params]
+types = dict.fromkeys(names, "i32") | {"out": "*fp32", "numbers": "*i32", "BLOCK": "constexpr"}
+source = ASTSource(fn=_normals, signature=types, constexprs={(names.index("BLOCK"),): BLOCK})
+for capability in (70, 80, 90):
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"enable_fp_fusion": False})
+    assert "fma" not in made.asm["ptx"], "rounds once where other devices round twice"
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
+def test_triton_compiles_the_kernel_for_gpus_that_are_not_here(tmp_path):
+    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", COMPILED], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
