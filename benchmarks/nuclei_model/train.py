@@ -22,20 +22,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from csbdeep.utils import normalize
-from numpy.typing import NDArray
 from stardist.models import Config2D, StarDist2D
-from tifffile import imread
 
 from benchmarks.nuclei_model.augment import Augment
-from benchmarks.record import data_root
-from benchmarks.sets import read_split
+from benchmarks.nuclei_model.images import Versions, load, load_validation
 
-NUCLEI, MOST = 20, 4
-"""An image is seen in an epoch once for so many nuclei, at least once, and at most so many times."""
-PERCENTILES = (1, 99.8)
-DENOISED = 1 / 3
-"""Share of real patches that are cut from a denoised version of the image, if it has one."""
 AVERAGE = 0.998
 """Share of the moving average of the weights that a step keeps."""
 
@@ -58,68 +49,6 @@ def configuration(epochs: int, steps: int, rate: float) -> Config2D:
         train_n_val_patches=64,
         train_tensorboard=False,
     )
-
-
-class Versions:
-    """Images of which every look-up gives one version: mostly the clean one, otherwise a denoised one.
-
-    Parameters
-    ----------
-    clean : list of array (Y, X)
-        The images.
-    denoised : list of list of array (3, Y, X)
-        Of each image its denoised versions, one for each noise level: MMSE and two samples.
-    seed : int
-        Seed of the choice.
-    """
-
-    def __init__(
-        self, clean: list[NDArray[np.float32]], denoised: list[list[NDArray[np.float32]]], seed: int = 0
-    ) -> None:
-        self.clean, self.denoised = clean, denoised
-        self.rng = np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return len(self.clean)
-
-    def __getitem__(self, i: int) -> NDArray[np.float32]:
-        if not self.denoised[i] or self.rng.random() > DENOISED:
-            return self.clean[i]
-        level = self.denoised[i][self.rng.integers(len(self.denoised[i]))]
-        return level[self.rng.choice(3, p=(0.5, 0.25, 0.25))]
-
-
-def load(part: str, folder: Path | None = None) -> tuple[list[NDArray], list[NDArray], list[list[NDArray]]]:
-    """Read the images of one part, their labels and their denoised versions.
-
-    Images are normalised as StarDist does before prediction; without a `folder` there are no denoised versions.
-    """
-    root = data_root()
-    drawn = [np.load(file) for file in sorted(folder.glob("*.npz"))] if folder else []
-    images, labels, denoised = [], [], []
-    for row in read_split():
-        if row["part"] != part:
-            continue
-        image = normalize(imread(root / row["set"] / "images" / row["file"]), *PERCENTILES, dtype=np.float32)
-        truth = imread(root / row["set"] / "masks" / row["file"]).astype(np.int32)
-        levels = [level[key] for level in drawn if (key := f"{row['set']}/{row['file']}") in level]
-        versions = [np.stack([normalize(x, *PERCENTILES, dtype=np.float32) for x in level]) for level in levels]
-        nuclei = np.count_nonzero(np.bincount(truth.ravel())[1:])
-        for _ in range(int(np.clip(round(nuclei / NUCLEI), 1, MOST)) if part == "train" else 1):
-            images.append(image)
-            labels.append(truth)
-            denoised.append(versions)
-    return images, labels, denoised
-
-
-def load_validation(folder: Path | None) -> tuple[list[NDArray], list[NDArray]]:
-    """Return the validation images and, if there are, the MMSE of one noise level of each after the other."""
-    images, labels, denoised = load("validation", folder)
-    pairs = list(zip(images, labels, strict=True))
-    for i, versions in enumerate(denoised):
-        if versions:
-            pairs.append((versions[i % len(versions)][0], labels[i]))
-    return [x for x, _ in pairs], [y for _, y in pairs]
 
 
 class HalfPrecision(StarDist2D):
