@@ -23,7 +23,8 @@ def draw(net, posterior, samples, seed, tile, dtype=torch.float32):
 
 
 def farthest(whole, tiled):
-    return max(float((a - b).abs().max()) for a, b in zip(whole.levels, tiled.levels, strict=True))
+    pairs = zip(whole.levels, tiled.levels, strict=True)
+    return max(float((a - b).abs().max()) / max(1.0, float(a.std())) for a, b in pairs)
 
 
 def image(shape=(513, 641), seed=0):
