@@ -38,8 +38,8 @@ from divseg.denoise.training.train import train_parts
 from divseg.denoise.training.trainer import Progress
 from divseg.denoise.validation import ImageLike, ImagesLike, checked_image
 from divseg.device import choose_device
+from divseg.device.to_host import drawn_to_host
 from divseg.errors import DivsegWarning, InputError, ModelError
-from divseg.to_host import drawn_to_host
 
 
 class DivNoising:

@@ -244,7 +244,7 @@ def samples_to_judge(
     """
     from divseg.denoise import DivNoising
     from divseg.denoise.validation import pixels
-    from divseg.to_host import batches_to_host
+    from divseg.device.to_host import batches_to_host
 
     draws = DivNoising.load(model, device=config.sampling.device)
     stacks, valid, distances = [], [], []

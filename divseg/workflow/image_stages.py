@@ -292,7 +292,7 @@ def segment_and_measure(fitted: Ensemble, samples: Samples) -> tuple[dict[str, l
 
     Objects are measured in each channel of the sample: those that are denoised together.
     """
-    from divseg.to_host import to_host
+    from divseg.device.to_host import to_host
 
     waiting: deque[NDArray[np.float32]] = deque()  # no longer than the segmenter looks ahead
 

@@ -79,7 +79,7 @@ class Samples:
         `watch` sees every batch of the channel that is segmented.
         """
         from divseg.denoise.sampling.estimates import RunningMoments
-        from divseg.to_host import to_host
+        from divseg.device.to_host import to_host
 
         running = RunningMoments()
         first: list[NDArray[np.float32]] = []

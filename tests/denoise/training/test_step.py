@@ -196,12 +196,12 @@ def test_crops_and_rates_for_the_device():
     tuned = StepSize(4, 3e-3, 100, (near(0.9), near(0.999)), near(1e-8), 0.998)
     assert TrainSettings().step_size("cpu") == TrainSettings(batch=4).step_size("cuda") == tuned
     large = TrainSettings().step_size("cuda")
-    assert large == replace(TrainSettings(batch=32).step_size("cpu"), batch=64)  # as far as the rule is trusted
-    assert large.learning_rate == pytest.approx(3e-3 * math.sqrt(8))
-    assert large.betas == pytest.approx((0.2, 0.992))
-    assert large.eps == pytest.approx(1e-8 / math.sqrt(8))
-    assert (large.warmup_steps, large.ema_decay) == (12, pytest.approx(0.984, abs=2e-4))
-    assert TrainSettings(batch=400).step_size("cpu") == replace(large, batch=400)
+    assert large == TrainSettings(batch=32).step_size("cpu")
+    assert large.learning_rate == pytest.approx(3e-3 * math.sqrt(2))
+    assert large.betas == pytest.approx((0.8, 0.998))
+    assert large.eps == pytest.approx(1e-8 / math.sqrt(2))
+    assert (large.warmup_steps, large.ema_decay) == (50, pytest.approx(0.996, abs=1e-5))
+    assert TrainSettings(batch=400).step_size("cpu") == replace(large, batch=400)  # as far as the rule is trusted
     assert TrainSettings(batch=16, learning_rate=1e-4).step_size("cpu").learning_rate == 1e-4
 
 

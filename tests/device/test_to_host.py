@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from divseg import to_host as module
-from divseg.to_host import batches_to_host, to_host
+from divseg.device import to_host as module
+from divseg.device.to_host import batches_to_host, to_host
 
 
 def batches(device, shapes=((3, 5, 7), (2, 5, 7), (1, 40, 50))):
