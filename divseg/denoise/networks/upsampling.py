@@ -36,7 +36,7 @@ def doubled(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _by_product(x: Tensor) -> bool:
     """Tell whether cuDNN would take its deterministic float32 algorithm, which takes most of a sample's time."""
-    return x.device.type == "cuda" and not torch.is_autocast_enabled() and not torch.is_grad_enabled()
+    return x.device.type == "cuda" and not torch.is_autocast_enabled()
 
 
 class Upsampling2d(nn.ConvTranspose2d):
