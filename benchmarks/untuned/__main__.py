@@ -1,7 +1,7 @@
 """Does `divseg run` with nothing set do well on images that nobody tuned it on? Every set is left out in turn.
 
     DIVSEG_DATA=... python -m benchmarks.untuned --models MODELS --keep KEEP [--minutes 8] [--samples 16] [--record]
-        [--sets dsb2018_fluo-n20 ...]
+        [--sets dsb2018_fluo-n20 ...] [--name choice]
 
 For each set the powers by which ``--segmenter auto`` ranks are chosen on all other sets, and the choice is made by the
 samples of the set's images, as a run makes it. Its loss is the mAP of the mean sample's labels under the best candidate
@@ -130,7 +130,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8.0, help="training of the models")
     parser.add_argument("--samples", type=int, default=16, help="of the default runs")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--record", action="store_true", help="write the tables to results/choice.md")
+    parser.add_argument("--record", action="store_true", help="write the tables to results")
+    parser.add_argument("--name", default="choice", help="of the page in results")
     a = parser.parse_args()
     if a.threads:
         limit_threads(a.threads)
@@ -154,7 +155,9 @@ def main() -> None:
         command = (
             f"python -m benchmarks.untuned --models MODELS --keep KEEP --minutes {a.minutes:g} --samples {a.samples}"
         )
-        write_result("choice", "With nothing set, on sets that are left out", command, body)
+        command += f" --sets {' '.join(a.sets)}" if a.sets != list(SETS) else ""
+        command += f" --name {a.name}" if a.name != "choice" else ""
+        write_result(a.name, "With nothing set, on sets that are left out", command, body)
     else:
         print(body)
 
