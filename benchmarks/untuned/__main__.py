@@ -8,7 +8,8 @@ samples of the set's images, as a run makes it. Its loss is the mAP of the mean 
 in hindsight, less that under the choice. Then `divseg run` works on the images with the choice and everything else by
 default; its consensus is held against the same segmenter on the mean of its samples (MMSE) and on the smoothing that
 does best by the truth, and what it expects of itself against what is true. Sets without objects count in the choice of
-nothing. What is measured is kept in KEEP.
+nothing. What is measured is kept in KEEP. With ``--powers`` the powers are chosen on the other sets' models of another
+training time: do they hold for this one?
 """
 
 from __future__ import annotations
@@ -64,8 +65,19 @@ def compare(job: str, out: Path) -> dict[str, Any]:
     return row
 
 
-def choice_table(tables: dict[str, Table]) -> tuple[str, dict[str, NDArray[np.float64]]]:
-    """Return the table of choices, each by powers of the other sets, and these powers."""
+def choice_table(
+    tables: dict[str, Table], others: dict[str, Table] | None = None
+) -> tuple[str, dict[str, NDArray[np.float64]]]:
+    """Return the table of choices, each by powers of the other sets, and these powers.
+
+    Parameters
+    ----------
+    tables : dict of str to Table
+        Of each set that is judged.
+    others : dict of str to Table, optional
+        What the powers are chosen by, always without the set that is judged; `tables` by default.
+    """
+    others = others or tables
     lines = [
         "| left out | picked | mAP | best in hindsight | mAP | lost | by the powers of all sets |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -73,7 +85,7 @@ def choice_table(tables: dict[str, Table]) -> tuple[str, dict[str, NDArray[np.fl
     every = np.array([POWERS[name] for name in FIGURES])
     found, losses = {}, []
     for job, table in tables.items():
-        powers = fit_powers([t for other, t in tables.items() if other != job])
+        powers = fit_powers([t for other, t in others.items() if other != job])
         loss, pick = table.loss(powers)
         best = int(np.argmax(table.quality))
         found[job] = powers
@@ -83,7 +95,7 @@ def choice_table(tables: dict[str, Table]) -> tuple[str, dict[str, NDArray[np.fl
             f"{table.quality[best]:.3f} | {loss:.3f} | {table.loss(every)[0]:.3f} |"
         )
     fitted = ", ".join(
-        f"{name} {value:.2f}" for name, value in zip(FIGURES, fit_powers(list(tables.values())), strict=True)
+        f"{name} {value:.2f}" for name, value in zip(FIGURES, fit_powers(list(others.values())), strict=True)
     )
     words = (
         f"Lost in the mean {np.mean(losses):.3f}, at most {max(losses):.3f}. Powers from all sets: {fitted} (those in "
@@ -127,6 +139,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--keep", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--powers", type=Path, metavar="KEEP", help="of another training time: choose the powers by it")
     parser.add_argument("--minutes", type=float, default=8.0, help="training of the models")
     parser.add_argument("--samples", type=int, default=16, help="of the default runs")
     parser.add_argument("--threads", type=int)
@@ -137,7 +150,10 @@ def main() -> None:
         limit_threads(a.threads)
     lefts = {job: Left(job, a.models, a.minutes) for job in a.sets}
     tables = {job: left.table(a.keep) for job, left in lefts.items()}
-    choice, found = choice_table({job: t for job, t in tables.items() if not job.startswith("field_empty")})
+    judged = {job: t for job, t in tables.items() if not job.startswith("field_empty")}
+    files = [file for job in SETS if a.powers and (file := a.powers / f"{job}.npz").is_file()]
+    others = {file.stem: Table.load(file) for file in files if not file.stem.startswith("field_empty")}
+    choice, found = choice_table(judged, others)
     print(choice, flush=True)
     runs, rows = {}, []
     for job, powers in found.items():
@@ -155,6 +171,7 @@ def main() -> None:
         command = (
             f"python -m benchmarks.untuned --models MODELS --keep KEEP --minutes {a.minutes:g} --samples {a.samples}"
         )
+        command += " --powers KEEP" if a.powers else ""
         command += f" --sets {' '.join(a.sets)}" if a.sets != list(SETS) else ""
         command += f" --name {a.name}" if a.name != "choice" else ""
         write_result(a.name, "With nothing set, on sets that are left out", command, body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,12 @@ class Table:
     names: tuple[str, ...]
     support: NDArray[np.float64]
     score: NDArray[np.float64]
+
+    @classmethod
+    def load(cls, file: Path) -> Table:
+        """Read what :meth:`benchmarks.untuned.sets.Left.table` has kept."""
+        with np.load(file) as stored:
+            return cls(tuple(stored["names"].tolist()), stored["support"], stored["score"])
 
     @property
     def quality(self) -> NDArray[np.float64]:

@@ -75,8 +75,7 @@ class Left:
             keep.mkdir(parents=True, exist_ok=True)
             with replacing(file) as stream:
                 np.savez(stream, names=np.array(table.names), support=table.support, score=table.score)
-        with np.load(file) as stored:
-            return Table(tuple(stored["names"].tolist()), stored["support"], stored["score"])
+        return Table.load(file)
 
     def second(self, table: Table, powers: NDArray[np.float64]) -> str | None:
         """Return the segmenter that works beside the pick of these powers, None if that works alone."""
