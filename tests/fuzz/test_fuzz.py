@@ -5,7 +5,7 @@ import pytest
 from tests.fuzz.kinds import make_kinds
 from tests.fuzz.run import GIGABYTES, fuzz, peak_gigabytes
 
-EACH = 12
+EACH = 8
 
 
 def test_mutated_inputs_are_read_or_refused(tmp_path_factory):

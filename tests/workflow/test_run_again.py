@@ -184,6 +184,7 @@ def test_what_is_kept_later_is_made_later_and_changes_nothing_else(again, finish
     same_results(again.out, finished.out, "labels", "denoised", "maps", "objects", "stacks")
 
 
+@pytest.mark.slow
 def test_processes_and_shards_give_the_same_bytes(plate, finished, tmp_path):
     model = finished.out / "model"
     parallel = run(plate[0], tmp_path / "two", config=CONFIG, truth=plate[1], model=model, jobs=2)

@@ -55,6 +55,7 @@ def test_workers_on_this_machine(tmp_path):
     assert dict(os.environ) == before
 
 
+@pytest.mark.slow
 def test_an_item_that_kills_its_workers_is_lost_and_the_others_are_done(tmp_path):
     (tmp_path / "3_0").touch()
     (tmp_path / "3_1").touch()  # 3 is to kill only once, 1 always
