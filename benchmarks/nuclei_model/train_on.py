@@ -64,7 +64,7 @@ class Patches(IterableDataset):
         change = Augment(int(rng.integers(2**31)))
         while True:
             patches = [self._patch(change, rng) for _ in range(self.batch)]
-            yield tuple(torch.from_numpy(np.stack(part)) for part in zip(*patches, strict=True))  # type: ignore[misc]
+            yield tuple(torch.from_numpy(np.stack(part)) for part in zip(*patches, strict=True))
 
     def _patch(self, change: Augment, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:
         i = int(rng.integers(len(self.images)))

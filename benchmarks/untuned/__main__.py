@@ -153,6 +153,8 @@ def main() -> None:
     judged = {job: t for job, t in tables.items() if not job.startswith("field_empty")}
     files = [file for job in SETS if a.powers and (file := a.powers / f"{job}.npz").is_file()]
     others = {file.stem: Table.load(file) for file in files if not file.stem.startswith("field_empty")}
+    if a.powers and not others:
+        raise SystemExit(f"{a.powers} holds no tables to choose the powers by: name the --keep of a former call")
     choice, found = choice_table(judged, others)
     print(choice, flush=True)
     runs, rows = {}, []

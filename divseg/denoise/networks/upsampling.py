@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-def doubled(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def conv_transpose_by_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return the transposed convolution of kernel and stride 2: each position becomes a block of pixels of its own.
 
     No two blocks overlap, so that all of them are one product of matrices, laid out as pixels.
@@ -39,27 +39,25 @@ def _by_product(x: Tensor) -> bool:
     return x.device.type == "cuda" and not torch.is_autocast_enabled()
 
 
-class Upsampling2d(nn.ConvTranspose2d):
-    """Transposed convolution with kernel and stride 2."""
+class _Upsampling(nn.Module):
+    """What the transposed convolutions of two and three axes share: kernel and stride 2, and how they are computed."""
+
+    weight: Tensor
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__(channels_in, channels, 2, stride=2)
 
     def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """Return images of twice the sides."""
-        if self.bias is not None and output_size is None and _by_product(x):
-            return doubled(x, self.weight, self.bias)
-        return super().forward(x, output_size)  # type: ignore[arg-type]
+        """Return images or volumes of twice the sides."""
+        if _by_product(x):
+            return conv_transpose_by_product(x, self.weight, self.get_parameter("bias"))
+        out: Tensor = super().forward(x, output_size)
+        return out
 
 
-class Upsampling3d(nn.ConvTranspose3d):
-    """Transposed convolution with kernel and stride 2."""
+class Upsampling2d(_Upsampling, nn.ConvTranspose2d):
+    """Transposed convolution of images with kernel and stride 2."""
 
-    def __init__(self, channels_in: int, channels: int) -> None:
-        super().__init__(channels_in, channels, 2, stride=2)
 
-    def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """Return volumes of twice the sides."""
-        if self.bias is not None and output_size is None and _by_product(x):
-            return doubled(x, self.weight, self.bias)
-        return super().forward(x, output_size)  # type: ignore[arg-type]
+class Upsampling3d(_Upsampling, nn.ConvTranspose3d):
+    """Transposed convolution of volumes with kernel and stride 2."""

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from divseg.denoise.networks import upsampling
-from divseg.denoise.networks.upsampling import Upsampling2d, Upsampling3d, doubled
+from divseg.denoise.networks.upsampling import Upsampling2d, Upsampling3d, conv_transpose_by_product
 
 
 @pytest.mark.parametrize(("layer", "sides"), [(Upsampling2d, (5, 7)), (Upsampling3d, (2, 3, 5))])
@@ -15,7 +15,7 @@ def test_product_is_the_transposed_convolution(layer, sides, last):
     if last:
         x = x.movedim(1, -1).contiguous().movedim(-1, 1)
     plain = nn.functional.conv_transpose2d if len(sides) == 2 else nn.functional.conv_transpose3d
-    ways = [doubled(x, up.weight, up.bias), plain(x, up.weight, up.bias, stride=2)]
+    ways = [conv_transpose_by_product(x, up.weight, up.bias), plain(x, up.weight, up.bias, stride=2)]
     torch.testing.assert_close(*ways)
     pull = torch.randn_like(ways[0])
     torch.testing.assert_close(*(torch.autograd.grad((way * pull).sum(), (up.weight, up.bias)) for way in ways))
@@ -23,7 +23,7 @@ def test_product_is_the_transposed_convolution(layer, sides, last):
 
 def test_result_has_its_channels_last():
     up = Upsampling2d(6, 4)
-    y = doubled(torch.randn(2, 6, 8, 8), up.weight, up.bias)
+    y = conv_transpose_by_product(torch.randn(2, 6, 8, 8), up.weight, up.bias)
     assert y.is_contiguous(memory_format=torch.channels_last)
 
 
